@@ -1,0 +1,85 @@
+//! What may be asked of the broker, in the words in which policies are written.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{path::SecretPath, principal::SpiffeId};
+
+/// An action, named as in the Cedar schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Action {
+    /// Take a lease on a secret.
+    IssueLease,
+    /// Move one's own lease's end.
+    RenewLease,
+    /// See somebody else's lease.
+    ReadLease,
+    /// End somebody else's lease.
+    RevokeLease,
+    /// See that a secret exists, its provider and its limits; never its value.
+    DescribeSecret,
+    /// Write a new version through the broker.
+    WriteSecret,
+    /// See the broker's state.
+    ReadStatus,
+    /// Read the audit journal.
+    ReadAudit,
+}
+
+impl Action {
+    /// Every action there is.
+    pub const ALL: [Self; 8] = [
+        Self::IssueLease,
+        Self::RenewLease,
+        Self::ReadLease,
+        Self::RevokeLease,
+        Self::DescribeSecret,
+        Self::WriteSecret,
+        Self::ReadStatus,
+        Self::ReadAudit,
+    ];
+
+    /// The action's name in policies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IssueLease => "IssueLease",
+            Self::RenewLease => "RenewLease",
+            Self::ReadLease => "ReadLease",
+            Self::RevokeLease => "RevokeLease",
+            Self::DescribeSecret => "DescribeSecret",
+            Self::WriteSecret => "WriteSecret",
+            Self::ReadStatus => "ReadStatus",
+            Self::ReadAudit => "ReadAudit",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an action is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A secret, whether it exists or not.
+    Secret(SecretPath),
+    /// The broker itself: its status and its journal.
+    Broker,
+}
+
+/// One question to the [`Authorizer`](crate::ports::Authorizer).
+#[derive(Clone, Debug)]
+pub struct AccessRequest<'a> {
+    /// Who asks.
+    pub principal: &'a SpiffeId,
+    /// What they want to do.
+    pub action: Action,
+    /// To what.
+    pub resource: &'a Resource,
+    /// What else policies may look at, with the names and types that the schema gives the action's context:
+    /// `ttl_seconds` (an integer; absent when none was asked for), `fields` (a list of strings; empty means all).
+    pub context: BTreeMap<String, serde_json::Value>,
+}

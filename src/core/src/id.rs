@@ -1,0 +1,141 @@
+//! Identifiers: what names a lease, and what makes a retried request the same request.
+
+use std::{fmt, str::FromStr};
+
+use data_encoding::BASE32_NOPAD;
+use thiserror::Error;
+
+/// Names one lease: 128 random bits, printed as `lease-` and 26 lower-case base32 characters (RFC 4648, no padding).
+///
+/// It is an identifier and never an authority: whoever learns one can do nothing with it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId([u8; 16]);
+
+/// A client's own name for one logical request, so that a retry is recognised (AIP-155): 1 to 128 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(Box<str>);
+
+/// Why a text is not the identifier that it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidId {
+    /// Not `lease-` and 26 base32 characters.
+    #[error("`{0}` is not a lease id: one is `lease-` and 26 characters of a-z and 2-7")]
+    Lease(Box<str>),
+    /// Empty, too long, or with characters that a log line could not carry.
+    #[error("a request id is 1 to 128 visible ASCII characters, such as a UUID")]
+    Request,
+}
+
+impl LeaseId {
+    /// What every printed lease id starts with.
+    pub const PREFIX: &'static str = "lease-";
+
+    /// The id made of these 128 bits; the caller takes them from [`Entropy`](crate::ports::Entropy).
+    pub const fn from_bits(bits: [u8; 16]) -> Self {
+        Self(bits)
+    }
+
+    /// The 128 bits.
+    pub const fn bits(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The 26 characters without the prefix: lower case, for names in back ends that allow no hyphen.
+    pub fn suffix(&self) -> String {
+        BASE32_NOPAD.encode(&self.0).to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, self.suffix())
+    }
+}
+
+impl fmt::Debug for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for LeaseId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = || InvalidId::Lease(text.chars().take(64).collect::<String>().into());
+        let suffix = text.strip_prefix(Self::PREFIX).ok_or_else(invalid)?;
+        // Upper case is refused: one lease has one spelling, so that ids can be compared as text.
+        if suffix.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(invalid());
+        }
+        let bytes = BASE32_NOPAD.decode(suffix.to_ascii_uppercase().as_bytes()).map_err(|_| invalid())?;
+        bytes.try_into().map(Self).map_err(|_| invalid())
+    }
+}
+
+impl RequestId {
+    /// The text, as the client sent it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let visible = text.bytes().all(|b| b.is_ascii_graphic());
+        if text.is_empty() || text.len() > 128 || !visible {
+            Err(InvalidId::Request)
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+crate::codec::serde_as_text!(LeaseId, RequestId);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_lease_id_survives_printing(bits: [u8; 16]) {
+            let id = LeaseId::from_bits(bits);
+            prop_assert_eq!(id.to_string().len(), 32);
+            prop_assert_eq!(id.to_string().parse::<LeaseId>().unwrap(), id);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = text.parse::<LeaseId>();
+            let _ = text.parse::<RequestId>();
+        }
+    }
+
+    #[test]
+    fn a_lease_id_has_one_spelling() {
+        let id = LeaseId::from_bits([0xa5; 16]).to_string();
+        assert!(id.to_uppercase().parse::<LeaseId>().is_err());
+        assert!(id.trim_start_matches("lease-").parse::<LeaseId>().is_err());
+        assert!(format!("{id}a").parse::<LeaseId>().is_err());
+    }
+
+    #[test]
+    fn a_request_id_fits_a_log_line() {
+        assert!("3f0c5a34-5f0e-4c0e-9d0f-2f3d4f5a6b7c".parse::<RequestId>().is_ok());
+        for bad in ["", "a b", "a\nb", "é"] {
+            assert_eq!(bad.parse::<RequestId>(), Err(InvalidId::Request), "{bad:?}");
+        }
+        assert!("x".repeat(129).parse::<RequestId>().is_err());
+    }
+}

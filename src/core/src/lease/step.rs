@@ -1,0 +1,335 @@
+//! The lease's state machine.
+//!
+//! ```text
+//! Pending --Issued--> Active --Due (static)----------------------> Expired
+//!    |                  |------Revoke (static)-------------------> Revoked
+//!    |                  `------Due, Revoke (dynamic)--> Revoking --UpstreamRevoked--> Expired | Revoked
+//!    |--IssueFailed--> Revoked                             |  ^--UpstreamFailed, budget left
+//!    `--Due----------> Revoking (abandoned)                `-----UpstreamFailed, budget spent--> Quarantined
+//!                                                     Quarantined --UpstreamRevoked--> Expired | Revoked
+//! ```
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::{Cause, Lease, LeaseKind, LeaseState, RevocationHandle};
+use crate::secret::VersionId;
+
+/// What happens to a lease.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The back end made the credential.
+    Issued {
+        /// Its name there.
+        version: VersionId,
+        /// What ends it.
+        handle: Option<RevocationHandle>,
+        /// When the back end will end it itself, if that is earlier.
+        expires_at: Option<Timestamp>,
+    },
+    /// The back end said that it made nothing.
+    IssueFailed,
+    /// The holder, or somebody for it, wants it to end at `until` instead.
+    Renew {
+        /// The new end; clipped to the maximum.
+        until: Timestamp,
+    },
+    /// It shall end now.
+    Revoke {
+        /// Why.
+        cause: Cause,
+    },
+    /// Its time may have come.
+    Due,
+    /// The back end has ended the credential.
+    UpstreamRevoked,
+    /// The back end has not.
+    UpstreamFailed {
+        /// When to try again.
+        retry_at: Timestamp,
+        /// Whether it was tried often enough to be put aside.
+        budget_spent: bool,
+    },
+}
+
+/// What the outside must do now that the lease has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// End the credential at the back end and report with `UpstreamRevoked` or `UpstreamFailed`.
+    pub revoke_upstream: bool,
+    /// The lease is over.
+    pub ended: bool,
+    /// The lease was put aside: tell a person.
+    pub quarantined: bool,
+}
+
+/// Why an event does not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StepError {
+    /// Its end has come, whether that is written already or not.
+    #[error("the lease has expired")]
+    Expired,
+    /// It was ended before.
+    #[error("the lease has been revoked")]
+    Revoked,
+    /// It is on its way out.
+    #[error("the lease is being revoked")]
+    Revoking,
+    /// It has not begun.
+    #[error("the lease is not active yet")]
+    Pending,
+    /// It has reached the end that no renewal passes.
+    #[error("the lease is at its maximum TTL")]
+    AtMaximum,
+    /// `Due` came early: look again at the time that the lease says.
+    #[error("the lease is not due")]
+    NotDue,
+    /// The event belongs to another state.
+    #[error("the event does not fit the lease's state")]
+    OutOfPlace,
+}
+
+impl Lease {
+    /// What the lease becomes through `event` at `now`.
+    ///
+    /// # Errors
+    /// When the event does not apply; the lease is then as it was.
+    pub fn step(mut self, event: Event, now: Timestamp) -> Result<(Self, Effects), StepError> {
+        let effects = match (&self.state, event) {
+            (LeaseState::Pending { .. }, Event::Issued { version, handle, expires_at }) => {
+                let upstream_end = expires_at.unwrap_or(Timestamp::MAX);
+                self.version = Some(version);
+                self.handle = handle;
+                self.expires_at = self.expires_at.min(upstream_end);
+                self.state = LeaseState::Active;
+                Effects::default()
+            }
+            (LeaseState::Pending { .. }, Event::IssueFailed) => self.end(Cause::Abandoned, now),
+            (LeaseState::Pending { until }, Event::Due) if now < *until => return Err(StepError::NotDue),
+            (LeaseState::Pending { .. }, Event::Due) => self.begin_revocation(Cause::Abandoned, now),
+            (LeaseState::Pending { .. }, Event::Revoke { cause }) => self.begin_revocation(cause, now),
+            (LeaseState::Pending { .. }, Event::Renew { .. }) => return Err(StepError::Pending),
+
+            (LeaseState::Active, Event::Renew { .. }) if now >= self.expires_at => {
+                return Err(StepError::Expired);
+            }
+            (LeaseState::Active, Event::Renew { .. }) if self.expires_at >= self.max_expires_at => {
+                return Err(StepError::AtMaximum);
+            }
+            (LeaseState::Active, Event::Renew { until }) => {
+                // A renewal is for more time: one that asks for less than is left keeps what is left.
+                self.expires_at = until.max(self.expires_at).min(self.max_expires_at);
+                self.renewals = self.renewals.saturating_add(1);
+                Effects::default()
+            }
+            (LeaseState::Active, Event::Due) if now < self.expires_at => return Err(StepError::NotDue),
+            (LeaseState::Active, Event::Due) => self.finish(Cause::Expiry, now),
+            // Whoever comes after the end finds an expired lease, not a revoked one.
+            (LeaseState::Active, Event::Revoke { .. }) if now >= self.expires_at => {
+                self.finish(Cause::Expiry, now)
+            }
+            (LeaseState::Active, Event::Revoke { cause }) => self.finish(cause, now),
+
+            (
+                LeaseState::Revoking { cause, .. } | LeaseState::Quarantined { cause, .. },
+                Event::UpstreamRevoked,
+            ) => {
+                let cause = *cause;
+                self.end(cause, now)
+            }
+            (
+                LeaseState::Revoking { cause, attempts, .. },
+                Event::UpstreamFailed { retry_at, budget_spent },
+            ) => {
+                let (cause, attempts) = (*cause, attempts.saturating_add(1));
+                self.state = if budget_spent {
+                    LeaseState::Quarantined { cause, attempts, next_try: retry_at }
+                } else {
+                    LeaseState::Revoking { cause, attempts, next_try: retry_at }
+                };
+                Effects { quarantined: budget_spent, ..Effects::default() }
+            }
+            (LeaseState::Quarantined { cause, attempts, .. }, Event::UpstreamFailed { retry_at, .. }) => {
+                self.state = LeaseState::Quarantined {
+                    cause: *cause,
+                    attempts: attempts.saturating_add(1),
+                    next_try: retry_at,
+                };
+                Effects::default()
+            }
+            (
+                LeaseState::Revoking { next_try, .. } | LeaseState::Quarantined { next_try, .. },
+                Event::Due,
+            ) => {
+                if now < *next_try {
+                    return Err(StepError::NotDue);
+                }
+                Effects { revoke_upstream: true, ..Effects::default() }
+            }
+            (
+                LeaseState::Revoking { .. } | LeaseState::Quarantined { .. },
+                Event::Renew { .. } | Event::Revoke { .. },
+            ) => {
+                return Err(StepError::Revoking);
+            }
+
+            (LeaseState::Revoked { .. }, Event::Renew { .. } | Event::Revoke { .. }) => {
+                return Err(StepError::Revoked);
+            }
+            (LeaseState::Expired { .. }, Event::Renew { .. } | Event::Revoke { .. }) => {
+                return Err(StepError::Expired);
+            }
+            _ => return Err(StepError::OutOfPlace),
+        };
+        Ok((self, effects))
+    }
+
+    /// Ends the lease, through the back end when there is something to end there.
+    fn finish(&mut self, cause: Cause, now: Timestamp) -> Effects {
+        match self.kind {
+            LeaseKind::Static => self.end(cause, now),
+            LeaseKind::Dynamic => self.begin_revocation(cause, now),
+        }
+    }
+
+    fn begin_revocation(&mut self, cause: Cause, now: Timestamp) -> Effects {
+        self.state = LeaseState::Revoking { cause, attempts: 0, next_try: now };
+        Effects { revoke_upstream: true, ..Effects::default() }
+    }
+
+    fn end(&mut self, cause: Cause, now: Timestamp) -> Effects {
+        // The credential is dead: nothing needs its handle any more.
+        self.handle = None;
+        self.state = match cause {
+            Cause::Expiry => LeaseState::Expired { at: now },
+            Cause::Holder | Cause::Operator | Cause::Abandoned => LeaseState::Revoked { cause, at: now },
+        };
+        Effects { ended: true, ..Effects::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{id::LeaseId, secret::SecretBytes, ttl::TtlLimits};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn lease(kind: LeaseKind) -> Lease {
+        let limits = TtlLimits::new(Duration::from_secs(60), Duration::from_secs(300)).unwrap();
+        let (id, holder) = (LeaseId::from_bits([7; 16]), "spiffe://example.org/prod/api".parse().unwrap());
+        let (secret, provider) = ("prod/db".parse().unwrap(), "main".parse().unwrap());
+        let term = limits.term(None, at(0));
+        match kind {
+            LeaseKind::Static => {
+                Lease::new_static(id, holder, secret, provider, "v1".parse().unwrap(), term, at(0))
+            }
+            LeaseKind::Dynamic => Lease::new_pending(id, holder, secret, provider, term, at(0), at(30)),
+        }
+    }
+
+    fn issued() -> Event {
+        let handle = RevocationHandle::new(SecretBytes::new(b"canary".to_vec()));
+        Event::Issued { version: "v1".parse().unwrap(), handle: Some(handle), expires_at: None }
+    }
+
+    #[test]
+    fn a_static_lease_ends_at_once() {
+        let (ended, effects) =
+            lease(LeaseKind::Static).step(Event::Revoke { cause: Cause::Holder }, at(5)).unwrap();
+        assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Holder, at: at(5) });
+        assert_eq!(effects, Effects { ended: true, ..Effects::default() });
+    }
+
+    #[test]
+    fn a_dynamic_lease_ends_when_the_back_end_has_ended_it() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        let (revoking, effects) = active.step(Event::Due, at(60)).unwrap();
+        assert!(effects.revoke_upstream && !revoking.is_ended() && revoking.handle.is_some());
+        let (expired, _) = revoking.step(Event::UpstreamRevoked, at(61)).unwrap();
+        assert_eq!(expired.state, LeaseState::Expired { at: at(61) });
+        assert!(expired.handle.is_none());
+    }
+
+    #[test]
+    fn a_renewal_stops_at_the_maximum() {
+        let (renewed, _) = lease(LeaseKind::Static).step(Event::Renew { until: at(10_000) }, at(59)).unwrap();
+        assert_eq!(renewed.expires_at, at(300));
+        assert_eq!(
+            renewed.step(Event::Renew { until: at(10_000) }, at(60)).unwrap_err(),
+            StepError::AtMaximum
+        );
+    }
+
+    #[test]
+    fn after_its_end_a_lease_cannot_be_renewed_even_if_nobody_wrote_so() {
+        assert_eq!(
+            lease(LeaseKind::Static).step(Event::Renew { until: at(100) }, at(60)).unwrap_err(),
+            StepError::Expired
+        );
+    }
+
+    #[test]
+    fn a_spent_budget_quarantines_and_is_tried_on() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        let (revoking, _) = active.step(Event::Revoke { cause: Cause::Operator }, at(2)).unwrap();
+        let failed = Event::UpstreamFailed { retry_at: at(90), budget_spent: true };
+        let (aside, effects) = revoking.step(failed, at(3)).unwrap();
+        assert!(effects.quarantined);
+        assert_eq!(aside.clone().step(Event::Due, at(89)).unwrap_err(), StepError::NotDue);
+        assert!(aside.clone().step(Event::Due, at(90)).unwrap().1.revoke_upstream);
+        let (ended, _) = aside.step(Event::UpstreamRevoked, at(91)).unwrap();
+        assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Operator, at: at(91) });
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let time = (0i64..400).prop_map(at);
+        prop_oneof![
+            Just(issued()),
+            Just(Event::IssueFailed),
+            time.clone().prop_map(|until| Event::Renew { until }),
+            prop_oneof![Just(Cause::Holder), Just(Cause::Operator)].prop_map(|cause| Event::Revoke { cause }),
+            Just(Event::Due),
+            Just(Event::UpstreamRevoked),
+            (time, any::<bool>())
+                .prop_map(|(retry_at, budget_spent)| Event::UpstreamFailed { retry_at, budget_spent }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_promises_hold(
+            kind in prop_oneof![Just(LeaseKind::Static), Just(LeaseKind::Dynamic)],
+            events in prop::collection::vec((any_event(), 0i64..30), 1..40),
+        ) {
+            let mut lease = lease(kind);
+            let mut now = at(0);
+            for (event, pause) in events {
+                now = crate::ttl::after(now, Duration::from_secs(pause.unsigned_abs()));
+                let before = lease.clone();
+                let Ok((next, effects)) = lease.clone().step(event, now) else { continue };
+                prop_assert!(!before.is_ended(), "an ended lease changed: {before:?} -> {next:?}");
+                prop_assert_eq!(next.max_expires_at, before.max_expires_at);
+                prop_assert!(next.expires_at <= next.max_expires_at, "past the maximum");
+                prop_assert!(next.issued_at == before.issued_at && next.id == before.id);
+                prop_assert_eq!(effects.ended, next.is_ended());
+                if next.is_live(now) {
+                    let pending = matches!(before.state, LeaseState::Pending { .. });
+                    prop_assert!(pending || before.is_live(now), "a lease came back to life");
+                }
+                if kind == LeaseKind::Dynamic && next.is_ended() {
+                    prop_assert!(before.state != LeaseState::Active, "a credential was left behind");
+                }
+                let stored = Lease::decode(&next.encode().unwrap()).unwrap();
+                prop_assert_eq!(format!("{stored:?}"), format!("{next:?}"));
+                lease = next;
+            }
+        }
+    }
+}

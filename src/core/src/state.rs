@@ -1,0 +1,288 @@
+//! The ledger's data as the domain sees it: an ordered view of keys and values, changed only together with a record.
+//!
+//! Keys are text. Their parts are separated by a space, which no identifier may contain, so that a prefix scan for one
+//! principal or path can never reach into another one whose name merely starts alike.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::{
+    id::{LeaseId, RequestId},
+    path::SecretPath,
+    principal::SpiffeId,
+    record::Record,
+    secret::{SecretBytes, VersionId},
+};
+
+/// The sequence number of the record that wrote a key last; it only grows.
+pub type Revision = u64;
+
+/// A key of the ledger, ordered as bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+/// One state change with its audit record: durable together or not at all.
+#[derive(Debug)]
+pub struct Commit {
+    /// What an auditor will read.
+    pub record: Record,
+    /// What must hold for the change to happen; checked in the order of commits.
+    pub conditions: Vec<Condition>,
+    /// The change; empty for a record that changes nothing, such as a denial.
+    pub writes: Vec<Write>,
+}
+
+/// What must be true of a key when the commit takes its place in the order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The key does not exist.
+    Absent(Key),
+    /// The key was last written at this revision.
+    Unchanged(Key, Revision),
+}
+
+/// One key put or deleted.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The key.
+    pub key: Key,
+    /// Its new value, or `None` to delete it. Implementations seal it at rest.
+    pub value: Option<SecretBytes>,
+}
+
+/// A key with its value, as read.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// Its value.
+    pub value: SecretBytes,
+    /// When it was written last.
+    pub revision: Revision,
+}
+
+/// One write that has become durable, as a watcher sees it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The record that made it.
+    pub revision: Revision,
+    /// The key.
+    pub key: Key,
+    /// Its new value, or `None` when it was deleted.
+    pub value: Option<SecretBytes>,
+}
+
+/// A half-open range of keys: `from <= key < to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key that may be in it.
+    pub from: Key,
+    /// The first key after it.
+    pub to: Key,
+}
+
+/// Why the ledger did not do what it was asked. None of these has changed anything, except as said.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// A condition did not hold; the caller reads again and decides anew.
+    #[error("`{0}` has changed in the meantime")]
+    Conflict(Key),
+    /// There is no room for the record; it works again when there is.
+    #[error("the journal cannot grow: {0}")]
+    Full(String),
+    /// The state cannot be written or read now, for a reason that an operator can mend.
+    #[error("the ledger is not available: {0}")]
+    Unavailable(String),
+    /// A write to the disk failed in a way after which nothing can be promised; whether this very commit is durable is
+    /// unknown, and the process must end.
+    #[error("the journal is poisoned: {0}")]
+    Poisoned(String),
+    /// What was read is not what was written.
+    #[error("the ledger is damaged: {0}")]
+    Corrupt(String),
+}
+
+impl Commit {
+    /// A record that changes no state.
+    pub fn record_only(record: Record) -> Self {
+        Self { record, conditions: Vec::new(), writes: Vec::new() }
+    }
+}
+
+impl Write {
+    /// Puts a value.
+    pub fn put(key: Key, value: SecretBytes) -> Self {
+        Self { key, value: Some(value) }
+    }
+
+    /// Puts an index key, which is its own information.
+    pub fn mark(key: Key) -> Self {
+        Self::put(key, SecretBytes::new(Vec::new()))
+    }
+
+    /// Deletes a key.
+    pub fn delete(key: Key) -> Self {
+        Self { key, value: None }
+    }
+}
+
+impl Key {
+    /// A key read back from storage.
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The lease itself.
+    pub fn lease(id: LeaseId) -> Self {
+        Self(format!("lease/{id}").into())
+    }
+
+    /// When the lease needs attention next: its end, a retry, or its removal. Milliseconds of the Unix epoch, 15 digits.
+    pub fn due(at: Timestamp, id: LeaseId) -> Self {
+        Self(format!("expiry/{:015} {id}", at.as_millisecond().max(0)).into())
+    }
+
+    /// The holder's leases.
+    pub fn holder(holder: &SpiffeId, id: LeaseId) -> Self {
+        Self(format!("holder/{holder} {id}").into())
+    }
+
+    /// The live leases on a version.
+    pub fn secret(path: &SecretPath, version: &VersionId, id: LeaseId) -> Self {
+        Self(format!("secret/{path} {version} {id}").into())
+    }
+
+    /// Who was ever issued a version; kept after the lease.
+    pub fn held(path: &SecretPath, version: &VersionId, holder: &SpiffeId) -> Self {
+        Self(format!("held/{path} {version} {holder}").into())
+    }
+
+    /// What a principal's request id stands for.
+    pub fn request(holder: &SpiffeId, request: &RequestId) -> Self {
+        Self(format!("request/{holder} {request}").into())
+    }
+
+    /// When the memory of a request id ends.
+    pub fn request_due(at: Timestamp, holder: &SpiffeId, request: &RequestId) -> Self {
+        Self(format!("request-due/{:015} {holder} {request}", at.as_millisecond().max(0)).into())
+    }
+
+    /// The lease id that ends an index key.
+    pub fn lease_id(&self) -> Option<LeaseId> {
+        self.0.rsplit([' ', '/']).next()?.parse().ok()
+    }
+
+    /// The time in a key made by [`Key::due`] or [`Key::request_due`].
+    pub fn due_time(&self) -> Option<Timestamp> {
+        let millis = self.0.split_once('/')?.1.split_once(' ')?.0;
+        Timestamp::from_millisecond(millis.parse().ok()?).ok()
+    }
+}
+
+impl KeyRange {
+    /// Every key that starts with `prefix`.
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        let from: String = prefix.into();
+        // INVARIANT: keys are text, and no text has a character after U+10FFFF.
+        let to = format!("{from}\u{10ffff}");
+        Self { from: Key(from.into()), to: Key(to.into()) }
+    }
+
+    /// The leases that need attention at or before `now`.
+    pub fn due_until(now: Timestamp) -> Self {
+        let to = format!("expiry/{:015}", now.as_millisecond().max(0).saturating_add(1));
+        Self { from: Key("expiry/".into()), to: Key(to.into()) }
+    }
+
+    /// Everything that needs attention at some time.
+    pub fn due() -> Self {
+        Self::prefix("expiry/")
+    }
+
+    /// The request ids whose memory ends at or before `now`.
+    pub fn requests_due_until(now: Timestamp) -> Self {
+        let to = format!("request-due/{:015}", now.as_millisecond().max(0).saturating_add(1));
+        Self { from: Key("request-due/".into()), to: Key(to.into()) }
+    }
+
+    /// Every lease.
+    pub fn leases() -> Self {
+        Self::prefix("lease/")
+    }
+
+    /// One holder's leases.
+    pub fn held_by(holder: &SpiffeId) -> Self {
+        Self::prefix(format!("holder/{holder} "))
+    }
+
+    /// The live leases on any version of one secret.
+    pub fn on_secret(path: &SecretPath) -> Self {
+        Self::prefix(format!("secret/{path} "))
+    }
+
+    /// The rest of this range after `key`: where the next page starts.
+    pub fn after(&self, key: &Key) -> Self {
+        // The least text above `key` is `key` with a NUL behind it.
+        Self { from: Key(format!("{key}\0").into()), to: self.to.clone() }
+    }
+
+    /// Whether `key` lies in it.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.from <= *key && *key < self.to
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holders_scan_never_reaches_another() {
+        let id = LeaseId::from_bits([1; 16]);
+        let short: SpiffeId = "spiffe://example.org/prod/api".parse().unwrap();
+        let longer: SpiffeId = "spiffe://example.org/prod/api/v2".parse().unwrap();
+        let range = KeyRange::held_by(&short);
+        assert!(range.contains(&Key::holder(&short, id)));
+        assert!(!range.contains(&Key::holder(&longer, id)));
+    }
+
+    #[test]
+    fn due_keys_order_by_time() {
+        let id = LeaseId::from_bits([1; 16]);
+        let at = |s| Timestamp::from_second(s).unwrap();
+        assert!(Key::due(at(9), id) < Key::due(at(10), id));
+        assert!(KeyRange::due_until(at(10)).contains(&Key::due(at(10), id)));
+        assert!(!KeyRange::due_until(at(10)).contains(&Key::due(at(11), id)));
+        assert_eq!(Key::due(at(10), id).due_time(), Some(at(10)));
+        assert_eq!(Key::due(at(10), id).lease_id(), Some(id));
+    }
+
+    #[test]
+    fn a_page_starts_after_its_key() {
+        let id = LeaseId::from_bits([1; 16]);
+        let range = KeyRange::leases();
+        let rest = range.after(&Key::lease(id));
+        assert!(range.contains(&Key::lease(id)));
+        assert!(!rest.contains(&Key::lease(id)));
+        assert!(rest.contains(&Key::lease(LeaseId::from_bits([2; 16]))));
+    }
+}

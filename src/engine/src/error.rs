@@ -1,0 +1,113 @@
+//! Why a use case did not do what it was asked, in the terms of the caller.
+
+use std::time::Duration;
+
+use leasehold_core::{
+    lease::{StepError, Undecodable},
+    ports::NoEntropy,
+    provider::{ErrorClass, ProviderError},
+    secret::FieldName,
+    state::LedgerError,
+};
+use thiserror::Error;
+
+/// Why a use case failed. What it says is safe to tell the caller.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// Policy does not allow it, or there is no such secret or lease: one answer for all of them.
+    #[error("not allowed, or no such thing")]
+    Denied,
+    /// The secret has no such field; only callers who may read it learn this.
+    #[error("the secret has no field `{0}`")]
+    NoSuchField(FieldName),
+    /// The request id was used for another request.
+    #[error("the request id was used for another request")]
+    RequestIdReused,
+    /// The page token is not one of ours.
+    #[error("the page token is not valid: start again without one")]
+    BadPageToken,
+    /// The lease's state does not allow it.
+    #[error(transparent)]
+    Lease(#[from] StepError),
+    /// The secret's own back end cannot be asked, or has said no to the broker. Its text is for operators: callers get the class.
+    #[error("the secret's back end did not answer as needed")]
+    Provider(#[source] ProviderError),
+    /// The state changed while it was being decided; a retry decides anew.
+    #[error("the state changed in the meantime: try again")]
+    Conflict,
+    /// There is no room in the journal: nothing can be disclosed.
+    #[error("the broker's journal is full")]
+    JournalFull(#[source] LedgerError),
+    /// The state cannot be reached or trusted: nothing can be disclosed.
+    #[error("the broker's state is not available")]
+    Unavailable(#[source] LedgerError),
+    /// The system gave no randomness, or a task failed.
+    #[error("the broker failed: {0}")]
+    Internal(String),
+}
+
+impl EngineError {
+    /// The stable reason, for `google.rpc.ErrorInfo` and for records.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied => "DENIED_OR_NOT_FOUND",
+            Self::NoSuchField(_) => "FIELD_NOT_FOUND",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::BadPageToken => "PAGE_TOKEN_INVALID",
+            Self::Lease(step) => match step {
+                StepError::Expired => "LEASE_EXPIRED",
+                StepError::Revoked | StepError::Revoking => "LEASE_REVOKED",
+                StepError::AtMaximum => "LEASE_AT_MAXIMUM_TTL",
+                StepError::Pending | StepError::NotDue | StepError::OutOfPlace => "LEASE_NOT_ACTIVE",
+            },
+            Self::Provider(error) => match error.class {
+                ErrorClass::Transient => "PROVIDER_UNAVAILABLE",
+                ErrorClass::Throttled => "PROVIDER_THROTTLED",
+                ErrorClass::Denied => "PROVIDER_DENIED_BROKER",
+                ErrorClass::Absent => "PROVIDER_SECRET_ABSENT",
+                ErrorClass::Invalid => "PROVIDER_REQUEST_INVALID",
+                ErrorClass::Permanent => "PROVIDER_UNSUPPORTED",
+            },
+            Self::Conflict => "CONFLICT",
+            Self::JournalFull(_) => "JOURNAL_FULL",
+            Self::Unavailable(_) => "LEDGER_UNAVAILABLE",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// When it makes sense to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Provider(error) if error.class.is_retryable() => {
+                Some(error.retry_after.unwrap_or(Duration::from_secs(1)))
+            }
+            Self::Conflict => Some(Duration::ZERO),
+            Self::JournalFull(_) | Self::Unavailable(_) => Some(Duration::from_secs(5)),
+            _ => None,
+        }
+    }
+}
+
+impl From<LedgerError> for EngineError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Conflict(_) => Self::Conflict,
+            LedgerError::Full(_) => Self::JournalFull(error),
+            LedgerError::Unavailable(_) | LedgerError::Poisoned(_) | LedgerError::Corrupt(_) => {
+                Self::Unavailable(error)
+            }
+        }
+    }
+}
+
+impl From<Undecodable> for EngineError {
+    fn from(error: Undecodable) -> Self {
+        Self::Unavailable(LedgerError::Corrupt(error.to_string()))
+    }
+}
+
+impl From<NoEntropy> for EngineError {
+    fn from(error: NoEntropy) -> Self {
+        Self::Internal(error.to_string())
+    }
+}

@@ -1,0 +1,192 @@
+//! What callers ask of the engine, and what they get: plain types, parsed before they come here.
+
+use std::{sync::Arc, time::Duration};
+
+use leasehold_core::{
+    Lease, LeaseId, RequestId, SecretPath, SecretValue, SpiffeId, Timestamp,
+    catalog::Source,
+    path::PathPrefix,
+    provider::{Capabilities, ProviderName},
+    record::Actor,
+    secret::{FieldName, VersionId},
+    state::Revision,
+    ttl::TtlLimits,
+};
+
+/// Take a lease on a secret.
+#[derive(Clone, Debug)]
+pub struct IssueLease {
+    /// Who asks, as the TLS session proved it.
+    pub actor: Actor,
+    /// The secret.
+    pub secret: SecretPath,
+    /// How long it is wanted; the secret's default when absent, and never more than its maximum.
+    pub ttl: Option<Duration>,
+    /// The fields wanted; empty means all.
+    pub fields: Vec<FieldName>,
+    /// The client's name for this request: a retry within ten minutes gets the same lease.
+    pub request_id: Option<RequestId>,
+}
+
+/// A lease with its value.
+#[derive(Debug)]
+pub struct IssuedLease {
+    /// The lease.
+    pub lease: Lease,
+    /// The fields that were asked for.
+    pub value: SecretValue,
+}
+
+/// Move a lease's end.
+#[derive(Clone, Debug)]
+pub struct RenewLease {
+    /// Who asks: the holder, nobody else.
+    pub actor: Actor,
+    /// The lease.
+    pub lease: LeaseId,
+    /// How long from now; the secret's default when absent.
+    pub ttl: Option<Duration>,
+    /// The client's name for this request, for the record.
+    pub request_id: Option<RequestId>,
+}
+
+/// End a lease.
+#[derive(Clone, Debug)]
+pub struct RevokeLease {
+    /// Who asks: the holder, or somebody whom policy allows `RevokeLease` on the secret.
+    pub actor: Actor,
+    /// The lease.
+    pub lease: LeaseId,
+    /// A person's reason, for the record.
+    pub reason: Option<String>,
+    /// The client's name for this request, for the record.
+    pub request_id: Option<RequestId>,
+}
+
+/// List leases, a page at a time, in the order of their ids' keys.
+#[derive(Clone, Debug)]
+pub struct ListLeases {
+    /// Who asks.
+    pub actor: Actor,
+    /// Which.
+    pub scope: LeaseScope,
+    /// At most so many; 1 to 1000.
+    pub page_size: usize,
+    /// Where the last page ended; opaque to clients.
+    pub page_token: Option<String>,
+}
+
+/// Which leases.
+#[derive(Clone, Debug)]
+pub enum LeaseScope {
+    /// The caller's own; needs no policy.
+    Own,
+    /// Everybody's that policy lets the caller `ReadLease`, narrowed by what is given.
+    All {
+        /// One holder's.
+        holder: Option<SpiffeId>,
+        /// One secret's.
+        secret: Option<SecretPath>,
+    },
+}
+
+/// One page.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// How to get the next one; absent on the last.
+    pub next_page_token: Option<String>,
+}
+
+/// What happened to a lease, as its holder's watch tells it.
+#[derive(Clone, Debug)]
+pub struct LeaseNotice {
+    /// The position in the ledger: a watch can be resumed behind it.
+    pub revision: Revision,
+    /// What happened.
+    pub change: LeaseChange,
+    /// The lease as it is now.
+    pub lease: Arc<Lease>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// It was there when the watch began.
+    Snapshot,
+    /// It was issued.
+    Issued,
+    /// Its end was moved.
+    Renewed,
+    /// It ended before its time, or is about to.
+    Revoked,
+    /// It ended at its time.
+    Expired,
+    /// Its credential could not be revoked yet.
+    Quarantined,
+}
+
+/// A secret as operators see it: never its value.
+#[derive(Clone, Debug)]
+pub struct SecretDescription {
+    /// A path of the catalog, or of the mount that it was found under.
+    pub path: SecretPath,
+    /// The back end.
+    pub provider: ProviderName,
+    /// What the back end can do.
+    pub capabilities: Capabilities,
+    /// Where it comes from.
+    pub source: Source,
+    /// The limits of its leases.
+    pub limits: TtlLimits,
+    /// The mount, if it has no entry of its own.
+    pub mount: Option<PathPrefix>,
+    /// How many leases are live on it.
+    pub live_leases: u64,
+    /// A sentence for people.
+    pub description: Option<Box<str>>,
+}
+
+/// Write a new version of a secret of a back end that can be written.
+#[derive(Debug)]
+pub struct WriteSecret {
+    /// Who asks; policy decides `WriteSecret`.
+    pub actor: Actor,
+    /// The secret.
+    pub secret: SecretPath,
+    /// Its new value.
+    pub value: SecretValue,
+    /// The version that must be current, so that nobody's change is overwritten unseen.
+    pub expected: Option<VersionId>,
+    /// Makes a repeated write the same write.
+    pub request_id: Option<RequestId>,
+}
+
+/// What the engine knows of itself, for `status`.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// By the broker's clock.
+    pub now: Timestamp,
+    /// Leases that are active.
+    pub live_leases: u64,
+    /// Leases that could not be revoked.
+    pub quarantined_leases: u64,
+    /// Configured secrets and mounts.
+    pub secrets: usize,
+    /// Mounts.
+    pub mounts: usize,
+    /// Each back end with what it can do and whether its circuit is open.
+    pub providers: Vec<ProviderStatus>,
+}
+
+/// One back end's state.
+#[derive(Clone, Debug)]
+pub struct ProviderStatus {
+    /// Its name.
+    pub name: ProviderName,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Why it is not being asked just now; absent when it is.
+    pub unavailable: Option<String>,
+}
