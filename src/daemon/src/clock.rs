@@ -1,0 +1,1 @@
+//! The machine's clock, as the domain wants it.

@@ -1,0 +1,1 @@
+//! The configuration: types, defaults, and a parser that tells every fault at once.

@@ -1,0 +1,1 @@
+//! `leaseholdd init`: the seal key and the state directory.
