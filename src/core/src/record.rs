@@ -2,7 +2,7 @@
 //!
 //! The journal adds what makes a line provable (sequence, previous hash, node) and the sealed state change.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -156,6 +156,14 @@ pub struct Decision {
     /// The names of the policies that determined it; none when nothing allowed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Arc<str>>,
+    /// The longest lease that the permitting policies grant; absent when they set no limit. In whole seconds when written.
+    #[serde(
+        default,
+        rename = "max_ttl_seconds",
+        with = "whole_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_ttl: Option<Duration>,
     /// The digest of the policy set that was in force.
     pub policy_set: Arc<str>,
     /// The request's context as the policies saw it: what a replay needs beyond principal and secret.
@@ -215,6 +223,25 @@ impl Decision {
     }
 }
 
+mod whole_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(|duration| duration.as_secs()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_secs))
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -242,5 +269,25 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         assert_eq!(Kind::LeaseIssued.to_string(), "lease.issued");
+    }
+
+    #[test]
+    fn a_decision_without_a_limit_says_nothing_of_one() {
+        let mut decision = Decision {
+            action: Action::IssueLease,
+            effect: Effect::Allow,
+            policies: vec!["payments".into()],
+            max_ttl: None,
+            policy_set: "abc".into(),
+            inputs: BTreeMap::new(),
+            errors: Vec::new(),
+        };
+        let plain = r#"{"action":"IssueLease","effect":"allow","policies":["payments"],"policy_set":"abc"}"#;
+        assert_eq!(serde_json::to_string(&decision).unwrap(), plain);
+        assert_eq!(serde_json::from_str::<Decision>(plain).unwrap(), decision);
+        decision.max_ttl = Some(Duration::from_secs(900));
+        let text = serde_json::to_string(&decision).unwrap();
+        assert!(text.contains(r#""max_ttl_seconds":900"#), "{text}");
+        assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision);
     }
 }
