@@ -107,6 +107,9 @@ pub enum Kind {
     /// A secret's metadata was read.
     #[serde(rename = "secret.described")]
     SecretDescribed,
+    /// A new version is about to be written.
+    #[serde(rename = "secret.attempted")]
+    SecretAttempted,
     /// A new version was written.
     #[serde(rename = "secret.written")]
     SecretWritten,

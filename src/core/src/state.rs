@@ -164,6 +164,11 @@ impl Key {
         Self(format!("held/{path} {version} {holder}").into())
     }
 
+    /// A lease that could not be ended.
+    pub fn quarantined(id: LeaseId) -> Self {
+        Self(format!("quarantined/{id}").into())
+    }
+
     /// What a principal's request id stands for.
     pub fn request(holder: &SpiffeId, request: &RequestId) -> Self {
         Self(format!("request/{holder} {request}").into())
@@ -215,6 +220,16 @@ impl KeyRange {
     /// Every lease.
     pub fn leases() -> Self {
         Self::prefix("lease/")
+    }
+
+    /// The live leases on any secret.
+    pub fn live() -> Self {
+        Self::prefix("secret/")
+    }
+
+    /// The leases that could not be ended.
+    pub fn quarantined() -> Self {
+        Self::prefix("quarantined/")
     }
 
     /// One holder's leases.

@@ -1,6 +1,6 @@
 //! Why a use case did not do what it was asked, in the terms of the caller.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use leasehold_core::{
     lease::{StepError, Undecodable},
@@ -31,7 +31,10 @@ pub enum EngineError {
     Lease(#[from] StepError),
     /// The secret's own back end cannot be asked, or has said no to the broker. Its text is for operators: callers get the class.
     #[error("the secret's back end did not answer as needed")]
-    Provider(#[source] ProviderError),
+    Provider(#[source] Arc<ProviderError>),
+    /// A watcher did not keep up: it starts again from a snapshot.
+    #[error("the watch fell behind and missed changes: start again")]
+    WatchLagged,
     /// The state changed while it was being decided; a retry decides anew.
     #[error("the state changed in the meantime: try again")]
     Conflict,
@@ -68,6 +71,7 @@ impl EngineError {
                 ErrorClass::Invalid => "PROVIDER_REQUEST_INVALID",
                 ErrorClass::Permanent => "PROVIDER_UNSUPPORTED",
             },
+            Self::WatchLagged => "WATCH_LAGGED",
             Self::Conflict => "CONFLICT",
             Self::JournalFull(_) => "JOURNAL_FULL",
             Self::Unavailable(_) => "LEDGER_UNAVAILABLE",
@@ -81,7 +85,7 @@ impl EngineError {
             Self::Provider(error) if error.class.is_retryable() => {
                 Some(error.retry_after.unwrap_or(Duration::from_secs(1)))
             }
-            Self::Conflict => Some(Duration::ZERO),
+            Self::Conflict | Self::WatchLagged => Some(Duration::ZERO),
             Self::JournalFull(_) | Self::Unavailable(_) => Some(Duration::from_secs(5)),
             _ => None,
         }

@@ -14,6 +14,9 @@ impl Lease {
     /// How long an ended lease can still be looked at before it is purged.
     pub const ENDED_RETENTION: Duration = Duration::from_secs(3600);
 
+    /// How long one attempt to end a credential may take before it is tried again: a crash in the middle costs no more.
+    pub const ATTEMPT: Duration = Duration::from_secs(60);
+
     /// When the reconciler must look at it next: its end, a retry, or its purge.
     pub fn due_at(&self) -> Timestamp {
         match self.state {
@@ -55,6 +58,9 @@ impl Lease {
             && !self.is_ended()
         {
             keys.push(Key::secret(&self.secret, version, self.id));
+        }
+        if matches!(self.state, LeaseState::Quarantined { .. }) {
+            keys.push(Key::quarantined(self.id));
         }
         keys
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::{Cause, Lease, LeaseKind, LeaseState, RevocationHandle};
-use crate::secret::VersionId;
+use crate::{secret::VersionId, ttl::after};
 
 /// What happens to a lease.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Lease {
     /// # Errors
     /// When the event does not apply; the lease is then as it was.
     pub fn step(mut self, event: Event, now: Timestamp) -> Result<(Self, Effects), StepError> {
-        let effects = match (&self.state, event) {
+        let effects = match (&mut self.state, event) {
             (LeaseState::Pending { .. }, Event::Issued { version, handle, expires_at }) => {
                 let upstream_end = expires_at.unwrap_or(Timestamp::MAX);
                 self.version = Some(version);
@@ -164,6 +164,7 @@ impl Lease {
                 if now < *next_try {
                     return Err(StepError::NotDue);
                 }
+                *next_try = after(now, Self::ATTEMPT);
                 Effects { revoke_upstream: true, ..Effects::default() }
             }
             (
@@ -193,7 +194,7 @@ impl Lease {
     }
 
     fn begin_revocation(&mut self, cause: Cause, now: Timestamp) -> Effects {
-        self.state = LeaseState::Revoking { cause, attempts: 0, next_try: now };
+        self.state = LeaseState::Revoking { cause, attempts: 0, next_try: after(now, Self::ATTEMPT) };
         Effects { revoke_upstream: true, ..Effects::default() }
     }
 
