@@ -1,9 +1,23 @@
 //! The use cases of the broker, one file a verb, over the ports of `leasehold-core`; and the one background loop,
-//! [`reconcile`], into which expiry, revocation, crashes and provider failures all lead.
+//! `Engine::reconcile`, into which expiry, revocation, crashes and provider failures all lead.
 //!
 //! Nothing here knows gRPC, TLS, Cedar or sled.
 
+mod access;
+mod broker;
+mod cache;
+mod engine;
 pub mod error;
+mod idempotency;
+mod issue_lease;
+mod read_leases;
+mod reconcile;
+mod renew_lease;
 pub mod request;
+mod revoke_lease;
+mod secrets;
+mod upstream;
+mod watch_leases;
 
+pub use engine::{Engine, Parts, Settings};
 pub use error::EngineError;

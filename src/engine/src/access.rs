@@ -1,0 +1,67 @@
+//! Asking policy, and writing down what it said.
+
+use std::collections::BTreeMap;
+
+use leasehold_core::{
+    SecretPath,
+    access::{AccessRequest, Action, Resource},
+    record::{Actor, Decision, Kind, Outcome, Record},
+    state::Commit,
+};
+
+use crate::{engine::Engine, error::EngineError};
+
+/// What policies may look at beside the principal and the resource.
+pub(crate) type Context = BTreeMap<String, serde_json::Value>;
+
+impl Engine {
+    pub(crate) fn decide(
+        &self,
+        actor: &Actor,
+        action: Action,
+        resource: &Resource,
+        context: Context,
+    ) -> Decision {
+        self.authorizer.decide(&AccessRequest { principal: &actor.id, action, resource, context })
+    }
+
+    pub(crate) fn decide_on(
+        &self,
+        actor: &Actor,
+        action: Action,
+        path: &SecretPath,
+        context: Context,
+    ) -> Decision {
+        self.decide(actor, action, &Resource::Secret(path.clone()), context)
+    }
+
+    /// Makes the denial durable and answers with it. `why` is for auditors: the caller learns nothing of it.
+    pub(crate) async fn deny<T>(&self, mut record: Record, why: &str) -> Result<T, EngineError> {
+        record.outcome = Outcome::Denied;
+        record.details.insert("reason".to_owned(), why.to_owned());
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Err(EngineError::Denied)
+    }
+
+    /// Makes the failure durable and answers with it.
+    pub(crate) async fn fail<T>(&self, mut record: Record, error: EngineError) -> Result<T, EngineError> {
+        record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
+        if let EngineError::Provider(cause) = &error {
+            record.details.insert("error".to_owned(), cause.to_string());
+        }
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Err(error)
+    }
+
+    pub(crate) fn record(&self, kind: Kind, actor: &Actor) -> Record {
+        Record::new(self.now(), kind, actor.clone())
+    }
+}
+
+/// Why a denied request was denied, in the record's words.
+pub(crate) mod why {
+    pub(crate) const POLICY: &str = "policy";
+    pub(crate) const NOT_IN_CATALOG: &str = "not in the catalog";
+    pub(crate) const NO_SUCH_LEASE: &str = "no such lease";
+    pub(crate) const NOT_THE_HOLDER: &str = "not the holder";
+}

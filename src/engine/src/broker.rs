@@ -1,0 +1,104 @@
+//! The broker's own events and state: notes for the journal, status, and leave to read the journal.
+
+use std::collections::BTreeMap;
+
+use leasehold_core::{
+    access::{Action, Resource},
+    record::{Actor, Kind, Outcome},
+    state::{Commit, KeyRange},
+};
+
+use crate::{
+    access::{Context, why},
+    engine::Engine,
+    error::EngineError,
+    request::EngineStatus,
+};
+
+impl Engine {
+    /// Records something that the broker itself did or met, such as a reload.
+    ///
+    /// # Errors
+    /// When the journal cannot take it.
+    pub async fn note(
+        &self,
+        kind: Kind,
+        outcome: Outcome,
+        details: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let mut record = self.record(kind, &self.broker);
+        record.outcome = outcome;
+        record.details = details;
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(())
+    }
+
+    /// Asks policy whether `actor` may read the audit journal, and records that it did, with the query.
+    ///
+    /// # Errors
+    /// [`EngineError::Denied`], or when the journal cannot take the record.
+    pub async fn authorize_audit(
+        &self,
+        actor: Actor,
+        query: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        self.authorize_broker(Kind::AuditRead, Action::ReadAudit, &actor, query).await
+    }
+
+    /// The broker's state, for operators.
+    ///
+    /// # Errors
+    /// [`EngineError::Denied`], or when the ledger cannot be read.
+    pub async fn status(&self, actor: Actor) -> Result<EngineStatus, EngineError> {
+        self.authorize_broker(Kind::StatusRead, Action::ReadStatus, &actor, BTreeMap::new()).await?;
+        let quarantined_leases = self.count(KeyRange::quarantined()).await?;
+        let catalog = self.catalog();
+        Ok(EngineStatus {
+            now: self.now(),
+            live_leases: self.count(KeyRange::live()).await?.saturating_sub(quarantined_leases),
+            quarantined_leases,
+            secrets: catalog.secrets().count(),
+            mounts: catalog.mounts().count(),
+            providers: self.upstreams.values().map(|upstream| upstream.status()).collect(),
+        })
+    }
+
+    /// How many keys a range holds.
+    pub(crate) async fn count(&self, mut range: KeyRange) -> Result<u64, EngineError> {
+        const PAGE: usize = 1000;
+        let mut count = 0_u64;
+        loop {
+            let page = self.ledger.scan(&range, PAGE).await?;
+            count = count.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+            match page.last() {
+                Some(last) if page.len() == PAGE => range = range.after(&last.key),
+                _ => return Ok(count),
+            }
+        }
+    }
+
+    async fn authorize_broker(
+        &self,
+        kind: Kind,
+        action: Action,
+        actor: &Actor,
+        details: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let decision = self.decide(actor, action, &Resource::Broker, Context::new());
+        let allowed = decision.is_allowed();
+        let mut record = self.record(kind, actor);
+        record.decision = Some(decision);
+        record.details = details;
+        if !allowed {
+            return self.deny(record, why::POLICY).await;
+        }
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("providers", &self.upstreams.keys()).finish_non_exhaustive()
+    }
+}

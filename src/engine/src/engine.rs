@@ -1,0 +1,166 @@
+//! What the use cases share: the ports, the settings, the catalog in force.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicI64},
+    time::Duration,
+};
+
+use leasehold_core::{
+    LeaseId, SecretPath, Timestamp,
+    catalog::{Catalog, Resolved},
+    ports::{Authorizer, Clock, Entropy, Ledger, Provider, ValueMac},
+    provider::ProviderName,
+    record::Actor,
+};
+use tokio::sync::Notify;
+
+use crate::{cache::Cache, error::EngineError, upstream::Upstream, watch_leases::Feed};
+
+/// The broker's use cases.
+pub struct Engine {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) mac: Arc<dyn ValueMac>,
+    pub(crate) upstreams: BTreeMap<ProviderName, Arc<Upstream>>,
+    pub(crate) settings: Settings,
+    pub(crate) broker: Actor,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) feed: Feed,
+    catalog: RwLock<Arc<Catalog>>,
+    /// When the reconciler will look next, in milliseconds of the Unix epoch: whoever makes something due before that wakes it.
+    pub(crate) next_look: AtomicI64,
+    pub(crate) wake: Notify,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for lease ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// The durable state.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// By which values are recognised in records.
+    pub mac: Arc<dyn ValueMac>,
+    /// The back ends.
+    pub providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
+    /// The secrets.
+    pub catalog: Catalog,
+    /// The limits.
+    pub settings: Settings,
+    /// As whom the broker itself acts.
+    pub broker: Actor,
+}
+
+/// The engine's limits. Each has a default that suits a small machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many bytes of secret values the cache may hold.
+    pub cache_bytes: usize,
+    /// How many calls one provider may have under way at once.
+    pub provider_concurrency: usize,
+    /// How many more may wait for their turn before callers are told to come back.
+    pub provider_queue: usize,
+    /// How long one call to a provider may take.
+    pub provider_timeout: Duration,
+    /// How long the intent of a dynamic lease stands before it is taken for abandoned.
+    pub pending_timeout: Duration,
+    /// How often the revocation of a credential is tried before the lease is quarantined.
+    pub revoke_attempts: u32,
+    /// How often it is tried from then on.
+    pub quarantine_retry: Duration,
+    /// How long a request id is remembered.
+    pub request_memory: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 << 20,
+            provider_concurrency: 64,
+            provider_queue: 1024,
+            provider_timeout: Duration::from_secs(10),
+            pending_timeout: Duration::from_secs(60),
+            revoke_attempts: 10,
+            quarantine_retry: Duration::from_secs(600),
+            request_memory: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Engine {
+    /// An engine over these parts. It does nothing by itself until [`Engine::reconcile`] runs.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let settings = parts.settings;
+        let upstreams = parts
+            .providers
+            .into_iter()
+            .map(|(name, provider)| {
+                (name.clone(), Arc::new(Upstream::new(name, provider, parts.clock.clone(), &settings)))
+            })
+            .collect();
+        Arc::new(Self {
+            clock: parts.clock,
+            entropy: parts.entropy,
+            ledger: parts.ledger,
+            authorizer: parts.authorizer,
+            mac: parts.mac,
+            upstreams,
+            settings,
+            broker: parts.broker,
+            cache: Arc::new(Cache::new(settings.cache_bytes)),
+            feed: Feed::default(),
+            catalog: RwLock::new(Arc::new(parts.catalog)),
+            next_look: AtomicI64::new(i64::MAX),
+            wake: Notify::new(),
+        })
+    }
+
+    /// The broker's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Puts another catalog in force: for requests that come from now on.
+    pub fn replace_catalog(&self, catalog: Catalog) {
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    }
+
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The secret's entry with its back end; `None` when either is not configured.
+    pub(crate) fn resolve(&self, path: &SecretPath) -> Option<(Resolved, Arc<Upstream>)> {
+        let resolved = self.catalog().resolve(path)?;
+        let upstream = self.upstreams.get(&resolved.entry.provider)?.clone();
+        Some((resolved, upstream))
+    }
+
+    pub(crate) fn new_lease_id(&self) -> Result<LeaseId, EngineError> {
+        let mut bits = [0; 16];
+        self.entropy.fill(&mut bits)?;
+        Ok(LeaseId::from_bits(bits))
+    }
+
+    /// Runs a use case on a task of its own, so that a client that hangs up does not stop it half way.
+    pub(crate) async fn detached<T: Send + 'static>(
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        tokio::spawn(work).await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())))
+    }
+
+    /// Wakes the reconciler when `due` comes before its next look.
+    pub(crate) fn expect_at(&self, due: Timestamp) {
+        use std::sync::atomic::Ordering::Relaxed;
+        if due.as_millisecond() < self.next_look.load(Relaxed) {
+            self.wake.notify_one();
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! IssueLease: decide, get the value, make lease and record durable together, and only then disclose.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use leasehold_core::{
+    Lease, LeaseId, SecretValue, Timestamp,
+    access::Action,
+    catalog::{Freshness, Resolved, Source},
+    lease::{Event, StepError},
+    provider::{ErrorClass, Fetch, IssueCredential, ProviderError},
+    record::{Kind, Outcome, Record, ValueTag},
+    secret::{FieldName, VersionId},
+    state::{Commit, Condition, Key, Write},
+    ttl::{TtlLimits, after, until},
+};
+
+use crate::{
+    access::{Context, why},
+    cache::{CacheKey, Cached, Found},
+    engine::Engine,
+    error::EngineError,
+    idempotency::Memory,
+    request::{IssueLease, IssuedLease},
+    upstream::Upstream,
+};
+
+impl Engine {
+    /// Issues a lease and discloses its value. Nothing is disclosed before its record is durable, and a caller that
+    /// hangs up does not stop it half way.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says; whatever was decided or failed has been recorded.
+    pub async fn issue_lease(self: &Arc<Self>, request: IssueLease) -> Result<IssuedLease, EngineError> {
+        let engine = self.clone();
+        Self::detached(async move {
+            match engine.issue(&request).await {
+                // Two requests with one id met: the second now finds the first one's lease.
+                Err(EngineError::Conflict) => engine.issue(&request).await,
+                result => result,
+            }
+        })
+        .await
+    }
+
+    async fn issue(self: &Arc<Self>, request: &IssueLease) -> Result<IssuedLease, EngineError> {
+        let mut record = self.record(Kind::LeaseIssued, &request.actor);
+        let now = record.time;
+        record.secret = Some(request.secret.clone());
+        record.request_id = request.request_id.clone();
+        let decision = self.decide_on(&request.actor, Action::IssueLease, &request.secret, context(request));
+        let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
+        record.decision = Some(decision);
+        if !allowed {
+            return self.deny(record, why::POLICY).await;
+        }
+        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
+            return self.deny(record, why::NOT_IN_CATALOG).await;
+        };
+        record.provider = Some(upstream.name.clone());
+        let limits = cap.map_or(resolved.entry.limits, |cap| resolved.entry.limits.clipped(cap));
+
+        let memory = match self.recall(request, now).await {
+            Ok(memory) => memory,
+            Err(error) => return self.fail(record, error).await,
+        };
+        if let Some(Memory::Made(lease)) = &memory {
+            return self.answer_again(request, *lease, record).await;
+        }
+        let asked = Asked { request, resolved: &resolved, upstream: &upstream, limits, memory };
+        match &resolved.entry.source {
+            Source::Static { reference } => self.issue_static(asked, reference, record).await,
+            Source::Dynamic { role } => self.issue_dynamic(asked, role, record).await,
+        }
+    }
+
+    async fn issue_static(
+        self: &Arc<Self>,
+        asked: Asked<'_>,
+        reference: &str,
+        mut record: Record,
+    ) -> Result<IssuedLease, EngineError> {
+        let (request, now) = (asked.request, record.time);
+        let found =
+            match self.value(asked.upstream, reference, None, asked.resolved.entry.freshness, now).await {
+                Ok(found) => found,
+                Err(error) => return self.fail(record, error).await,
+            };
+        let value = match select(&found.cached.value, &request.fields) {
+            Ok(value) => value,
+            Err(error) => return self.fail(record, error).await,
+        };
+        let mut lease = Lease::new_static(
+            self.new_lease_id()?,
+            request.actor.id.clone(),
+            request.secret.clone(),
+            asked.upstream.name.clone(),
+            found.cached.version.clone(),
+            asked.limits.term(request.ttl, now),
+            now,
+        );
+        lease.fields.clone_from(&request.fields);
+        lease.stale_since = found.stale_since;
+        describe(&mut record, &lease, &found.cached.tags, now);
+        let (conditions, writes) = self.first_writes(&asked, &lease, now)?;
+        self.ledger.commit(Commit { record, conditions, writes }).await?;
+        self.expect_at(lease.due_at());
+        Ok(IssuedLease { lease, value })
+    }
+
+    /// Intent first, then the back end, then the lease: a crash between any two leaves a pending lease that the
+    /// reconciler ends.
+    async fn issue_dynamic(
+        self: &Arc<Self>,
+        asked: Asked<'_>,
+        role: &str,
+        mut record: Record,
+    ) -> Result<IssuedLease, EngineError> {
+        let (request, now) = (asked.request, record.time);
+        let capabilities = asked.upstream.capabilities();
+        let limits = capabilities.max_ttl.map_or(asked.limits, |max| asked.limits.clipped(max));
+        let term = limits.term(request.ttl, now);
+        let mut pending = Lease::new_pending(
+            self.new_lease_id()?,
+            request.actor.id.clone(),
+            request.secret.clone(),
+            asked.upstream.name.clone(),
+            term,
+            now,
+            after(now, self.settings.pending_timeout),
+        );
+        pending.fields.clone_from(&request.fields);
+        let mut attempt = record.clone();
+        attempt.kind = Kind::LeaseAttempted;
+        attempt.lease = Some(pending.id);
+        let (conditions, writes) = self.first_writes(&asked, &pending, now)?;
+        let revision = self.ledger.commit(Commit { record: attempt, conditions, writes }).await?;
+        self.expect_at(pending.due_at());
+
+        let credential = IssueCredential {
+            lease: pending.id,
+            holder: &request.actor.id,
+            role,
+            ttl: until(now, term.expires_at),
+        };
+        let issued = match asked.upstream.call(asked.upstream.provider.issue(credential)).await {
+            Ok(issued) => issued,
+            Err(error) => return self.issue_failed(record, pending, error).await,
+        };
+        let event = Event::Issued {
+            version: issued.version.clone(),
+            handle: issued.handle,
+            expires_at: issued.expires_at,
+        };
+        let (lease, _) = pending.clone().step(event, self.now())?;
+        let tags =
+            issued.value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose())));
+        describe(&mut record, &lease, &tags.collect(), now);
+        let commit = Commit {
+            conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
+            writes: lease.writes(Some(&pending))?,
+            record,
+        };
+        // When this fails, the credential exists and nobody gets it: the reconciler finds the pending lease.
+        self.ledger.commit(commit).await?;
+        self.expect_at(lease.due_at());
+        let value = select(&issued.value, &request.fields)?;
+        Ok(IssuedLease { lease, value })
+    }
+
+    /// The back end made nothing, or may have made something that nobody will get.
+    async fn issue_failed(
+        &self,
+        mut record: Record,
+        pending: Lease,
+        error: ProviderError,
+    ) -> Result<IssuedLease, EngineError> {
+        // After an answer nothing was made; after silence nobody knows, and the reconciler looks.
+        let unknown = error.class == ErrorClass::Transient;
+        let error = EngineError::Provider(Arc::new(error));
+        record.lease = Some(pending.id);
+        if unknown {
+            return self.fail(record, error).await;
+        }
+        let (ended, _) = pending.clone().step(Event::IssueFailed, self.now())?;
+        record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
+        let writes = ended.writes(Some(&pending))?;
+        self.ledger.commit(Commit { record, conditions: Vec::new(), writes }).await?;
+        Err(error)
+    }
+
+    /// A retry: the lease that the first try made, with its value at its version.
+    async fn answer_again(
+        self: &Arc<Self>,
+        request: &IssueLease,
+        id: LeaseId,
+        mut record: Record,
+    ) -> Result<IssuedLease, EngineError> {
+        record.lease = Some(id);
+        let Some((lease, _)) = self.load(id).await? else {
+            return self.fail(record, StepError::Expired.into()).await;
+        };
+        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
+            return self.deny(record, why::NOT_IN_CATALOG).await;
+        };
+        let now = record.time;
+        let Source::Static { reference } = &resolved.entry.source else {
+            // A credential is disclosed once; its value is kept nowhere.
+            return self.fail(record, EngineError::RequestIdReused).await;
+        };
+        if !lease.is_live(now) {
+            let over = if lease.is_ended() { StepError::Revoked } else { StepError::Expired };
+            return self.fail(record, over.into()).await;
+        }
+        let found =
+            self.value(&upstream, reference, lease.version.as_ref(), resolved.entry.freshness, now).await;
+        let (found, value) = match found.and_then(|found| {
+            let value = select(&found.cached.value, &request.fields)?;
+            Ok((found, value))
+        }) {
+            Ok(both) => both,
+            Err(error) => return self.fail(record, error).await,
+        };
+        describe(&mut record, &lease, &found.cached.tags, now);
+        record.details.insert("retry".to_owned(), "true".to_owned());
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(IssuedLease { lease, value })
+    }
+
+    /// The value of a static secret, from the cache or through it.
+    async fn value(
+        self: &Arc<Self>,
+        upstream: &Arc<Upstream>,
+        reference: &str,
+        version: Option<&VersionId>,
+        freshness: Freshness,
+        now: Timestamp,
+    ) -> Result<Found, EngineError> {
+        let key = CacheKey {
+            provider: upstream.name.clone(),
+            reference: reference.into(),
+            version: version.cloned(),
+        };
+        let fetch = || {
+            let (engine, upstream, key) = (self.clone(), upstream.clone(), key.clone());
+            async move { engine.fetch(&upstream, &key).await }
+        };
+        let found = self.cache.get(&key, freshness, now, fetch).await.map_err(EngineError::Provider)?;
+        Ok(found)
+    }
+
+    async fn fetch(&self, upstream: &Upstream, key: &CacheKey) -> Result<Cached, ProviderError> {
+        let fetch = Fetch { reference: &key.reference, version: key.version.as_ref() };
+        let fetched = upstream.call(upstream.provider.fetch(fetch)).await?;
+        let tags =
+            fetched.value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose())));
+        Ok(Cached {
+            tags: tags.collect(),
+            value: fetched.value,
+            version: fetched.version,
+            fetched_at: self.now(),
+        })
+    }
+
+    /// What the first commit of a lease writes, its request id included.
+    fn first_writes(
+        &self,
+        asked: &Asked<'_>,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Result<(Vec<Condition>, Vec<Write>), EngineError> {
+        let mut writes = lease.writes(None)?;
+        let mut conditions = Vec::new();
+        if let (Some(Memory::New(pledge)), Some(id)) = (&asked.memory, &asked.request.request_id) {
+            conditions.push(pledge.condition.clone());
+            writes.extend(pledge.forget.clone());
+            writes.extend(self.remember(asked.request, id, lease.id, now)?);
+        }
+        Ok((conditions, writes))
+    }
+}
+
+/// A request that was allowed, with what it is about.
+struct Asked<'a> {
+    request: &'a IssueLease,
+    resolved: &'a Resolved,
+    upstream: &'a Arc<Upstream>,
+    limits: TtlLimits,
+    memory: Option<Memory>,
+}
+
+fn context(request: &IssueLease) -> Context {
+    let mut context = Context::new();
+    if let Some(ttl) = request.ttl {
+        context.insert("ttl_seconds".to_owned(), ttl.as_secs().into());
+    }
+    if !request.fields.is_empty() {
+        let fields: Vec<_> = request.fields.iter().map(FieldName::as_str).collect();
+        context.insert("fields".to_owned(), fields.into());
+    }
+    context
+}
+
+/// The fields that were asked for; all when none was named.
+fn select(value: &SecretValue, fields: &[FieldName]) -> Result<SecretValue, EngineError> {
+    if fields.is_empty() {
+        return Ok(value.clone());
+    }
+    let chosen = fields.iter().map(|name| {
+        let bytes = value.fields.get(name).ok_or_else(|| EngineError::NoSuchField(name.clone()))?;
+        Ok((name.clone(), bytes.clone()))
+    });
+    Ok(SecretValue {
+        fields: chosen.collect::<Result<_, EngineError>>()?,
+        content_type: value.content_type.clone(),
+    })
+}
+
+/// Puts into the record what is about to be disclosed.
+fn describe(record: &mut Record, lease: &Lease, tags: &BTreeMap<FieldName, ValueTag>, now: Timestamp) {
+    record.lease = Some(lease.id);
+    record.version.clone_from(&lease.version);
+    record.expires_at = Some(lease.expires_at);
+    record.value_hmac = tags
+        .iter()
+        .filter(|(name, _)| lease.fields.is_empty() || lease.fields.contains(name))
+        .map(|(name, tag)| (name.clone(), tag.clone()))
+        .collect();
+    if let Some(since) = lease.stale_since {
+        record.details.insert("stale_for".to_owned(), format!("{}s", until(since, now).as_secs()));
+    }
+}

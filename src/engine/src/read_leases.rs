@@ -1,0 +1,156 @@
+//! GetLease and ListLeases: one's own without asking anybody, others' by policy.
+
+use std::collections::HashMap;
+
+use leasehold_core::{
+    Lease, LeaseId, SecretPath,
+    access::Action,
+    record::{Actor, Kind, Record},
+    state::{Commit, Entry, Key, KeyRange, Revision},
+};
+
+use crate::{
+    access::{Context, why},
+    engine::Engine,
+    error::EngineError,
+    request::{LeaseScope, ListLeases, Page},
+};
+
+/// No page is longer than this.
+const LONGEST_PAGE: usize = 1000;
+/// One call looks at so many leases at most, however few of them may be shown: the rest is on the next page.
+const LOOK_AT: usize = 10_000;
+
+impl Engine {
+    /// The lease, for its holder or for whom policy allows `ReadLease` on its secret.
+    ///
+    /// # Errors
+    /// [`EngineError::Denied`] also when there is no such lease.
+    pub async fn get_lease(&self, actor: Actor, id: LeaseId) -> Result<Lease, EngineError> {
+        let found = self.load(id).await?;
+        if let Some((lease, _)) = &found
+            && lease.holder == actor.id
+        {
+            return Ok(lease.clone());
+        }
+        let mut record = self.record(Kind::LeaseRead, &actor);
+        record.lease = Some(id);
+        let Some((lease, _)) = found else {
+            return self.deny(record, why::NO_SUCH_LEASE).await;
+        };
+        self.authorize_on_lease(&mut record, Action::ReadLease, &lease).await?;
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(lease)
+    }
+
+    /// A page of leases.
+    ///
+    /// # Errors
+    /// [`EngineError::BadPageToken`], or when the ledger cannot be read. What policy does not show is left out.
+    pub async fn list_leases(&self, request: ListLeases) -> Result<Page<Lease>, EngineError> {
+        let (mut range, holder, secret) = match &request.scope {
+            LeaseScope::Own => (KeyRange::held_by(&request.actor.id), Some(&request.actor.id), None),
+            LeaseScope::All { holder: Some(holder), secret } => {
+                (KeyRange::held_by(holder), Some(holder), secret.as_ref())
+            }
+            LeaseScope::All { holder: None, secret: Some(secret) } => {
+                (KeyRange::on_secret(secret), None, Some(secret))
+            }
+            LeaseScope::All { holder: None, secret: None } => (KeyRange::leases(), None, None),
+        };
+        if let Some(token) = &request.page_token {
+            let last = Key::from_stored(token);
+            if !range.contains(&last) {
+                return Err(EngineError::BadPageToken);
+            }
+            range = range.after(&last);
+        }
+        let mut sight = Sight { engine: self, request: &request, seen: HashMap::new() };
+        let mut items = Vec::new();
+        let mut looked = 0_usize;
+        let mut last = None;
+        let size = request.page_size.clamp(1, LONGEST_PAGE);
+        'pages: loop {
+            let entries = self.ledger.scan(&range, size).await?;
+            let full = entries.len() == size;
+            for entry in entries {
+                if items.len() == size || looked >= LOOK_AT {
+                    break 'pages;
+                }
+                looked = looked.saturating_add(1);
+                range = range.after(&entry.key);
+                last = Some(entry.key.clone());
+                let Some(lease) = self.lease_of(entry).await? else { continue };
+                let wanted = holder.is_none_or(|holder| *holder == lease.holder)
+                    && secret.is_none_or(|secret| *secret == lease.secret);
+                if wanted && sight.shows(&lease.secret) {
+                    items.push(lease);
+                }
+            }
+            if !full {
+                last = None;
+                break;
+            }
+        }
+        let hidden = !matches!(request.scope, LeaseScope::Own);
+        if hidden {
+            let mut record = self.record(Kind::LeaseRead, &request.actor);
+            record.details.insert("listed".to_owned(), items.len().to_string());
+            self.ledger.commit(Commit::record_only(record)).await?;
+        }
+        Ok(Page { items, next_page_token: last.map(|key| key.as_str().to_owned()) })
+    }
+
+    /// The lease as stored, with its revision.
+    pub(crate) async fn load(&self, id: LeaseId) -> Result<Option<(Lease, Revision)>, EngineError> {
+        match self.ledger.get(&Key::lease(id)).await? {
+            Some(entry) => Ok(Some((Lease::decode(&entry.value)?, entry.revision))),
+            None => Ok(None),
+        }
+    }
+
+    /// The lease that an entry is, or that its index key names.
+    pub(crate) async fn lease_of(&self, entry: Entry) -> Result<Option<Lease>, EngineError> {
+        let Some(id) = entry.key.lease_id() else { return Ok(None) };
+        if entry.key == Key::lease(id) {
+            return Ok(Some(Lease::decode(&entry.value)?));
+        }
+        Ok(self.load(id).await?.map(|(lease, _)| lease))
+    }
+
+    /// Asks policy about somebody else's lease; a denial is recorded and returned.
+    pub(crate) async fn authorize_on_lease(
+        &self,
+        record: &mut Record,
+        action: Action,
+        lease: &Lease,
+    ) -> Result<(), EngineError> {
+        record.secret = Some(lease.secret.clone());
+        record.version.clone_from(&lease.version);
+        let decision = self.decide_on(&record.actor, action, &lease.secret, Context::new());
+        let allowed = decision.is_allowed();
+        record.decision = Some(decision);
+        if allowed { Ok(()) } else { self.deny(record.clone(), why::POLICY).await }
+    }
+}
+
+/// What the caller of a listing may see, decided once a secret.
+struct Sight<'a> {
+    engine: &'a Engine,
+    request: &'a ListLeases,
+    seen: HashMap<SecretPath, bool>,
+}
+
+impl Sight<'_> {
+    fn shows(&mut self, secret: &SecretPath) -> bool {
+        if matches!(self.request.scope, LeaseScope::Own) {
+            return true;
+        }
+        if let Some(shown) = self.seen.get(secret) {
+            return *shown;
+        }
+        let decision = self.engine.decide_on(&self.request.actor, Action::ReadLease, secret, Context::new());
+        self.seen.insert(secret.clone(), decision.is_allowed());
+        decision.is_allowed()
+    }
+}

@@ -1,0 +1,219 @@
+//! The one background loop. Whatever is due (an end, an abandoned intent, a retry, a purge) is found in the ledger's
+//! expiry index, acted on idempotently and written down. It runs on notice and on period and keeps no state of its own:
+//! after a crash it simply looks again.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use leasehold_core::{
+    Lease, Timestamp,
+    lease::{Effects, Event, LeaseState, StepError},
+    provider::{ErrorClass, ProviderError},
+    record::{Kind, Outcome},
+    state::{Commit, Condition, Entry, Key, KeyRange, LedgerError, Revision, Write},
+    ttl::after,
+};
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use crate::{engine::Engine, error::EngineError, idempotency};
+
+/// One look takes so many due leases; the next look follows at once when there were more.
+const LOOK: usize = 512;
+/// So many are worked on at once: they share the journal's group commits.
+const AT_ONCE: usize = 128;
+/// It looks at least this often, whatever it was told.
+const PERIOD: Duration = Duration::from_secs(30);
+/// After the ledger refused, it waits this long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Runs until `stop` says true.
+    pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        use std::sync::atomic::Ordering::Relaxed;
+        while !*stop.borrow_and_update() {
+            // Whoever commits something due from here on either is seen by this look or wakes the next one.
+            self.next_look.store(i64::MAX, Relaxed);
+            let next = match self.look().await {
+                Ok(next) => next,
+                Err(problem) => {
+                    warn!(error = %problem, "the reconciler could not do its work and tries again");
+                    after(self.now(), PAUSE)
+                }
+            };
+            self.next_look.store(next.as_millisecond(), Relaxed);
+            tokio::select! {
+                _ = self.clock.sleep_until(next) => {}
+                _ = self.wake.notified() => {}
+                changed = stop.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Acts on what is due and says when to look again.
+    async fn look(self: &Arc<Self>) -> Result<Timestamp, EngineError> {
+        let now = self.now();
+        let due = self.ledger.scan(&KeyRange::due_until(now), LOOK).await?;
+        let more = due.len() == LOOK;
+        let ended: Vec<Lease> = stream::iter(due)
+            .map(|entry| self.settle(entry, now))
+            .buffer_unordered(AT_ONCE)
+            .filter_map(|settled| async {
+                settled.unwrap_or_else(|problem| {
+                    warn!(error = %problem, "a due lease could not be settled and is tried again");
+                    None
+                })
+            })
+            .collect()
+            .await;
+        self.purge(ended).await?;
+        self.forget_requests(now).await?;
+        let next = self.ledger.scan(&KeyRange::due(), 1).await?;
+        let next = next.first().and_then(|entry| entry.key.due_time());
+        let soonest = if more { now } else { next.unwrap_or(Timestamp::MAX) };
+        // What is still due could not be done: it waits, so that it does not spin.
+        let soonest = if !more && soonest <= now { after(now, PAUSE) } else { soonest };
+        Ok(soonest.min(after(now, PERIOD)))
+    }
+
+    /// Takes one due lease a step on; gives it back when all that is left to do is to purge it.
+    async fn settle(self: &Arc<Self>, entry: Entry, now: Timestamp) -> Result<Option<Lease>, EngineError> {
+        let Some(id) = entry.key.lease_id() else { return Ok(None) };
+        let Some((lease, revision)) = self.load(id).await? else { return Ok(None) };
+        if lease.is_ended() {
+            return Ok((lease.due_at() <= now).then_some(lease));
+        }
+        match self.advance(&lease, revision, Event::Due, now, None).await {
+            Ok((next, effects, revision)) => {
+                if effects.revoke_upstream {
+                    tokio::spawn(self.clone().end_upstream(next, revision));
+                }
+                Ok(None)
+            }
+            // Somebody else moved it: their change says when it is due.
+            Err(EngineError::Conflict | EngineError::Lease(StepError::NotDue)) => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Ends a dynamic lease's credential at its back end and writes down how that went. The lease claims the attempt
+    /// already, so nobody else tries at the same time.
+    pub(crate) async fn end_upstream(self: Arc<Self>, lease: Lease, revision: Revision) {
+        let result = match (&lease.handle, self.upstreams.get(&lease.provider)) {
+            (Some(handle), Some(upstream)) => upstream.call(upstream.provider.revoke(handle)).await,
+            // Without a handle there is nothing that could be ended early.
+            (None, _) => Ok(()),
+            (Some(_), None) => {
+                let message = format!("the provider `{}` is no longer configured", lease.provider);
+                Err(ProviderError::new(ErrorClass::Permanent, message))
+            }
+        };
+        let now = self.now();
+        let (event, problem) = match result {
+            Ok(()) => (Event::UpstreamRevoked, None),
+            Err(problem) => (self.retry(&lease, problem.class, now), Some(problem.to_string())),
+        };
+        match self.advance(&lease, revision, event, now, problem.as_deref()).await {
+            Ok((next, effects, _)) => {
+                if effects.quarantined {
+                    error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider,
+                        "a credential could not be revoked: the lease is quarantined and tried on slowly");
+                }
+                self.expect_at(next.due_at());
+            }
+            Err(problem) => {
+                warn!(lease = %lease.id, error = %problem, "a revocation could not be written down and is tried again");
+            }
+        }
+    }
+
+    /// When to try again: doubling from a second to five minutes, spread by the lease's own random bits.
+    fn retry(&self, lease: &Lease, class: ErrorClass, now: Timestamp) -> Event {
+        let attempts = match lease.state {
+            LeaseState::Revoking { attempts, .. } | LeaseState::Quarantined { attempts, .. } => attempts,
+            _ => 0,
+        };
+        let budget_spent =
+            !class.is_retryable() || attempts.saturating_add(1) >= self.settings.revoke_attempts;
+        let pause = if budget_spent {
+            self.settings.quarantine_retry
+        } else {
+            Duration::from_secs(1).saturating_mul(1 << attempts.min(8)).min(Duration::from_secs(300))
+        };
+        let spread = u32::from(lease.id.bits().first().copied().unwrap_or_default());
+        let jitter = pause.saturating_mul(spread) / 1024;
+        Event::UpstreamFailed { retry_at: after(now, pause.saturating_add(jitter)), budget_spent }
+    }
+
+    /// Steps a lease and makes the step durable, on condition that nobody stepped it in the meantime.
+    async fn advance(
+        &self,
+        lease: &Lease,
+        revision: Revision,
+        event: Event,
+        now: Timestamp,
+        problem: Option<&str>,
+    ) -> Result<(Lease, Effects, Revision), EngineError> {
+        let (next, effects) = lease.clone().step(event, now)?;
+        let mut record = self.record(kind_of(&next.state), &self.broker);
+        record.secret = Some(next.secret.clone());
+        record.version.clone_from(&next.version);
+        record.provider = Some(next.provider.clone());
+        record.lease = Some(next.id);
+        record.expires_at = Some(next.expires_at);
+        if let Some(problem) = problem {
+            record.outcome = Outcome::Failed { reason: "UPSTREAM_REVOCATION_FAILED".to_owned() };
+            record.details.insert("error".to_owned(), problem.to_owned());
+        }
+        let commit = Commit {
+            record,
+            conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
+            writes: next.writes(Some(lease))?,
+        };
+        let revision = self.ledger.commit(commit).await?;
+        Ok((next, effects, revision))
+    }
+
+    /// Removes leases that ended long enough ago, in one commit.
+    async fn purge(&self, ended: Vec<Lease>) -> Result<(), EngineError> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let mut record = self.record(Kind::LeasePurged, &self.broker);
+        record.details.insert("leases".to_owned(), ended.len().to_string());
+        let writes = ended.iter().flat_map(Lease::purge).collect();
+        // No condition: nothing changes a lease that has ended.
+        self.ledger.commit(Commit { record, conditions: Vec::new(), writes }).await?;
+        Ok(())
+    }
+
+    /// Removes request ids whose window is over.
+    async fn forget_requests(&self, now: Timestamp) -> Result<(), EngineError> {
+        let due = self.ledger.scan(&KeyRange::requests_due_until(now), LOOK).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut record = self.record(Kind::LeasePurged, &self.broker);
+        record.details.insert("request_ids".to_owned(), due.len().to_string());
+        let conditions =
+            due.iter().map(|entry| Condition::Unchanged(entry.key.clone(), entry.revision)).collect();
+        let named = due.iter().filter_map(|entry| idempotency::named_by(&entry.value));
+        let writes = named.chain(due.iter().map(|entry| entry.key.clone())).map(Write::delete).collect();
+        match self.ledger.commit(Commit { record, conditions, writes }).await {
+            // One of them was taken anew just now: the next look finds the others.
+            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(()),
+            Err(problem) => Err(problem.into()),
+        }
+    }
+}
+
+const fn kind_of(state: &LeaseState) -> Kind {
+    match state {
+        LeaseState::Pending { .. } => Kind::LeaseAttempted,
+        LeaseState::Active => Kind::LeaseIssued,
+        LeaseState::Revoking { .. } => Kind::LeaseRevoking,
+        LeaseState::Revoked { .. } => Kind::LeaseRevoked,
+        LeaseState::Expired { .. } => Kind::LeaseExpired,
+        LeaseState::Quarantined { .. } => Kind::LeaseQuarantined,
+    }
+}

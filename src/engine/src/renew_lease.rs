@@ -1,0 +1,101 @@
+//! RenewLease: the holder moves its lease's end, never past the maximum.
+
+use std::sync::Arc;
+
+use leasehold_core::{
+    Lease, Timestamp,
+    access::Action,
+    lease::{Event, LeaseKind},
+    record::Kind,
+    state::{Commit, Condition, Key},
+    ttl::after,
+};
+
+use crate::{
+    access::{Context, why},
+    engine::Engine,
+    error::EngineError,
+    request::RenewLease,
+    upstream::Upstream,
+};
+
+impl Engine {
+    /// Renews a lease. Policy is asked again: who lost the right to a secret does not keep it by renewing.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says; whatever was decided or failed has been recorded.
+    pub async fn renew_lease(self: &Arc<Self>, request: RenewLease) -> Result<Lease, EngineError> {
+        let engine = self.clone();
+        Self::detached(async move {
+            match engine.renew(&request).await {
+                Err(EngineError::Conflict) => engine.renew(&request).await,
+                result => result,
+            }
+        })
+        .await
+    }
+
+    async fn renew(&self, request: &RenewLease) -> Result<Lease, EngineError> {
+        let mut record = self.record(Kind::LeaseRenewed, &request.actor);
+        let now = record.time;
+        record.lease = Some(request.lease);
+        record.request_id = request.request_id.clone();
+        let Some((lease, revision)) = self.load(request.lease).await? else {
+            return self.deny(record, why::NO_SUCH_LEASE).await;
+        };
+        if lease.holder != request.actor.id {
+            return self.deny(record, why::NOT_THE_HOLDER).await;
+        }
+        record.secret = Some(lease.secret.clone());
+        record.version.clone_from(&lease.version);
+        let mut context = Context::new();
+        if let Some(ttl) = request.ttl {
+            context.insert("ttl_seconds".to_owned(), ttl.as_secs().into());
+        }
+        let decision = self.decide_on(&request.actor, Action::RenewLease, &lease.secret, context);
+        let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
+        record.decision = Some(decision);
+        if !allowed {
+            return self.deny(record, why::POLICY).await;
+        }
+        let Some((resolved, upstream)) = self.resolve(&lease.secret) else {
+            return self.deny(record, why::NOT_IN_CATALOG).await;
+        };
+        let limits = cap.map_or(resolved.entry.limits, |cap| resolved.entry.limits.clipped(cap));
+        // Limits that were tightened since the issue hold from now on.
+        let latest = after(lease.issued_at, limits.max_ttl()).min(lease.max_expires_at);
+        let until = limits.term(request.ttl, now).expires_at.min(latest);
+        let until = match self.renew_upstream(&lease, &upstream, until).await {
+            Ok(granted) => granted,
+            Err(error) => return self.fail(record, error).await,
+        };
+        let renewed = match lease.clone().step(Event::Renew { until }, now) {
+            Ok((renewed, _)) => renewed,
+            Err(error) => return self.fail(record, error.into()).await,
+        };
+        record.expires_at = Some(renewed.expires_at);
+        let commit = Commit {
+            record,
+            conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
+            writes: renewed.writes(Some(&lease))?,
+        };
+        self.ledger.commit(commit).await?;
+        Ok(renewed)
+    }
+
+    /// The end that the back end grants; of a static value the broker alone decides.
+    async fn renew_upstream(
+        &self,
+        lease: &Lease,
+        upstream: &Upstream,
+        until: Timestamp,
+    ) -> Result<Timestamp, EngineError> {
+        match (&lease.handle, lease.kind) {
+            (Some(handle), LeaseKind::Dynamic) if lease.is_live(self.now()) => {
+                let granted = upstream.call(upstream.provider.renew(handle, until)).await;
+                Ok(granted.map_err(|error| EngineError::Provider(Arc::new(error)))?.min(until))
+            }
+            _ => Ok(until),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What operators do with secrets: list, describe, write. None of these shows a value.
+
+use std::sync::Arc;
+
+use leasehold_core::{
+    SecretPath,
+    access::Action,
+    catalog::{Resolved, Source},
+    path::PathPrefix,
+    provider::{ErrorClass, ProviderError, WriteVersion},
+    record::{Actor, Kind},
+    secret::VersionId,
+    state::{Commit, KeyRange},
+};
+
+use crate::{
+    access::{Context, why},
+    engine::Engine,
+    error::EngineError,
+    request::{Page, SecretDescription, WriteSecret},
+    upstream::Upstream,
+};
+
+const LONGEST_PAGE: usize = 1000;
+
+impl Engine {
+    /// The configured secrets that policy lets the caller see, in the order of their paths. What lies under a mount is
+    /// known only to its back end and is not listed.
+    ///
+    /// # Errors
+    /// [`EngineError::BadPageToken`], or when the ledger cannot be used.
+    pub async fn list_secrets(
+        &self,
+        actor: Actor,
+        prefix: Option<PathPrefix>,
+        page_size: usize,
+        page_token: Option<String>,
+    ) -> Result<Page<SecretDescription>, EngineError> {
+        let after: Option<SecretPath> = match page_token {
+            Some(token) => Some(token.parse().map_err(|_| EngineError::BadPageToken)?),
+            None => None,
+        };
+        let size = page_size.clamp(1, LONGEST_PAGE);
+        let catalog = self.catalog();
+        let mut visible = catalog
+            .secrets()
+            .map(|(path, _)| path)
+            .filter(|path| prefix.as_ref().is_none_or(|prefix| prefix.rest_of(path).is_some()))
+            .filter(|path| after.as_ref().is_none_or(|after| *path > after))
+            .filter(|path| self.decide_on(&actor, Action::DescribeSecret, path, Context::new()).is_allowed());
+        let mut items = Vec::new();
+        for path in visible.by_ref().take(size) {
+            if let Some((resolved, upstream)) = self.resolve(path) {
+                items.push(self.description(path.clone(), resolved, &upstream).await?);
+            }
+        }
+        let more = visible.next().is_some();
+        drop(visible);
+        let next_page_token = items.last().filter(|_| more).map(|item| item.path.to_string());
+        let mut record = self.record(Kind::SecretDescribed, &actor);
+        record.details.insert("listed".to_owned(), items.len().to_string());
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(Page { items, next_page_token })
+    }
+
+    /// What is configured of one secret.
+    ///
+    /// # Errors
+    /// [`EngineError::Denied`] also when there is no such secret.
+    pub async fn describe_secret(
+        &self,
+        actor: Actor,
+        path: SecretPath,
+    ) -> Result<SecretDescription, EngineError> {
+        let mut record = self.record(Kind::SecretDescribed, &actor);
+        record.secret = Some(path.clone());
+        let decision = self.decide_on(&actor, Action::DescribeSecret, &path, Context::new());
+        let allowed = decision.is_allowed();
+        record.decision = Some(decision);
+        if !allowed {
+            return self.deny(record, why::POLICY).await;
+        }
+        let Some((resolved, upstream)) = self.resolve(&path) else {
+            return self.deny(record, why::NOT_IN_CATALOG).await;
+        };
+        self.ledger.commit(Commit::record_only(record)).await?;
+        self.description(path, resolved, &upstream).await
+    }
+
+    /// Writes a new version through the broker and returns its id.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says; whatever was decided or failed has been recorded.
+    pub async fn write_secret(self: &Arc<Self>, request: WriteSecret) -> Result<VersionId, EngineError> {
+        let engine = self.clone();
+        Self::detached(async move { engine.write(request).await }).await
+    }
+
+    async fn write(&self, request: WriteSecret) -> Result<VersionId, EngineError> {
+        let mut record = self.record(Kind::SecretAttempted, &request.actor);
+        record.secret = Some(request.secret.clone());
+        record.request_id = request.request_id.clone();
+        let decision = self.decide_on(&request.actor, Action::WriteSecret, &request.secret, Context::new());
+        let allowed = decision.is_allowed();
+        record.decision = Some(decision);
+        if !allowed {
+            return self.deny(record, why::POLICY).await;
+        }
+        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
+            return self.deny(record, why::NOT_IN_CATALOG).await;
+        };
+        record.provider = Some(upstream.name.clone());
+        let Source::Static { reference } = &resolved.entry.source else {
+            let error = ProviderError::new(ErrorClass::Invalid, "a dynamic secret has no value to write");
+            return self.fail(record, EngineError::Provider(Arc::new(error))).await;
+        };
+        // The intent is durable before the back end changes, so that no change is without a trace.
+        self.ledger.commit(Commit::record_only(record.clone())).await?;
+        let token = match &request.request_id {
+            Some(id) => id.to_string(),
+            None => self.new_lease_id()?.suffix(),
+        };
+        let write = WriteVersion {
+            reference,
+            value: &request.value,
+            token: &token,
+            expected: request.expected.as_ref(),
+        };
+        record.kind = Kind::SecretWritten;
+        record.time = self.now();
+        let written = upstream.call(upstream.provider.write(write)).await;
+        // Even a write that failed may have happened.
+        self.cache.invalidate(&upstream.name, reference);
+        let version = match written {
+            Ok(version) => version,
+            Err(error) => return self.fail(record, EngineError::Provider(Arc::new(error))).await,
+        };
+        record.version = Some(version.clone());
+        let fields = request.value.fields.iter();
+        record.value_hmac =
+            fields.map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose()))).collect();
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(version)
+    }
+
+    async fn description(
+        &self,
+        path: SecretPath,
+        resolved: Resolved,
+        upstream: &Upstream,
+    ) -> Result<SecretDescription, EngineError> {
+        Ok(SecretDescription {
+            live_leases: self.count(KeyRange::on_secret(&path)).await?,
+            path,
+            provider: upstream.name.clone(),
+            capabilities: upstream.capabilities(),
+            source: resolved.entry.source,
+            limits: resolved.entry.limits,
+            mount: resolved.mount,
+            description: resolved.entry.description,
+        })
+    }
+}
