@@ -1,0 +1,270 @@
+//! A compiled policy set and the decisions that it makes.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema};
+use leasehold_core::{
+    access::AccessRequest,
+    record::{Decision, Effect},
+};
+
+use crate::{
+    entities::{Party, Vocabulary},
+    explain::Explanation,
+    fault::{Fault, PolicyErrors},
+    identity::{Directory, PolicySettings},
+    limit, load,
+    select::{Head, Index},
+    site::{Site, Sites},
+};
+
+/// The schema that every policy set is validated against, in Cedar's own schema language.
+pub const SCHEMA: &str = include_str!("../../../config/schema.cedarschema");
+
+/// So many triples of principal, action and resource are kept prepared; each takes a few kilobytes.
+const PLACES: usize = 2048;
+/// So many different selections of policies are kept; the sites share them.
+const SELECTIONS: usize = 512;
+
+/// Every policy of a folder, validated and compiled. Immutable.
+pub struct Policies {
+    rules: Vec<Rule>,
+    by_name: HashMap<Arc<str>, usize>,
+    index: Index,
+    vocabulary: Vocabulary,
+    directory: Directory,
+    digest: Arc<str>,
+    warnings: Vec<Fault>,
+    authorizer: Authorizer,
+    sites: Sites,
+    selections: Mutex<HashMap<Vec<usize>, Arc<PolicySet>>>,
+}
+
+/// One policy.
+pub(crate) struct Rule {
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) head: Head,
+    /// What a permit grants at most; absent when it says nothing.
+    pub(crate) max_ttl: Option<std::time::Duration>,
+    pub(crate) file: Arc<str>,
+    /// Where it begins in its file, counted from 1.
+    pub(crate) line: usize,
+}
+
+/// A request with everything that can be said of it before any policy is asked.
+pub(crate) struct Case {
+    pub(crate) principal: Party,
+    pub(crate) action: Party,
+    pub(crate) resource: Party,
+}
+
+impl Policies {
+    /// Reads, validates and compiles every `*.cedar` file of a folder.
+    ///
+    /// # Errors
+    /// Every fault of every file, and of the settings; nothing is loaded then.
+    pub fn load(folder: &Path, settings: PolicySettings) -> Result<Self, PolicyErrors> {
+        Self::parse(load::read(folder)?, settings)
+    }
+
+    /// Validates and compiles policies given as pairs of a file's name and its text.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(
+        files: impl IntoIterator<Item = (String, String)>,
+        settings: PolicySettings,
+    ) -> Result<Self, PolicyErrors> {
+        let mut faults = Vec::new();
+        let directory = Directory::new(&settings, &mut faults);
+        let schema = match Schema::from_cedarschema_str(SCHEMA) {
+            Ok((schema, _)) => schema,
+            Err(why) => {
+                faults.push(Fault::of(None, format!("the built-in schema: {why}")));
+                return Err(PolicyErrors::of(faults));
+            }
+        };
+        let mut files: Vec<_> = files.into_iter().collect();
+        files.sort();
+        let digest = load::digest(&files, &settings);
+        let (rules, warnings) = load::rules(&files, &schema, &mut faults);
+        let vocabulary =
+            Vocabulary::new(&schema).map_err(|why| PolicyErrors::of(vec![Fault::of(None, why)]))?;
+        if !faults.is_empty() {
+            return Err(PolicyErrors::of(faults));
+        }
+        Ok(Self::compile(rules, vocabulary, directory, digest, warnings))
+    }
+
+    pub(crate) fn compile(
+        rules: Vec<Rule>,
+        vocabulary: Vocabulary,
+        directory: Directory,
+        digest: Arc<str>,
+        warnings: Vec<Fault>,
+    ) -> Self {
+        let by_name =
+            rules.iter().enumerate().map(|(position, rule)| (Arc::clone(&rule.name), position)).collect();
+        let index = Index::new(rules.iter().map(|rule| &rule.head));
+        Self {
+            rules,
+            by_name,
+            index,
+            vocabulary,
+            directory,
+            digest,
+            warnings,
+            authorizer: Authorizer::new(),
+            sites: Sites::new(PLACES),
+            selections: Mutex::default(),
+        }
+    }
+
+    /// Names everything that decides: the policies' texts, the settings and the schema. The start of a SHA-256, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// How many policies there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there are none; everything is denied then.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The policies' names in the order of their files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| &*rule.name)
+    }
+
+    /// What is allowed but looks like a mistake, such as a policy that can never apply.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
+    }
+
+    /// The decision on a request. Whatever goes wrong is in its errors, and a denial.
+    pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        match self.evaluate(request) {
+            Ok(decision) => decision,
+            Err(why) => self.decision(request, Effect::Deny, Vec::new(), vec![why]),
+        }
+    }
+
+    /// The decision on a request, and what each policy had to do with it.
+    pub fn explain(&self, request: &AccessRequest<'_>) -> Explanation {
+        Explanation::new(self, request)
+    }
+
+    fn evaluate(&self, request: &AccessRequest<'_>) -> Result<Decision, String> {
+        let site = self.sites.find(request, || self.prepare(request))?;
+        let asked = site.asked(&request.context)?;
+        let response = self.authorizer.is_authorized(&asked.request, &site.policies, &site.entities);
+        let effect = match response.decision() {
+            cedar_policy::Decision::Allow => Effect::Allow,
+            cedar_policy::Decision::Deny => Effect::Deny,
+        };
+        let mut determining: Vec<&Rule> =
+            response.diagnostics().reason().filter_map(|id| self.rule(id)).collect();
+        determining.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let errors = response.diagnostics().errors().map(ToString::to_string).collect();
+        Ok(self.decision(request, effect, determining, errors))
+    }
+
+    fn decision(
+        &self,
+        request: &AccessRequest<'_>,
+        effect: Effect,
+        determining: Vec<&Rule>,
+        errors: Vec<String>,
+    ) -> Decision {
+        let max_ttl = match effect {
+            Effect::Allow => limit::longest(determining.iter().map(|rule| rule.max_ttl)),
+            Effect::Deny => None,
+        };
+        Decision {
+            action: request.action,
+            effect: if errors.is_empty() { effect } else { Effect::Deny },
+            policies: determining.into_iter().map(|rule| Arc::clone(&rule.name)).collect(),
+            max_ttl,
+            policy_set: Arc::clone(&self.digest),
+            inputs: request.context.clone(),
+            errors,
+        }
+    }
+
+    fn prepare(&self, request: &AccessRequest<'_>) -> Result<Site, String> {
+        let case = self.case(request)?;
+        let mut selected = self.index.candidates(&case.principal, &case.resource);
+        selected.retain(|position| self.rules.get(*position).is_some_and(|rule| case.misfit(rule).is_none()));
+        let policies = self.selection(selected)?;
+        let entities = case.entities()?;
+        Ok(Site::new(request, policies, entities, [case.principal.uid, case.action.uid, case.resource.uid]))
+    }
+
+    /// The set of these policies; made once for all the sites that have the same.
+    fn selection(&self, positions: Vec<usize>) -> Result<Arc<PolicySet>, String> {
+        let mut selections = self.selections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = selections.get(&positions) {
+            return Ok(Arc::clone(set));
+        }
+        let chosen = positions.iter().filter_map(|position| self.rules.get(*position));
+        let set =
+            PolicySet::from_policies(chosen.map(|rule| rule.policy.clone())).map_err(|e| e.to_string())?;
+        let set = Arc::new(set);
+        if selections.len() >= SELECTIONS {
+            selections.clear();
+        }
+        selections.insert(positions, Arc::clone(&set));
+        Ok(set)
+    }
+
+    pub(crate) fn case(&self, request: &AccessRequest<'_>) -> Result<Case, String> {
+        Ok(Case {
+            principal: self.vocabulary.principal(&self.directory, request.principal)?,
+            action: self.vocabulary.action(request.action)?,
+            resource: self.vocabulary.resource(request.resource)?,
+        })
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub(crate) fn authorizer(&self) -> &Authorizer {
+        &self.authorizer
+    }
+
+    fn rule(&self, id: &PolicyId) -> Option<&Rule> {
+        self.by_name.get(AsRef::<str>::as_ref(id)).and_then(|position| self.rules.get(*position))
+    }
+}
+
+impl Case {
+    /// The first part of the rule's head that does not fit.
+    pub(crate) fn misfit(&self, rule: &Rule) -> Option<crate::select::Misfit> {
+        rule.head.misfit(&self.principal, &self.action, &self.resource)
+    }
+
+    pub(crate) fn entities(&self) -> Result<Entities, String> {
+        let all = [&self.principal, &self.action, &self.resource].map(|party| party.entity.clone());
+        Entities::from_entities(all, None).map_err(|e| e.to_string())
+    }
+}
+
+impl fmt::Debug for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policies")
+            .field("digest", &self.digest)
+            .field("policies", &self.rules.len())
+            .finish_non_exhaustive()
+    }
+}
