@@ -9,7 +9,8 @@ use crate::{
     access::AccessRequest,
     lease::RevocationHandle,
     provider::{
-        Capabilities, Fetch, Fetched, IssueCredential, IssuedCredential, ProviderError, WriteVersion,
+        Capabilities, Fetch, Fetched, IssueCredential, IssuedCredential, ProviderError, RevokeCredential,
+        WriteVersion,
     },
     record::{Decision, ValueTag},
     secret::VersionId,
@@ -80,7 +81,7 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// Ends such a credential. One that is gone already is a success.
-    async fn revoke(&self, _handle: &RevocationHandle) -> Result<(), ProviderError> {
+    async fn revoke(&self, _request: RevokeCredential<'_>) -> Result<(), ProviderError> {
         Err(ProviderError::unsupported("revoke credentials"))
     }
 

@@ -90,6 +90,16 @@ pub struct IssuedCredential {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Asks to end a credential. One that is gone already is a success.
+#[derive(Clone, Copy, Debug)]
+pub struct RevokeCredential<'a> {
+    /// The lease that it was made for.
+    pub lease: LeaseId,
+    /// What the provider gave for this; absent when its answer never came, so that nobody knows whether there is a
+    /// credential: it is then looked for by the lease's id.
+    pub handle: Option<&'a RevocationHandle>,
+}
+
 /// Asks to write a new version. Idempotent by `token`.
 #[derive(Clone, Debug)]
 pub struct WriteVersion<'a> {

@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use leasehold_core::{
     Lease, Timestamp,
     lease::{Effects, Event, LeaseState, StepError},
-    provider::{ErrorClass, ProviderError},
+    provider::{ErrorClass, ProviderError, RevokeCredential},
     record::{Kind, Outcome},
     state::{Commit, Condition, Entry, Key, KeyRange, LedgerError, Revision, Write},
     ttl::after,
@@ -99,11 +99,12 @@ impl Engine {
     /// Ends a dynamic lease's credential at its back end and writes down how that went. The lease claims the attempt
     /// already, so nobody else tries at the same time.
     pub(crate) async fn end_upstream(self: Arc<Self>, lease: Lease, revision: Revision) {
-        let result = match (&lease.handle, self.upstreams.get(&lease.provider)) {
-            (Some(handle), Some(upstream)) => upstream.call(upstream.provider.revoke(handle)).await,
-            // Without a handle there is nothing that could be ended early.
-            (None, _) => Ok(()),
-            (Some(_), None) => {
+        let result = match self.upstreams.get(&lease.provider) {
+            Some(upstream) => {
+                let request = RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() };
+                upstream.call(upstream.provider.revoke(request)).await
+            }
+            None => {
                 let message = format!("the provider `{}` is no longer configured", lease.provider);
                 Err(ProviderError::new(ErrorClass::Permanent, message))
             }
@@ -141,7 +142,7 @@ impl Engine {
             Duration::from_secs(1).saturating_mul(1 << attempts.min(8)).min(Duration::from_secs(300))
         };
         let spread = u32::from(lease.id.bits().first().copied().unwrap_or_default());
-        let jitter = pause.saturating_mul(spread) / 1024;
+        let jitter = pause.mul_f64(f64::from(spread) / 1024.0);
         Event::UpstreamFailed { retry_at: after(now, pause.saturating_add(jitter)), budget_spent }
     }
 

@@ -1,0 +1,307 @@
+//! What the engine's tests run on: tokio's paused clock, seeded randomness, an authorizer of a few rules, and a back end
+//! that does what a test tells it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use leasehold_core::{
+    SecretBytes, SecretValue, SpiffeId, Timestamp,
+    access::{AccessRequest, Action, Resource},
+    catalog::{Catalog, Entry, Freshness, Source},
+    lease::RevocationHandle,
+    ports::{Authorizer, Clock, Entropy, NoEntropy, Provider, ValueMac},
+    provider::{
+        Capabilities, ErrorClass, Fetch, Fetched, IssueCredential, IssuedCredential, ProviderError,
+        RevokeCredential, WriteVersion,
+    },
+    record::{Actor, Decision, Effect, Kind, Outcome, ValueTag},
+    secret::VersionId,
+    ttl::{TtlLimits, after, until},
+};
+use leasehold_engine::{
+    Engine, EngineError, Parts, Settings,
+    request::{IssueLease, IssuedLease},
+};
+use leasehold_ledger::Memory;
+use tokio::sync::{Semaphore, watch};
+
+pub(crate) const API: &str = "spiffe://example.org/prod/payments/api";
+pub(crate) const OTHER: &str = "spiffe://example.org/dev/other";
+pub(crate) const ADMIN: &str = "spiffe://example.org/operator/admin";
+pub(crate) const STATIC: &str = "prod/payments/db";
+pub(crate) const DYNAMIC: &str = "prod/payments/db-user";
+pub(crate) const STALE: Duration = Duration::from_secs(300);
+
+/// A broker with its world.
+pub(crate) struct Broker {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ledger: Memory,
+    pub(crate) back_end: Arc<BackEnd>,
+    pub(crate) rules: Arc<Rules>,
+    stop: watch::Sender<bool>,
+}
+
+impl Broker {
+    pub(crate) fn new() -> Self {
+        Self::over(Memory::new(), Arc::new(BackEnd::default()))
+    }
+
+    /// A broker that starts on what an earlier one left.
+    pub(crate) fn over(ledger: Memory, back_end: Arc<BackEnd>) -> Self {
+        let rules = Arc::new(Rules::default());
+        let engine = Engine::new(Parts {
+            clock: Arc::new(PausedClock::new()),
+            entropy: Arc::new(Counter::default()),
+            ledger: Arc::new(ledger.clone()),
+            authorizer: rules.clone(),
+            mac: Arc::new(LengthTag),
+            providers: BTreeMap::from([("main".parse().unwrap(), back_end.clone() as Arc<dyn Provider>)]),
+            catalog: catalog(),
+            settings: Settings::default(),
+            broker: Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap()),
+        });
+        Self { engine, ledger, back_end, rules, stop: watch::channel(false).0 }
+    }
+
+    /// Lets the background loop run from now on.
+    pub(crate) fn reconcile(&self) {
+        tokio::spawn(self.engine.clone().reconcile(self.stop.subscribe()));
+    }
+
+    pub(crate) async fn issue(&self, path: &str) -> Result<IssuedLease, EngineError> {
+        self.engine.issue_lease(issue(API, path)).await
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<(Kind, Outcome)> {
+        self.ledger.records().into_iter().map(|record| (record.kind, record.outcome)).collect()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+pub(crate) fn actor(id: &str) -> Actor {
+    Actor::internal(id.parse().unwrap())
+}
+
+pub(crate) fn issue(who: &str, path: &str) -> IssueLease {
+    IssueLease {
+        actor: actor(who),
+        secret: path.parse().unwrap(),
+        ttl: None,
+        fields: Vec::new(),
+        request_id: None,
+    }
+}
+
+pub(crate) fn shown(value: &SecretValue) -> BTreeMap<String, String> {
+    let text = |bytes: &SecretBytes| String::from_utf8(bytes.expose().to_vec()).unwrap();
+    value.fields.iter().map(|(name, bytes)| (name.to_string(), text(bytes))).collect()
+}
+
+fn catalog() -> Catalog {
+    let entry = |source| Entry {
+        provider: "main".parse().unwrap(),
+        source,
+        limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
+        freshness: Freshness { max_age: Duration::from_secs(30), max_stale: STALE },
+        description: None,
+    };
+    let secrets = [
+        (STATIC.parse().unwrap(), entry(Source::Static { reference: "db".into() })),
+        (DYNAMIC.parse().unwrap(), entry(Source::Dynamic { role: "readonly".into() })),
+    ];
+    Catalog::new(secrets, []).unwrap()
+}
+
+/// tokio's clock, counted from a fixed day: paused in tests, so nothing sleeps for real.
+struct PausedClock {
+    start: tokio::time::Instant,
+}
+
+impl PausedClock {
+    fn new() -> Self {
+        Self { start: tokio::time::Instant::now() }
+    }
+}
+
+#[async_trait]
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        after(Timestamp::UNIX_EPOCH, self.start.elapsed())
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        tokio::time::sleep(until(self.now(), deadline)).await;
+    }
+}
+
+/// Randomness that never repeats.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Entropy for Counter {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
+        let n = self.0.fetch_add(1, SeqCst).to_be_bytes();
+        buffer.iter_mut().zip(n.iter().cycle()).for_each(|(byte, n)| *byte = *n);
+        Ok(())
+    }
+}
+
+struct LengthTag;
+
+impl ValueMac for LengthTag {
+    fn tag(&self, bytes: &[u8]) -> ValueTag {
+        ValueTag(format!("tag-of-{}-bytes", bytes.len()).into())
+    }
+}
+
+/// Production workloads may use production secrets; operators may do everything but take leases.
+#[derive(Default)]
+pub(crate) struct Rules {
+    pub(crate) closed: Mutex<BTreeSet<Action>>,
+}
+
+impl Authorizer for Rules {
+    fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        let path = request.principal.path();
+        let own = matches!(request.action, Action::IssueLease | Action::RenewLease);
+        let allowed = match request.resource {
+            Resource::Secret(secret) if own => path.starts_with(&format!("/{}/", secret.environment())),
+            _ => path.starts_with("/operator/"),
+        };
+        let allowed = allowed && !self.closed.lock().unwrap().contains(&request.action);
+        Decision {
+            action: request.action,
+            effect: if allowed { Effect::Allow } else { Effect::Deny },
+            policies: Vec::new(),
+            max_ttl: None,
+            policy_set: "test".into(),
+            inputs: request.context.clone(),
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// A back end whose calls can be held, failed and counted.
+pub(crate) struct BackEnd {
+    pub(crate) fetches: AtomicU64,
+    pub(crate) failing: Mutex<Option<ErrorClass>>,
+    pub(crate) gate: Semaphore,
+    pub(crate) users: Mutex<BTreeSet<String>>,
+    versions: Mutex<Vec<SecretValue>>,
+}
+
+impl Default for BackEnd {
+    fn default() -> Self {
+        Self {
+            fetches: AtomicU64::new(0),
+            failing: Mutex::new(None),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            users: Mutex::new(BTreeSet::new()),
+            versions: Mutex::new(vec![two_fields("app", "canary-1")]),
+        }
+    }
+}
+
+pub(crate) fn two_fields(user: &str, password: &str) -> SecretValue {
+    let field = |name: &str, text: &str| (name.parse().unwrap(), SecretBytes::from(text.to_owned()));
+    SecretValue {
+        fields: BTreeMap::from([field("username", user), field("password", password)]),
+        content_type: SecretValue::TEXT.into(),
+    }
+}
+
+impl BackEnd {
+    pub(crate) fn fail(&self, class: Option<ErrorClass>) {
+        *self.failing.lock().unwrap() = class;
+    }
+
+    async fn pass(&self) -> Result<(), ProviderError> {
+        let _turn = self.gate.acquire().await.unwrap();
+        match *self.failing.lock().unwrap() {
+            Some(class) => Err(ProviderError::new(class, "told to fail")),
+            None => Ok(()),
+        }
+    }
+
+    fn version(index: usize) -> VersionId {
+        format!("v{}", index + 1).parse().unwrap()
+    }
+}
+
+#[async_trait]
+impl Provider for BackEnd {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            read: true,
+            versions: true,
+            write: true,
+            issue: true,
+            renew: true,
+            revoke: true,
+            ..Capabilities::default()
+        }
+    }
+
+    async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
+        self.fetches.fetch_add(1, SeqCst);
+        self.pass().await?;
+        let versions = self.versions.lock().unwrap();
+        let index = match request.version {
+            None => versions.len() - 1,
+            Some(wanted) => (0..versions.len())
+                .find(|index| Self::version(*index) == *wanted)
+                .ok_or_else(|| ProviderError::new(ErrorClass::Absent, "no such version"))?,
+        };
+        Ok(Fetched { value: versions[index].clone(), version: Self::version(index), created_at: None })
+    }
+
+    async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
+        let user = format!("lh-{}", request.lease.suffix());
+        if *self.failing.lock().unwrap() == Some(ErrorClass::Transient) {
+            // The answer is lost, the credential is there.
+            self.users.lock().unwrap().insert(user.clone());
+        }
+        self.pass().await?;
+        self.users.lock().unwrap().insert(user.clone());
+        Ok(IssuedCredential {
+            value: two_fields(&user, "canary-2"),
+            version: user.parse().unwrap(),
+            handle: Some(RevocationHandle::new(SecretBytes::from(user))),
+            expires_at: None,
+        })
+    }
+
+    async fn renew(&self, _handle: &RevocationHandle, until: Timestamp) -> Result<Timestamp, ProviderError> {
+        self.pass().await.map(|()| until)
+    }
+
+    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+        self.pass().await?;
+        self.users.lock().unwrap().remove(&format!("lh-{}", request.lease.suffix()));
+        Ok(())
+    }
+
+    async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
+        self.pass().await?;
+        let mut versions = self.versions.lock().unwrap();
+        versions.push(request.value.clone());
+        Ok(Self::version(versions.len() - 1))
+    }
+}
+
+/// The same person everywhere.
+pub(crate) fn spiffe(id: &str) -> SpiffeId {
+    id.parse().unwrap()
+}

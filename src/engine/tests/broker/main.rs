@@ -1,0 +1,14 @@
+//! The use cases over a ledger in memory, a scripted back end and a paused clock.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that meets one of these has failed"
+)]
+
+mod cache;
+mod idempotency;
+mod kit;
+mod leases;
+mod reconcile;
+mod watch;
