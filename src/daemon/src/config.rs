@@ -1,1 +1,186 @@
-//! The configuration: types, defaults, and a parser that tells every fault at once.
+//! The configuration: types, defaults, and a parser that tells every fault at once, with its place and a way out.
+//!
+//! One file an element. Reading has no effects: what the configuration names (certificates, keys, policies) is opened
+//! by [`crate::compose`], and for `check-config` by [`crate::check`].
+
+mod duration;
+mod element;
+mod section;
+mod size;
+mod source;
+
+pub mod cache;
+pub mod fault;
+pub mod identity;
+pub mod ledger;
+pub mod limits;
+pub mod listen;
+pub mod log;
+pub mod policy;
+pub mod provider;
+pub mod runtime;
+pub mod seal;
+pub mod secret;
+
+use std::path::{Path, PathBuf};
+
+use leasehold_core::catalog::Catalog;
+use toml::de::DeTable;
+
+use self::{
+    fault::{Place, Sink},
+    section::Section,
+};
+
+pub use fault::{Fault, Faults};
+pub use size::Size;
+pub use source::Source;
+
+/// Everything that an operator says. Relative paths are made absolute against the folder of the file they stand in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The main file.
+    pub file: PathBuf,
+    /// `[listen]`: where and with which certificates.
+    pub listen: listen::Listen,
+    /// `[identity]`: whose identities are taken, and what they stand for.
+    pub identity: identity::Identity,
+    /// `[seal]`: the key for what is kept at rest.
+    pub seal: seal::Seal,
+    /// `[ledger]`: the durable state.
+    pub ledger: ledger::Ledger,
+    /// `[policy]`: who may do what.
+    pub policy: policy::Policy,
+    /// `[limits]`: how much of everything.
+    pub limits: limits::Limits,
+    /// `[cache]`: values in memory.
+    pub cache: cache::Cache,
+    /// `[log]`: what is logged and how.
+    pub log: log::Log,
+    /// `[runtime]`: threads.
+    pub runtime: runtime::Runtime,
+    /// `[[provider]]`: the back ends, in the order of the file.
+    pub providers: Vec<provider::Provider>,
+    /// `[[secret]]` and `[[mount]]`, of the main file and of `secrets.d`.
+    pub catalog: Catalog,
+}
+
+/// The folder next to the main file whose `*.toml` files hold more secrets and mounts.
+pub const SECRETS_FOLDER: &str = "secrets.d";
+
+impl Config {
+    /// Reads the main file and `secrets.d/*.toml` next to it.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        let main = Source::read(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))?;
+        let sink = Sink::default();
+        let more = secret_files(&main, &sink);
+        Self::parse_into(&main, &more, sink)
+    }
+
+    /// Reads texts: the main file, and files with secrets and mounts only.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn parse(main: &Source, more: &[Source]) -> Result<Self, Faults> {
+        Self::parse_into(main, more, Sink::default())
+    }
+
+    fn parse_into(main: &Source, more: &[Source], sink: Sink) -> Result<Self, Faults> {
+        let mut entries = secret::Entries::default();
+        let config = table(main, &sink).and_then(|table| {
+            let root = Section::root(table.get_ref(), main, &sink);
+            entries.read(&root);
+            let config = Self::read(&root, main.file());
+            root.finish();
+            config
+        });
+        for source in more {
+            if let Some(table) = table(source, &sink) {
+                let root = Section::root(table.get_ref(), source, &sink);
+                entries.read(&root);
+                root.finish();
+            }
+        }
+        let known = config.as_ref().map(|config| config.providers.as_slice());
+        let catalog = entries.into_catalog(known, &sink);
+        let config = config.zip(catalog).map(|(config, catalog)| Self { catalog, ..config });
+        sink.finish(config, main.place(&(0..0)))
+    }
+
+    /// The main file's sections; `None` when one of them has a fault that leaves a hole.
+    fn read(root: &Section<'_>, file: &Path) -> Option<Self> {
+        // INVARIANT: every section is read before the first `?`, so that every fault is told.
+        let listen = listen::read(root.section("listen"));
+        let identity = identity::read(root.section("identity"));
+        let seal = seal::read(root.section("seal"));
+        let ledger = ledger::read(root.section("ledger"));
+        let policy = policy::read(root.section("policy"));
+        let limits = limits::read(root.section("limits"));
+        let cache = cache::read(root.section("cache"));
+        let log = log::read(root.section("log"));
+        let runtime = runtime::read(root.section("runtime"));
+        let state = ledger.as_ref().map(|ledger| ledger.dir.as_path());
+        let providers = provider::read_all(root.sections("provider"), state);
+        Some(Self {
+            file: file.to_owned(),
+            listen: listen?,
+            identity: identity?,
+            seal: seal?,
+            ledger: ledger?,
+            policy,
+            limits,
+            cache,
+            log,
+            runtime,
+            providers,
+            catalog: Catalog::default(),
+        })
+    }
+}
+
+/// The text as TOML; what is no TOML is told and not read further, so that no fault is made up.
+fn table<'s>(source: &'s Source, sink: &Sink) -> Option<toml::Spanned<DeTable<'s>>> {
+    let (table, errors) = DeTable::parse_recoverable(source.text());
+    for error in &errors {
+        let place = source.place(&error.span().unwrap_or(0..0));
+        sink.put(
+            place,
+            format!("is not TOML: {}", error.message()),
+            "see https://toml.io for how it is written",
+        );
+    }
+    errors.is_empty().then_some(table)
+}
+
+/// The files of `secrets.d`, in the order of their names.
+fn secret_files(main: &Source, sink: &Sink) -> Vec<Source> {
+    let folder = main.folder().join(SECRETS_FOLDER);
+    let unreadable = |error: std::io::Error| {
+        let place = Place { file: folder.as_path().into(), line: 1, column: 1 };
+        sink.put(place, format!("cannot be read: {error}"), "make the folder readable for the broker's user");
+    };
+    let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.map_err(unreadable).ok()?.path())).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            unreadable(error);
+            Vec::new()
+        }
+    };
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    let read = |file: &PathBuf| match Source::read(file) {
+        Ok(source) => Some(source),
+        Err(faults) => {
+            faults.iter().for_each(|fault| sink.put(fault.place.clone(), &*fault.message, &*fault.help));
+            None
+        }
+    };
+    files.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! `[[provider]]`: the back ends. Keys that belong to a kind are read by that kind's file.
+
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(feature = "local")]
+mod local;
+
+use std::{collections::BTreeMap, path::Path};
+
+use leasehold_core::provider::ProviderName;
+
+use super::{
+    fault::Place,
+    section::{Section, proposal},
+};
+
+/// One back end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// The name by which secrets refer to it.
+    pub name: ProviderName,
+    /// What it is, with what that kind is told.
+    pub kind: Kind,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The kinds of back ends in this build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sealed files of the broker's own.
+    #[cfg(feature = "local")]
+    Local(leasehold_provider_local::LocalConfig),
+    /// AWS Secrets Manager.
+    #[cfg(feature = "aws")]
+    Aws(leasehold_provider_aws::AwsConfig),
+}
+
+/// Every kind that a build can have, whether this one has it or not.
+const KINDS: [&str; 2] = ["local", "aws"];
+
+/// Reads all of them; `state` is the ledger's directory, where kinds that keep files put them unless told otherwise.
+pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>) -> Vec<Provider> {
+    let mut seen = BTreeMap::new();
+    let mut providers = Vec::new();
+    for section in sections {
+        let name = section.required_at::<ProviderName>("name");
+        if let Some(name) = &name {
+            if let Some(first) = seen.get(&name.value) {
+                let message = format!("the provider `{}` is configured twice", name.value);
+                section.fault(name.place.clone(), message, format!("the other one is at {first}"));
+            } else {
+                seen.insert(name.value.clone(), name.place.clone());
+            }
+        }
+        let place = section.place();
+        let kind = read_kind(section, name.as_ref().map(|name| &name.value), state);
+        if let (Some(name), Some(kind)) = (name, kind) {
+            providers.push(Provider { name: name.value, kind, place });
+        }
+    }
+    providers
+}
+
+fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&Path>) -> Option<Kind> {
+    let kind = section.required_at::<String>("kind")?;
+    match kind.value.as_str() {
+        #[cfg(feature = "local")]
+        "local" => local::read(section, name, state).map(Kind::Local),
+        #[cfg(feature = "aws")]
+        "aws" => aws::read(section).map(Kind::Aws),
+        known if KINDS.contains(&known) => {
+            let message = format!("this build has no `{known}` back end");
+            section.fault(kind.place, message, format!("build leaseholdd with `--features {known}`"));
+            None
+        }
+        other => {
+            section.fault(
+                kind.place,
+                format!("there is no kind of provider `{other}`"),
+                proposal(other, &KINDS),
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{faults_of, read_section};
+
+    fn read(section: Section<'_>) -> Option<Vec<Provider>> {
+        Some(read_all(vec![section], Some(Path::new("/state"))))
+    }
+
+    #[test]
+    fn kinds_are_known_or_proposed() {
+        let cases = [
+            ("kind = 'local'", "`name` is missing"),
+            ("name = 'x'", "`kind` is missing"),
+            ("name = 'x'\nkind = 'locl'", "there is no kind of provider `locl`\n    did you mean `local`?"),
+            ("name = 'X'\nkind = 'local'", "`name` in [section] is not a provider's name"),
+        ];
+        for (toml, expected) in cases {
+            let faults = faults_of(toml, read);
+            assert!(faults.contains(expected), "{toml:?} gave\n{faults}");
+        }
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn a_local_one_lives_in_the_state_directory() {
+        let providers = read_section("name = 'main'\nkind = 'local'", read).unwrap();
+        let Some(Provider { kind: Kind::Local(local), .. }) = providers.first() else {
+            panic!("{providers:?}")
+        };
+        assert_eq!(local.directory, Path::new("/state/providers/main"));
+    }
+
+    #[cfg(not(feature = "aws"))]
+    #[test]
+    fn a_kind_that_was_left_out_says_how_to_get_it() {
+        assert!(
+            faults_of("name = 'x'\nkind = 'aws'", read).contains("build leaseholdd with `--features aws`")
+        );
+    }
+}

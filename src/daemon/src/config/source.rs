@@ -1,0 +1,93 @@
+//! A configuration file's text, and which line and column a byte of it is in.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::fault::{Faults, Place};
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: Arc<Path>,
+    text: String,
+}
+
+/// No configuration is longer than this; what is longer was named by mistake.
+const MAX_BYTES: usize = 16 << 20;
+
+impl Source {
+    /// A text that is said to come from `file`.
+    pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { file: file.into().into(), text: text.into() }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no text.
+    pub fn read(file: &Path) -> Result<Self, Faults> {
+        let at = || Place { file: file.into(), line: 1, column: 1 };
+        let bytes = std::fs::read(file).map_err(|error| {
+            let help = match error.kind() {
+                std::io::ErrorKind::NotFound => "name the file with `--config PATH`",
+                std::io::ErrorKind::PermissionDenied => {
+                    "make it readable for the user that the broker runs as"
+                }
+                _ => "",
+            };
+            Faults::one(at(), format!("cannot be read: {error}"), help)
+        })?;
+        if bytes.len() > MAX_BYTES {
+            return Err(Faults::one(at(), "is longer than 16 MiB", "this is hardly a configuration file"));
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Faults::one(at(), "is not UTF-8 text", "save it as UTF-8"))?;
+        Ok(Self { file: file.into(), text })
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The file's name.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The folder that relative paths in this file start from.
+    pub fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Where a span of bytes begins.
+    pub fn place(&self, span: &Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line = before.matches('\n').count().saturating_add(1);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
+        Place { file: self.file.clone(), line, column }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let source = Source::new("a.toml", "x = 1\nß = 2\n");
+        let place = |at: usize| {
+            let place = source.place(&(at..at));
+            (place.line, place.column)
+        };
+        assert_eq!(place(0), (1, 1));
+        assert_eq!(place(4), (1, 5));
+        assert_eq!(place(6), (2, 1));
+        assert_eq!(place(9), (2, 3));
+        assert_eq!(place(999), (3, 1));
+        assert_eq!(source.place(&(6..7)).to_string(), "a.toml:2:1");
+    }
+}
