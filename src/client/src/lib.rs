@@ -1,0 +1,36 @@
+//! The Rust SDK of Leasehold: a thin, typed client of the broker's gRPC contract over mutual TLS.
+//!
+//! ```no_run
+//! use leasehold_client::{Builder, Issue};
+//!
+//! # async fn lease() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Builder::from_env()?.connect().await?;
+//! let issue = Issue { secret: "prod/payments/db".parse()?, ttl: None, fields: vec![], request_id: None };
+//! let issued = client.issue_lease(issue).await?;
+//! println!("{} until {}", issued.lease.id, issued.lease.expires_at);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Values are `leasehold_core`'s [`SecretValue`](leasehold_core::SecretValue): wiped when dropped, never printed. TLS is
+//! 1.3 only, by aws-lc-rs; the system's authorities are never trusted. Nothing here renews a lease by itself.
+
+mod address;
+mod builder;
+mod client;
+mod connect;
+mod credentials;
+mod error;
+mod lease;
+mod operator;
+mod tls;
+
+pub use address::{Address, InvalidAddress};
+pub use builder::{Builder, ENV_ADDR, ENV_CA, ENV_CERT, ENV_KEY, ENV_SERVER_ID};
+pub use client::{Client, Issue, Watch};
+pub use connect::{ClientFault, ConnectError, ServerFault};
+pub use credentials::{CredentialError, Identity, TrustBundle};
+pub use error::{Answer, Error, Violation};
+pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page};
+pub use leasehold_proto::v1 as proto;
+pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, Write};

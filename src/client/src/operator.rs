@@ -1,0 +1,209 @@
+//! The calls of operators. What is only looked at (descriptions, status, audit records) is given as the contract's own
+//! messages, which are documented there.
+
+use leasehold_core::{
+    LeaseId, RequestId, SecretPath, SecretValue, SpiffeId, path::PathPrefix, secret::VersionId,
+};
+use leasehold_proto::v1::{self, operator_service_client::OperatorServiceClient};
+use tonic::{Streaming, transport::Channel};
+
+use crate::{
+    Error, Lease, LeaseState, Page,
+    client::{page, state_numbers, text},
+    lease::{missing, value_to_proto},
+};
+
+/// The calls of operators over a [`Client`](crate::Client)'s connection.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    channel: Channel,
+}
+
+/// Which leases.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseFilter {
+    /// One holder's.
+    pub holder: Option<SpiffeId>,
+    /// One secret's.
+    pub secret: Option<SecretPath>,
+    /// In any of these states; empty means in any.
+    pub states: Vec<LeaseState>,
+}
+
+/// What to write.
+#[derive(Debug)]
+pub struct Write {
+    /// The secret.
+    pub secret: SecretPath,
+    /// The whole new value.
+    pub value: SecretValue,
+    /// The version that must be current.
+    pub expected: Option<VersionId>,
+    /// Makes a repeated write the same write.
+    pub request_id: Option<RequestId>,
+}
+
+/// What became of one lease that was to be revoked.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The lease's id.
+    pub lease_id: String,
+    /// The lease after that, or the broker's stable reason and sentence why not.
+    pub outcome: Result<Lease, RevocationFailure>,
+}
+
+/// Why a lease was not revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationFailure {
+    /// The stable reason, such as `DENIED_OR_NOT_FOUND`.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// Records of the audit journal, in order. See [`Operator::query_audit`].
+#[derive(Debug)]
+pub struct AuditRecords {
+    stream: Streaming<v1::QueryAuditResponse>,
+}
+
+impl Operator {
+    pub(crate) fn over(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    /// A page of anybody's leases that policy lets the caller see.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn list_leases(
+        &self,
+        filter: LeaseFilter,
+        page_size: u32,
+        page_token: Option<String>,
+    ) -> Result<Page<Lease>, Error> {
+        let request = v1::OperatorServiceListLeasesRequest {
+            page_size: i32::try_from(page_size).unwrap_or(i32::MAX),
+            page_token: page_token.unwrap_or_default(),
+            filter: Some(v1::LeaseFilter {
+                holder: text(filter.holder.as_ref()),
+                secret: text(filter.secret.as_ref()),
+                states: state_numbers(&filter.states),
+            }),
+        };
+        let response = self.service().list_leases(request).await?.into_inner();
+        page(response.leases, response.next_page_token)
+    }
+
+    /// Ends leases before their time, 1 to 100 of them; each has its own result.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn revoke_leases(
+        &self,
+        leases: &[LeaseId],
+        reason: Option<String>,
+    ) -> Result<Vec<Revocation>, Error> {
+        let request = v1::RevokeLeasesRequest {
+            lease_ids: leases.iter().map(ToString::to_string).collect(),
+            reason: reason.unwrap_or_default(),
+            request_id: String::new(),
+        };
+        let results = self.service().revoke_leases(request).await?.into_inner().results;
+        results.into_iter().map(Revocation::try_from).collect()
+    }
+
+    /// A page of the configured secrets that policy lets the caller see.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn list_secrets(
+        &self,
+        prefix: Option<&PathPrefix>,
+        page_size: u32,
+        page_token: Option<String>,
+    ) -> Result<Page<v1::Secret>, Error> {
+        let request = v1::ListSecretsRequest {
+            prefix: text(prefix),
+            page_size: i32::try_from(page_size).unwrap_or(i32::MAX),
+            page_token: page_token.unwrap_or_default(),
+        };
+        let response = self.service().list_secrets(request).await?.into_inner();
+        let next_page_token = Some(response.next_page_token).filter(|token| !token.is_empty());
+        Ok(Page { items: response.secrets, next_page_token })
+    }
+
+    /// A secret's description, never its value.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn secret(&self, path: &SecretPath) -> Result<v1::Secret, Error> {
+        let request = v1::GetSecretRequest { path: path.to_string() };
+        self.service().get_secret(request).await?.into_inner().secret.ok_or_else(|| missing("secret"))
+    }
+
+    /// Writes a new version of a secret and makes it current. Returns the version, in its back end's words.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn write_secret(&self, write: Write) -> Result<String, Error> {
+        let request = v1::WriteSecretRequest {
+            path: write.secret.to_string(),
+            value: Some(value_to_proto(write.value)),
+            expected_version: text(write.expected.as_ref()),
+            request_id: text(write.request_id.as_ref()),
+        };
+        Ok(self.service().write_secret(request).await?.into_inner().version)
+    }
+
+    /// The broker's state.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn status(&self) -> Result<v1::BrokerStatus, Error> {
+        let response = self.service().get_status(v1::GetStatusRequest {}).await?.into_inner();
+        response.status.ok_or_else(|| missing("status"))
+    }
+
+    /// Reads the audit journal.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn query_audit(&self, query: v1::QueryAuditRequest) -> Result<AuditRecords, Error> {
+        Ok(AuditRecords { stream: self.service().query_audit(query).await?.into_inner() })
+    }
+
+    fn service(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel.clone())
+    }
+}
+
+impl AuditRecords {
+    /// The next record; `None` when there are no more.
+    ///
+    /// # Errors
+    /// When the connection is lost, or the broker cannot read its journal on.
+    pub async fn next(&mut self) -> Result<Option<v1::AuditRecord>, Error> {
+        match self.stream.message().await? {
+            Some(response) => Ok(Some(response.record.ok_or_else(|| missing("record"))?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl TryFrom<v1::RevokeLeaseResult> for Revocation {
+    type Error = Error;
+
+    fn try_from(result: v1::RevokeLeaseResult) -> Result<Self, Error> {
+        use v1::revoke_lease_result::Outcome;
+        let outcome = match result.outcome {
+            Some(Outcome::Lease(lease)) => Ok(Lease::try_from(*lease)?),
+            Some(Outcome::Failure(failure)) => Err(RevocationFailure {
+                reason: failure.reason().as_reason(),
+                message: failure.message.clone(),
+            }),
+            None => return Err(missing("outcome")),
+        };
+        Ok(Self { lease_id: result.lease_id, outcome })
+    }
+}
