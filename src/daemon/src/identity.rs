@@ -1,1 +1,158 @@
-//! Written by its owner.
+//! From a peer's certificate to its principal: a pure function, by the X.509-SVID specification (sections 2, 4 and 5).
+//!
+//! It says who a certificate speaks for. Whether an authority that we trust issued it is `tls::Trust`'s question.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
+use leasehold_core::{
+    SpiffeId, Timestamp,
+    principal::{InvalidSpiffeId, TrustDomain},
+};
+use rustls_pki_types::CertificateDer;
+use thiserror::Error;
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
+
+/// Who a certificate speaks for, and when.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The principal.
+    pub principal: SpiffeId,
+    /// SHA-256 of the certificate (DER), in hexadecimal.
+    pub fingerprint: Arc<str>,
+    /// The first instant of its validity.
+    pub not_before: Timestamp,
+    /// The last instant of its validity.
+    pub not_after: Timestamp,
+}
+
+/// Why a certificate speaks for nobody here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum IdentityError {
+    /// Not an X.509 certificate, or one with an extension that does not parse.
+    #[error("the certificate does not parse: {0}")]
+    Malformed(String),
+    /// An authority's certificate is no workload's (section 4.1).
+    #[error("the certificate is an authority's (CA): a client needs a leaf certificate")]
+    Authority,
+    /// A leaf may not sign certificates or CRLs, and must be able to sign a handshake (section 4.3).
+    #[error("the certificate's key usage must be digitalSignature, without keyCertSign and cRLSign")]
+    KeyUsage,
+    /// No SPIFFE ID (section 2).
+    #[error("the certificate has no URI subject alternative name, so no SPIFFE ID")]
+    NoUri,
+    /// More than one URI, so more than one identity (section 2).
+    #[error("the certificate has {0} URI subject alternative names: an identity is exactly one")]
+    SeveralUris(usize),
+    /// The URI is not a SPIFFE ID.
+    #[error("the certificate's URI {uri:?} is not a workload's SPIFFE ID: {why}")]
+    NotSpiffe {
+        /// The URI, cut after 100 characters.
+        uri: String,
+        /// What is wrong with it.
+        why: InvalidSpiffeId,
+    },
+    /// Someone else's workload.
+    #[error("{id} is not of the trust domain {expected}")]
+    OtherTrustDomain {
+        /// The identity in the certificate.
+        id: SpiffeId,
+        /// The domain that the broker serves.
+        expected: TrustDomain,
+    },
+    /// Too early.
+    #[error("the certificate is not valid before {0}")]
+    NotYetValid(Timestamp),
+    /// Too late.
+    #[error("the certificate expired at {0}")]
+    Expired(Timestamp),
+}
+
+/// Reads the identity of a leaf certificate. Its time is not judged here: see [`Identity::check_time`].
+///
+/// A certificate without a key usage extension passes, as it does with other verifiers of SVIDs; one that has the
+/// extension must have it right.
+///
+/// # Errors
+/// When the certificate is no X.509-SVID of a workload in `domain`.
+pub fn identify(leaf: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Identity, IdentityError> {
+    let certificate = parse(leaf)?;
+    let malformed = |error: x509_parser::error::X509Error| IdentityError::Malformed(error.to_string());
+
+    if certificate.basic_constraints().map_err(malformed)?.is_some_and(|found| found.value.ca) {
+        return Err(IdentityError::Authority);
+    }
+    if let Some(usage) = certificate.key_usage().map_err(malformed)?.map(|found| found.value)
+        && (!usage.digital_signature() || usage.key_cert_sign() || usage.crl_sign())
+    {
+        return Err(IdentityError::KeyUsage);
+    }
+
+    let names = certificate.subject_alternative_name().map_err(malformed)?;
+    let names = names.as_ref().map_or(&[][..], |found| &found.value.general_names);
+    if names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
+        return Err(IdentityError::Malformed("a subject alternative name is not one".to_owned()));
+    }
+    let mut uris = names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let uri = uris.next().ok_or(IdentityError::NoUri)?;
+    let more = uris.count();
+    if more > 0 {
+        return Err(IdentityError::SeveralUris(more.saturating_add(1)));
+    }
+
+    let principal: SpiffeId =
+        uri.parse().map_err(|why| IdentityError::NotSpiffe { uri: uri.chars().take(100).collect(), why })?;
+    if !domain.owns(&principal) {
+        return Err(IdentityError::OtherTrustDomain { id: principal, expected: domain.clone() });
+    }
+
+    let validity = certificate.validity();
+    Ok(Identity {
+        principal,
+        fingerprint: fingerprint(leaf),
+        not_before: instant(validity.not_before),
+        not_after: instant(validity.not_after),
+    })
+}
+
+/// SHA-256 of a certificate (DER), in hexadecimal.
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> Arc<str> {
+    HEXLOWER.encode(digest::digest(&digest::SHA256, certificate).as_ref()).into()
+}
+
+impl Identity {
+    /// Whether the certificate is valid at `now`, both ends included and without tolerance: an authority that wants
+    /// some dates its certificates back, as SPIRE does.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotYetValid`] and [`IdentityError::Expired`].
+    pub fn check_time(&self, now: Timestamp) -> Result<(), IdentityError> {
+        if now.as_second() > self.not_after.as_second() {
+            return Err(IdentityError::Expired(self.not_after));
+        }
+        if now < self.not_before {
+            return Err(IdentityError::NotYetValid(self.not_before));
+        }
+        Ok(())
+    }
+}
+
+/// A certificate, all of it and nothing behind it.
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, IdentityError> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) => Err(IdentityError::Malformed("something follows it".to_owned())),
+        Err(error) => Err(IdentityError::Malformed(error.to_string())),
+    }
+}
+
+/// A certificate's time as ours. "No end" (99991231235959Z, RFC 5280 section 4.1.2.5) is past what a timestamp holds.
+pub(crate) fn instant(time: ASN1Time) -> Timestamp {
+    let seconds = time.timestamp();
+    let bound = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_second(seconds).unwrap_or(bound)
+}
