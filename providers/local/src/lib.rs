@@ -1,0 +1,21 @@
+//! The embedded back end: versioned secrets in sealed files under one directory.
+//!
+//! It is a back end like any other: the broker's ledger knows nothing of its files, and its files nothing of leases.
+//!
+//! ```text
+//! DIRECTORY/lock                                    held by the one provider that uses the directory
+//! DIRECTORY/secrets/payments/db/@/v1-k3v7qz2a       version 1 of `payments/db`, sealed for this name and version
+//! DIRECTORY/secrets/payments/db/@/v2-x5m2ab7c       version 2, the current one
+//! ```
+
+mod config;
+mod directory;
+mod fault;
+mod provider;
+mod reference;
+mod store;
+mod stored;
+
+pub use config::LocalConfig;
+pub use fault::OpenError;
+pub use provider::LocalProvider;
