@@ -35,3 +35,36 @@ impl Authorizer for CedarAuthorizer {
         self.policies.load().decide(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use leasehold_core::access::{Action, Resource};
+
+    use super::*;
+    use crate::identity::PolicySettings;
+
+    #[test]
+    fn replaced_policies_decide_at_once() {
+        let policies = |text: &str| {
+            let files = [("a.cedar".to_owned(), text.to_owned())];
+            Policies::parse(files, PolicySettings::new("example.org".parse().unwrap())).unwrap()
+        };
+        let authorizer = CedarAuthorizer::new(policies("permit (principal, action, resource);"));
+        let principal = "spiffe://example.org/prod/api".parse().unwrap();
+        let resource = Resource::Secret("prod/payments/db".parse().unwrap());
+        let request = AccessRequest {
+            principal: &principal,
+            action: Action::IssueLease,
+            resource: &resource,
+            context: BTreeMap::new(),
+        };
+        let first = authorizer.decide(&request);
+        assert!(first.is_allowed());
+        authorizer.replace(policies("forbid (principal, action, resource);"));
+        let second = authorizer.decide(&request);
+        assert!(!second.is_allowed());
+        assert_ne!(first.policy_set, second.policy_set);
+    }
+}

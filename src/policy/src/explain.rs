@@ -230,3 +230,52 @@ impl fmt::Display for Explanation {
         write!(f, "  the resource is in: {}", self.resource.ancestors.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use leasehold_core::access::{Action, Resource};
+
+    use super::*;
+    use crate::identity::PolicySettings;
+
+    #[test]
+    fn each_policy_says_what_it_had_to_do_with_it() {
+        let text = r#"
+            @id("applies") permit (principal, action, resource in SecretPath::"prod");
+            @id("condition") permit (principal, action, resource is Secret) when { resource.path == "x" };
+            @id("principal") permit (principal is Operator, action, resource);
+            @id("action") permit (principal, action == Action::"ReadLease", resource);
+            @id("resource") permit (principal, action, resource in SecretPath::"prod/a");"#;
+        let files = [("a.cedar".to_owned(), text.to_owned())];
+        let policies = Policies::parse(files, PolicySettings::new("example.org".parse().unwrap())).unwrap();
+        let principal = "spiffe://example.org/prod/api".parse().unwrap();
+        let resource = Resource::Secret("prod/b".parse().unwrap());
+        let explanation = policies.explain(&AccessRequest {
+            principal: &principal,
+            action: Action::IssueLease,
+            resource: &resource,
+            context: BTreeMap::new(),
+        });
+        let told: Vec<_> =
+            explanation.policies.iter().map(|policy| (&*policy.name, policy.verdict.clone())).collect();
+        assert_eq!(
+            told,
+            [
+                ("applies", Verdict::Applies),
+                ("condition", Verdict::ConditionNotMet),
+                ("resource", Verdict::OtherResource),
+                ("action", Verdict::OtherAction),
+                ("principal", Verdict::OtherPrincipal),
+            ]
+        );
+        let shown = explanation.to_string();
+        assert!(
+            shown.starts_with("ALLOW: Workload::\"spiffe://example.org/prod/api\" IssueLease"),
+            "{shown}"
+        );
+        assert!(shown.contains("permit applies (a.cedar:2)"), "{shown}");
+        assert!(shown.contains(r#"the resource is in: Environment::"prod", SecretPath::"prod""#), "{shown}");
+    }
+}

@@ -9,6 +9,8 @@
 mod authorizer;
 mod context;
 mod entities;
+#[cfg(test)]
+mod equivalence;
 mod explain;
 mod fault;
 mod identity;

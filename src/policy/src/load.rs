@@ -250,3 +250,95 @@ fn stem(path: &str) -> &str {
     let name = file_name(path);
     name.strip_suffix(".cedar").unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policies::Policies;
+
+    fn settings() -> PolicySettings {
+        PolicySettings::new("example.org".parse().unwrap())
+    }
+
+    fn faults(files: &[(&str, &str)]) -> Vec<String> {
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let errors = Policies::parse(files, settings()).unwrap_err();
+        errors.faults().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_fault_of_every_file_is_told_with_its_place() {
+        let said = faults(&[
+            ("a.cedar", "permit (principal, action, resource)\n  when { principal.name == \"x\" };"),
+            ("b.cedar", "permit (principal, action, resource)\nwhen { true }}\n"),
+            (
+                "c.cedar",
+                "\n@id(\"x\") permit (principal, action, resource);\n  @id(\"x\") forbid (principal, action, resource);",
+            ),
+            ("d.cedar", "permit (principal, action == Action::\"Issue\", resource);"),
+            ("e.cedar", "permit (principal == ?principal, action, resource);"),
+        ]);
+        let begins = |start: &str| said.iter().any(|fault| fault.starts_with(start));
+        assert!(begins("a.cedar:2:"), "{said:#?}");
+        assert!(begins("b.cedar:2:14: "), "{said:#?}");
+        assert!(begins("c.cedar:3:3: there is another policy `x` at c.cedar:2:1"), "{said:#?}");
+        assert!(begins("d.cedar:1:"), "{said:#?}");
+        assert!(begins("e.cedar: has a template"), "{said:#?}");
+        assert!(
+            said.iter().any(|fault| fault.contains("IssueLease")),
+            "the nearest name is proposed: {said:#?}"
+        );
+    }
+
+    #[test]
+    fn annotations_that_mean_nothing_are_faults() {
+        let said = faults(&[(
+            "a.cedar",
+            "@max_tll(\"5m\") permit (principal, action, resource);\n@max_ttl(\"5x\") permit (principal, action, resource);\n@max_ttl(\"5m\") forbid (principal, action, resource);\n@id(\"\") permit (principal, action, resource);",
+        )]);
+        assert_eq!(said.len(), 4, "{said:#?}");
+        assert!(said[0].starts_with("a.cedar:1:1: `@max_tll` means nothing"), "{said:#?}");
+        assert!(said[1].starts_with("a.cedar:2:1: @max_ttl(\"5x\") is not a duration"), "{said:#?}");
+        assert!(said[2].starts_with("a.cedar:3:1: @max_ttl limits what a permit grants"), "{said:#?}");
+        assert!(said[3].starts_with("a.cedar:4:1: @id is empty"), "{said:#?}");
+    }
+
+    #[test]
+    fn policies_are_named_by_id_or_by_place() {
+        let text = "// one\npermit (principal, action, resource);\n@id(\"own\") permit (principal, action, resource);\npermit (principal, action, resource);";
+        let policies = Policies::parse([("dir/10-x.cedar".to_owned(), text.to_owned())], settings()).unwrap();
+        assert_eq!(policies.names().collect::<Vec<_>>(), ["10-x#1", "own", "10-x#3"]);
+        let lines: Vec<_> = policies.rules().iter().map(|rule| rule.line).collect();
+        assert_eq!(lines, [2, 3, 4]);
+    }
+
+    #[test]
+    fn a_policy_that_can_never_apply_is_warned_of() {
+        let text = "permit (principal is Workload, action == Action::\"ReadAudit\", resource is Secret);";
+        let policies = Policies::parse([("a.cedar".to_owned(), text.to_owned())], settings()).unwrap();
+        let said: Vec<_> = policies.warnings().iter().map(ToString::to_string).collect();
+        assert!(said[0].starts_with("a.cedar:1:1: "), "{said:#?}");
+    }
+
+    #[test]
+    fn a_folder_is_read_whole_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+        write("b.cedar", b"forbid (principal, action, resource);");
+        write("a.cedar", b"permit (principal, action, resource);");
+        write("README.md", b"not a policy");
+        write(".a.cedar.swp", b"\xff");
+        write(".hidden.cedar", b"\xff");
+        let policies = Policies::load(folder.path(), settings()).unwrap();
+        assert_eq!(policies.names().collect::<Vec<_>>(), ["a#1", "b#1"]);
+
+        write("c.cedar", b"\xff");
+        fs::create_dir(folder.path().join("d.cedar")).unwrap();
+        let errors = Policies::load(folder.path(), settings()).unwrap_err().to_string();
+        assert!(errors.contains("c.cedar: is not UTF-8 text"), "{errors}");
+        assert!(errors.contains("d.cedar: is not a file"), "{errors}");
+
+        let errors = Policies::load(&folder.path().join("none"), settings()).unwrap_err().to_string();
+        assert!(errors.contains("there is no such policy folder"), "{errors}");
+    }
+}

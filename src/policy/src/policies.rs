@@ -166,8 +166,11 @@ impl Policies {
 
     fn evaluate(&self, request: &AccessRequest<'_>) -> Result<Decision, String> {
         let site = self.sites.find(request, || self.prepare(request))?;
-        let asked = site.asked(&request.context)?;
-        let response = self.authorizer.is_authorized(&asked.request, &site.policies, &site.entities);
+        if let Some(decision) = site.decided(&request.context) {
+            return Ok(decision);
+        }
+        let asked = site.request(&request.context)?;
+        let response = self.authorizer.is_authorized(&asked, &site.policies, &site.entities);
         let effect = match response.decision() {
             cedar_policy::Decision::Allow => Effect::Allow,
             cedar_policy::Decision::Deny => Effect::Deny,
@@ -176,7 +179,9 @@ impl Policies {
             response.diagnostics().reason().filter_map(|id| self.rule(id)).collect();
         determining.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let errors = response.diagnostics().errors().map(ToString::to_string).collect();
-        Ok(self.decision(request, effect, determining, errors))
+        let decision = self.decision(request, effect, determining, errors);
+        site.keep(decision.clone());
+        Ok(decision)
     }
 
     fn decision(
@@ -266,5 +271,198 @@ impl fmt::Debug for Policies {
             .field("digest", &self.digest)
             .field("policies", &self.rules.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use leasehold_core::{
+        SpiffeId,
+        access::{Action, Resource},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const GUARDRAIL: &str = include_str!("../../../config/policies/00-guardrail.cedar");
+    const WORKLOADS: &str = include_str!("../../../config/policies/10-workloads.cedar");
+    const OPERATORS: &str = include_str!("../../../config/policies/20-operators.cedar");
+
+    fn settings() -> PolicySettings {
+        let mut settings = PolicySettings::new("example.org".parse().unwrap());
+        settings.operators = vec!["/operator/".to_owned()];
+        let groups = [
+            ("payments", ["/prod/payments/", "/staging/payments/"]),
+            ("auditors", ["/operator/audrey", "/operator/alice"]),
+        ];
+        for (name, patterns) in groups {
+            settings.groups.insert(name.to_owned(), patterns.map(str::to_owned).to_vec());
+        }
+        settings
+    }
+
+    fn shipped() -> Policies {
+        let files = [("00-guardrail", GUARDRAIL), ("10-workloads", WORKLOADS), ("20-operators", OPERATORS)];
+        let files = files.map(|(name, text)| (format!("{name}.cedar"), text.to_owned()));
+        Policies::parse(files, settings()).unwrap()
+    }
+
+    fn ask(policies: &Policies, who: &str, action: Action, what: &str, inputs: Value) -> Decision {
+        let principal: SpiffeId = format!("spiffe://{who}").parse().unwrap();
+        let resource = match what {
+            "" => Resource::Broker,
+            path => Resource::Secret(path.parse().unwrap()),
+        };
+        let context = serde_json::from_value(inputs).unwrap();
+        policies.decide(&AccessRequest { principal: &principal, action, resource: &resource, context })
+    }
+
+    fn issue(policies: &Policies, who: &str, what: &str) -> Decision {
+        ask(policies, who, Action::IssueLease, what, json!({}))
+    }
+
+    fn by(decision: &Decision) -> Vec<&str> {
+        assert_eq!(decision.errors, [""; 0]);
+        decision.policies.iter().map(|name| &**name).collect()
+    }
+
+    #[test]
+    fn a_team_leases_its_own_secrets_and_nobody_else_does() {
+        let policies = shipped();
+        let allowed = issue(&policies, "example.org/prod/payments/api", "prod/payments/db");
+        assert!(allowed.is_allowed());
+        assert_eq!(by(&allowed), ["payments.prod"]);
+        assert_eq!(allowed.max_ttl, Some(Duration::from_secs(3_600)));
+        assert_eq!(&*allowed.policy_set, policies.digest());
+
+        let other = issue(&policies, "example.org/prod/orders/api", "prod/payments/db");
+        assert!(!other.is_allowed());
+        assert_eq!(by(&other), [""; 0], "nothing permits it: that is all there is to say");
+        assert_eq!(other.max_ttl, None);
+        assert!(!issue(&policies, "example.org/prod/payments/api", "prod/orders/db").is_allowed());
+    }
+
+    #[test]
+    fn the_guardrail_outweighs_every_permit() {
+        let policies = shipped();
+        let across = issue(&policies, "example.org/staging/payments/api", "prod/payments/db");
+        assert!(!across.is_allowed());
+        assert_eq!(by(&across), ["guardrail.environment"]);
+        assert_eq!(across.max_ttl, None, "a denial grants no time");
+
+        let open = [
+            ("a.cedar".to_owned(), "permit (principal, action, resource);".to_owned()),
+            ("00-guardrail.cedar".to_owned(), GUARDRAIL.to_owned()),
+        ];
+        let table = BTreeMap::from([("prod".to_owned(), vec!["/live/".to_owned()])]);
+        let policies =
+            Policies::parse(open, PolicySettings { environments: Some(table), ..settings() }).unwrap();
+        assert!(issue(&policies, "example.org/live/api", "prod/payments/db").is_allowed());
+        for stranger in ["example.org/other/api", "example.org/prod/api", "evil.test/live/api"] {
+            let denied = issue(&policies, stranger, "prod/payments/db");
+            assert_eq!(by(&denied), ["guardrail.environment"], "{stranger}");
+        }
+        assert!(issue(&policies, "example.org/operator/alice", "prod/payments/db").is_allowed());
+    }
+
+    #[test]
+    fn operators_look_and_revoke_and_do_not_lease() {
+        let policies = shipped();
+        let alice = "example.org/operator/alice";
+        for action in [Action::ReadLease, Action::RevokeLease, Action::DescribeSecret] {
+            assert!(ask(&policies, alice, action, "prod/payments/db", json!({})).is_allowed(), "{action}");
+        }
+        assert!(ask(&policies, alice, Action::ReadStatus, "", json!({})).is_allowed());
+        assert!(ask(&policies, alice, Action::ReadAudit, "", json!({})).is_allowed());
+        let bob = "example.org/operator/bob";
+        assert!(!ask(&policies, bob, Action::ReadAudit, "", json!({})).is_allowed());
+        assert!(!issue(&policies, alice, "prod/payments/db").is_allowed());
+        let workload = "example.org/prod/payments/api";
+        for action in [Action::ReadLease, Action::WriteSecret] {
+            assert!(
+                !ask(&policies, workload, action, "prod/payments/db", json!({})).is_allowed(),
+                "{action}"
+            );
+        }
+    }
+
+    #[test]
+    fn policies_see_the_ttl_and_the_fields_of_each_request_anew() {
+        let text = r#"
+            permit (principal, action == Action::"IssueLease", resource)
+            when { context has ttl_seconds && context.ttl_seconds <= 60 }
+            unless { context.fields.contains("root") };"#;
+        let unguarded = text.replace("context has ttl_seconds && ", "");
+        let errors = Policies::parse([("a.cedar".to_owned(), unguarded)], settings()).unwrap_err();
+        assert!(errors.to_string().contains("ttl_seconds"), "it may be absent: {errors}");
+        let policies = Policies::parse([("a.cedar".to_owned(), text.to_owned())], settings()).unwrap();
+        let decide = |inputs: Value| {
+            ask(&policies, "example.org/prod/api", Action::IssueLease, "prod/x", inputs).is_allowed()
+        };
+        for _ in 0..2 {
+            assert!(decide(json!({"ttl_seconds": 60})));
+            assert!(!decide(json!({"ttl_seconds": 61})));
+            assert!(!decide(json!({})));
+            assert!(!decide(json!({"ttl_seconds": 60, "fields": ["root"]})));
+            assert!(decide(json!({"ttl_seconds": 60, "fields": ["user"]})));
+        }
+    }
+
+    #[test]
+    fn whatever_cannot_be_evaluated_is_denied_and_said() {
+        let text = r#"
+            @id("all") permit (principal, action, resource);
+            @id("overflow") forbid (principal, action == Action::"IssueLease", resource)
+            when { context has ttl_seconds && context.ttl_seconds * 9223372036854775807 > 1 };"#;
+        let policies = Policies::parse([("a.cedar".to_owned(), text.to_owned())], settings()).unwrap();
+        let decide =
+            |inputs: Value| ask(&policies, "example.org/prod/api", Action::IssueLease, "prod/x", inputs);
+        assert!(decide(json!({})).is_allowed());
+        let failed = decide(json!({"ttl_seconds": 60}));
+        assert_eq!(failed.effect, Effect::Deny);
+        assert!(failed.errors[0].contains("overflow"), "{:?}", failed.errors);
+        let mistyped = decide(json!({"ttl_seconds": "60"}));
+        assert!(!mistyped.is_allowed());
+        assert_eq!(mistyped.errors, ["ttl_seconds is not a whole number of seconds"]);
+    }
+
+    #[test]
+    fn the_longest_limit_of_the_permits_that_apply_is_granted() {
+        let text = r#"
+            @max_ttl("15m") permit (principal, action, resource in SecretPath::"prod");
+            @max_ttl("1h") permit (principal, action, resource in SecretPath::"prod/payments");
+            permit (principal, action, resource == Secret::"prod/payments/open");"#;
+        let policies = Policies::parse([("dir/a.cedar".to_owned(), text.to_owned())], settings()).unwrap();
+        let decide = |what| issue(&policies, "example.org/prod/api", what);
+        assert_eq!(decide("prod/other").max_ttl, Some(Duration::from_secs(900)));
+        assert_eq!(decide("prod/payments/db").max_ttl, Some(Duration::from_secs(3_600)));
+        assert_eq!(decide("prod/payments/open").max_ttl, None);
+        assert_eq!(by(&decide("prod/payments/db")), ["a#1", "a#2"]);
+    }
+
+    #[test]
+    fn without_policies_everything_is_denied() {
+        let policies = Policies::parse([], settings()).unwrap();
+        assert!(policies.is_empty());
+        assert!(!issue(&policies, "example.org/prod/api", "prod/x").is_allowed());
+    }
+
+    #[test]
+    fn the_digest_names_everything_that_decides() {
+        let digest = |name: &str, text: &str, settings: PolicySettings| {
+            Policies::parse([(name.to_owned(), text.to_owned())], settings).unwrap().digest().to_owned()
+        };
+        let one = "permit (principal, action, resource);";
+        let first = digest("here/a.cedar", one, settings());
+        assert_eq!(first.len(), 32);
+        assert_eq!(first, digest("there/a.cedar", one, settings()));
+        assert_ne!(first, digest("here/b.cedar", one, settings()));
+        assert_ne!(first, digest("here/a.cedar", "permit (principal, action, resource); ", settings()));
+        assert_ne!(
+            first,
+            digest("here/a.cedar", one, PolicySettings { operators: Vec::new(), ..settings() })
+        );
     }
 }
