@@ -1,1 +1,112 @@
 //! The command line and the exit codes.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// What was asked for.
+#[derive(Debug, Parser)]
+#[command(name = "leaseholdd", version, about = "Leasehold's broker: workloads borrow secrets, they never own them", after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `run` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// For `run` without its name.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the broker (the default)
+    Run(ConfigFile),
+    /// Check the configuration and everything that it names, and tell every fault
+    CheckConfig(ConfigFile),
+    /// Make the seal key and the state directory; what exists is left as it is
+    Init(Init),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigFile {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", env = "LEASEHOLD_CONFIG", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+}
+
+/// `init`'s own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct Init {
+    /// Where the seal key and the state directory are named.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Make a seal key here and nothing else; needs no configuration
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// How the process ended. The numbers are stable; `docs/exit-codes.md` explains them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// As asked.
+    Ok = 0,
+    /// It could not start, or went on until something failed.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Config = 2,
+    /// The seal key or the state cannot be used as they are; a person must look.
+    State = 3,
+    /// Another broker has the state directory.
+    InUse = 4,
+    /// A write to the journal failed in a way after which nothing can be promised.
+    Poisoned = 5,
+}
+
+const DEFAULT_CONFIG: &str = "/etc/leasehold/leasehold.toml";
+
+const EXIT_CODES: &str = "Exit codes: 0 ended in order, 1 failed, 2 command line or configuration, 3 seal key or state \
+cannot be used, 4 another broker has the state directory, 5 the journal is poisoned.";
+
+impl Cli {
+    /// The command, the default when none was given.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.config))
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn command(args: &[&str]) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(std::iter::once("leaseholdd").chain(args.iter().copied())).map(Cli::into_command)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_what_happens_when_nothing_is_said() {
+        for args in [&["--config", "a.toml"][..], &["run", "--config", "a.toml"], &["run", "-c", "a.toml"]] {
+            let Ok(Command::Run(file)) = command(args) else { panic!("{args:?}") };
+            assert_eq!(file.config, PathBuf::from("a.toml"), "{args:?}");
+        }
+        let Ok(Command::CheckConfig(file)) = command(&["check-config"]) else { panic!() };
+        assert_eq!(file.config, PathBuf::from(DEFAULT_CONFIG));
+        let Ok(Command::Init(init)) = command(&["init", "--key-file", "k"]) else { panic!() };
+        assert_eq!(init.key_file, Some(PathBuf::from("k")));
+        assert!(command(&["serve"]).is_err());
+        assert!(command(&["--config"]).is_err());
+    }
+}

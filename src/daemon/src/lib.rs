@@ -4,6 +4,7 @@
 //! `leasehold-engine`; here is how it meets the machine.
 
 pub mod args;
+pub mod check;
 pub mod clock;
 pub mod compose;
 pub mod config;
@@ -17,4 +18,5 @@ pub mod notify;
 pub mod providers;
 pub mod reload;
 pub mod shutdown;
+pub mod state_dir;
 pub mod tls;

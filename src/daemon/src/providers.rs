@@ -1,1 +1,94 @@
-//! The back ends that this build has.
+//! The back ends that this build has, made from what the configuration says of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use leasehold_core::{
+    ports::{Clock, Entropy, Provider},
+    provider::ProviderName,
+};
+use leasehold_seal::KeyRing;
+use thiserror::Error;
+
+use crate::config::provider::{self, Kind};
+
+/// What back ends may need of the broker.
+#[derive(Clone)]
+pub struct Means {
+    /// For what is kept at rest.
+    pub keys: Arc<KeyRing>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why a back end could not be opened.
+#[derive(Debug, Error)]
+#[error("the provider `{name}` cannot be opened: {reason}")]
+pub struct ProviderFault {
+    /// Which.
+    pub name: ProviderName,
+    /// Why, with the way out.
+    pub reason: String,
+}
+
+/// Opens every back end. Those that need a network connect on their first call. Blocking.
+///
+/// # Errors
+/// Every one that could not be opened.
+pub fn open(
+    providers: &[provider::Provider],
+    means: &Means,
+) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, Vec<ProviderFault>> {
+    let mut opened = BTreeMap::new();
+    let mut faults = Vec::new();
+    for provider in providers {
+        match open_one(&provider.kind, means) {
+            Ok(port) => drop(opened.insert(provider.name.clone(), port)),
+            Err(reason) => faults.push(ProviderFault { name: provider.name.clone(), reason }),
+        }
+    }
+    if faults.is_empty() { Ok(opened) } else { Err(faults) }
+}
+
+fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
+    match kind {
+        #[cfg(feature = "local")]
+        Kind::Local(config) => {
+            if let Some(parent) = config.directory.parent() {
+                make_private(parent).map_err(|error| format!("cannot make {}: {error}", parent.display()))?;
+            }
+            let Means { keys, clock, entropy } = means.clone();
+            leasehold_provider_local::LocalProvider::open(config.clone(), keys, clock, entropy)
+                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+                .map_err(|error| with_causes(&error))
+        }
+        #[cfg(feature = "aws")]
+        Kind::Aws(config) => leasehold_provider_aws::AwsProvider::new(config.clone())
+            .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        #[cfg(not(any(feature = "local", feature = "aws")))]
+        _ => Err(format!("this build has no back ends {}", std::any::type_name_of_val(means))),
+    }
+}
+
+#[cfg(feature = "local")]
+fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)
+}
+
+/// An error with everything below it, in one line.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(below) = cause {
+        let below_text = below.to_string();
+        if !text.ends_with(&below_text) {
+            text.push_str(": ");
+            text.push_str(&below_text);
+        }
+        cause = below.source();
+    }
+    text
+}
