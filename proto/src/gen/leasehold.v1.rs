@@ -9,7 +9,8 @@ pub struct AuditRecord {
     /// The node that wrote it.
     #[prost(string, tag = "2")]
     pub node: ::prost::alloc::string::String,
-    /// SHA-256 over the journal's line before this one, in hexadecimal, which chains the two.
+    /// The hash of the journal's line before this one, which chains the two: RFC 6962's leaf hash (SHA-256), in lower-case
+    /// hexadecimal.
     #[prost(string, tag = "3")]
     pub previous_hash: ::prost::alloc::string::String,
     /// When the broker took the event up, by its own clock.
@@ -61,6 +62,9 @@ pub struct AuditRecord {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The hash of this record's own line, as `previous_hash` of the next one has it.
+    #[prost(string, tag = "18")]
+    pub hash: ::prost::alloc::string::String,
 }
 /// Who did something.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -96,6 +100,9 @@ pub struct AuditDecision {
     /// Errors of evaluation, each of which is a denial.
     #[prost(string, repeated, tag = "6")]
     pub errors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The longest lease that the permitting policies grant; absent when they set no limit.
+    #[prost(message, optional, tag = "7")]
+    pub max_ttl: ::core::option::Option<::prost_types::Duration>,
 }
 /// Narrows a query: everything that is given must match, and nothing given matches all.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -104,7 +111,7 @@ pub struct AuditFilter {
     /// error.
     #[prost(string, repeated, tag = "1")]
     pub kinds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The SPIFFE ID of the actor; empty for any.
+    /// The SPIFFE ID of the actor, or the start of one when it ends with `/`; empty for any.
     #[prost(string, tag = "2")]
     pub actor: ::prost::alloc::string::String,
     /// The secret's path; empty for any. Not together with `secret_prefix`.
@@ -208,7 +215,7 @@ pub enum ErrorReason {
     ProviderUnsupported = 25,
     /// ABORTED: the state changed while the request was being decided. Try again.
     Conflict = 30,
-    /// ABORTED: the watcher did not read fast enough. Watch again with the last `resume_token`.
+    /// ABORTED: the watcher did not read fast enough. Watch again, with the last `resume_token` or anew.
     WatchLagged = 31,
     /// RESOURCE_EXHAUSTED: too many watches and audit queries are open at this broker. Try again later.
     TooManyStreams = 32,
@@ -222,6 +229,10 @@ pub enum ErrorReason {
     BrokerStopping = 43,
     /// INTERNAL: the broker failed. Its log says how.
     Internal = 44,
+    /// UNAVAILABLE: nothing was asked on the connection for long, so the broker ended it. Connect again.
+    ConnectionIdle = 45,
+    /// UNAVAILABLE: connections are scarce and the principal had more than its share. Connect again, with fewer.
+    ConnectionDisplaced = 46,
     /// UNAUTHENTICATED: the client certificate has expired since the connection was opened. Connect again with a new one.
     IdentityExpired = 50,
     /// UNAUTHENTICATED: the client certificate was revoked.
@@ -262,6 +273,8 @@ impl ErrorReason {
             Self::JournalDamaged => "ERROR_REASON_JOURNAL_DAMAGED",
             Self::BrokerStopping => "ERROR_REASON_BROKER_STOPPING",
             Self::Internal => "ERROR_REASON_INTERNAL",
+            Self::ConnectionIdle => "ERROR_REASON_CONNECTION_IDLE",
+            Self::ConnectionDisplaced => "ERROR_REASON_CONNECTION_DISPLACED",
             Self::IdentityExpired => "ERROR_REASON_IDENTITY_EXPIRED",
             Self::IdentityRevoked => "ERROR_REASON_IDENTITY_REVOKED",
             Self::IdentityUntrusted => "ERROR_REASON_IDENTITY_UNTRUSTED",
@@ -295,6 +308,8 @@ impl ErrorReason {
             "ERROR_REASON_JOURNAL_DAMAGED" => Some(Self::JournalDamaged),
             "ERROR_REASON_BROKER_STOPPING" => Some(Self::BrokerStopping),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
+            "ERROR_REASON_CONNECTION_IDLE" => Some(Self::ConnectionIdle),
+            "ERROR_REASON_CONNECTION_DISPLACED" => Some(Self::ConnectionDisplaced),
             "ERROR_REASON_IDENTITY_EXPIRED" => Some(Self::IdentityExpired),
             "ERROR_REASON_IDENTITY_REVOKED" => Some(Self::IdentityRevoked),
             "ERROR_REASON_IDENTITY_UNTRUSTED" => Some(Self::IdentityUntrusted),
@@ -1048,8 +1063,8 @@ pub mod lease_service_client {
                 .insert(GrpcMethod::new("leasehold.v1.LeaseService", "ListLeases"));
             self.inner.unary(req, path, codec).await
         }
-        /// Tells what happens to one's own leases: first every lease as it is, then each change in order, until the client
-        /// ends the stream or falls behind.
+        /// Tells what happens to one's own leases: first every lease that has not ended, as it is, then each change in order,
+        /// until the client ends the stream or falls behind.
         pub async fn watch_leases(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchLeasesRequest>,
@@ -1136,8 +1151,8 @@ pub mod lease_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Tells what happens to one's own leases: first every lease as it is, then each change in order, until the client
-        /// ends the stream or falls behind.
+        /// Tells what happens to one's own leases: first every lease that has not ended, as it is, then each change in order,
+        /// until the client ends the stream or falls behind.
         async fn watch_leases(
             &self,
             request: tonic::Request<super::WatchLeasesRequest>,
