@@ -1623,21 +1623,24 @@ pub struct LedgerStatus {
     /// The sequence number of the last durable record.
     #[prost(int64, tag = "4")]
     pub head_sequence: i64,
-    /// The hash of that record, in lower-case hexadecimal.
-    #[prost(string, tag = "5")]
-    pub head_hash: ::prost::alloc::string::String,
     /// How many commits became durable.
-    #[prost(int64, tag = "6")]
+    #[prost(int64, tag = "5")]
     pub commit_count: i64,
     /// How many groups of commits were written.
-    #[prost(int64, tag = "7")]
+    #[prost(int64, tag = "6")]
     pub batch_count: i64,
     /// How many times the journal was made durable (fdatasync). Commits divided by this is how many requests shared one.
-    #[prost(int64, tag = "8")]
+    #[prost(int64, tag = "7")]
     pub fsync_count: i64,
     /// How many bytes of records were written to the journal.
-    #[prost(int64, tag = "9")]
+    #[prost(int64, tag = "8")]
     pub journal_bytes: i64,
+    /// How many commits were refused because the state had changed in the meantime.
+    #[prost(int64, tag = "9")]
+    pub conflict_count: i64,
+    /// How many snapshots of the state were written.
+    #[prost(int64, tag = "10")]
+    pub snapshot_count: i64,
 }
 /// The policies in force.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

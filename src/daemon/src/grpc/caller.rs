@@ -1,0 +1,25 @@
+//! Who calls: what the listener knows of the connection, taken from the request.
+
+use std::sync::Arc;
+
+use leasehold_core::record::Actor;
+use tonic::Request;
+
+use super::status::EdgeError;
+use crate::listener::Peer;
+
+/// The caller and what it asks.
+pub(super) fn split<T>(request: Request<T>) -> Result<(Actor, T), EdgeError> {
+    let actor = request.extensions().get::<Arc<Peer>>().map(|peer| peer.actor().clone());
+    Ok((actor.ok_or(EdgeError::NoIdentity)?, request.into_inner()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_calls_without_an_identity() {
+        assert!(matches!(split(Request::new(())), Err(EdgeError::NoIdentity)));
+    }
+}

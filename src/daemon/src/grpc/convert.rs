@@ -1,0 +1,18 @@
+//! Between the contract's messages and the engine's types: requests are parsed, all faults at once; answers are rendered.
+//! Nothing of the contract goes deeper than this.
+
+mod records;
+mod requests;
+mod responses;
+mod time;
+mod tokens;
+mod violations;
+
+pub(crate) use records::{AuditQuery, audit_query, audit_record};
+pub(crate) use requests::{
+    get_lease, get_secret, issue_lease, list_leases, list_own_leases, list_secrets, renew_lease,
+    revoke_lease, revoke_leases, watch_leases, write_secret,
+};
+pub(crate) use responses::{capabilities, count, lease, notice, secret, secret_value};
+pub(crate) use time::timestamp;
+pub(crate) use tokens::page_token;

@@ -1,0 +1,129 @@
+//! `OperatorService`: what people do, each call by policy.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use leasehold_engine::{Engine, EngineError, request::RevokeLease};
+use leasehold_proto::v1::{self, operator_service_server::OperatorService};
+use tonic::{Request, Response, Status};
+
+use super::{
+    audit_stream::Journal,
+    broker_status::{self, Facts},
+    caller, convert,
+    seats::Seats,
+    status::{message_of, of_engine, reason_of},
+};
+
+/// How many leases of one call are revoked at once: enough to share a write to the journal.
+const REVOKED_AT_ONCE: usize = 16;
+
+pub(super) struct Operators {
+    pub(super) engine: Arc<Engine>,
+    pub(super) facts: Arc<dyn Facts>,
+    pub(super) journal: Journal,
+    pub(super) audits: Seats,
+}
+
+#[tonic::async_trait]
+impl OperatorService for Operators {
+    async fn list_leases(
+        &self,
+        request: Request<v1::OperatorServiceListLeasesRequest>,
+    ) -> Result<Response<v1::OperatorServiceListLeasesResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let (asked, wanted) = convert::list_leases(actor, message)?;
+        let page = self.engine.list_leases(asked).await.map_err(|error| of_engine(&error))?;
+        let leases = page.items.iter().map(convert::lease).filter(|lease| wanted.has(lease)).collect();
+        let next_page_token = convert::page_token(page.next_page_token);
+        Ok(Response::new(v1::OperatorServiceListLeasesResponse { leases, next_page_token }))
+    }
+
+    async fn revoke_leases(
+        &self,
+        request: Request<v1::RevokeLeasesRequest>,
+    ) -> Result<Response<v1::RevokeLeasesResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let requests = convert::revoke_leases(&actor, message)?;
+        let results = stream::iter(requests).map(|request| self.revoke(request)).buffered(REVOKED_AT_ONCE);
+        Ok(Response::new(v1::RevokeLeasesResponse { results: results.collect().await }))
+    }
+
+    async fn list_secrets(
+        &self,
+        request: Request<v1::ListSecretsRequest>,
+    ) -> Result<Response<v1::ListSecretsResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let (prefix, size, token) = convert::list_secrets(&message)?;
+        let page = self.engine.list_secrets(actor, prefix, size, token).await;
+        let page = page.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ListSecretsResponse {
+            secrets: page.items.into_iter().map(convert::secret).collect(),
+            next_page_token: convert::page_token(page.next_page_token),
+        }))
+    }
+
+    async fn get_secret(
+        &self,
+        request: Request<v1::GetSecretRequest>,
+    ) -> Result<Response<v1::GetSecretResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let path = convert::get_secret(&message)?;
+        let secret = self.engine.describe_secret(actor, path).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::GetSecretResponse { secret: Some(convert::secret(secret)) }))
+    }
+
+    async fn write_secret(
+        &self,
+        request: Request<v1::WriteSecretRequest>,
+    ) -> Result<Response<v1::WriteSecretResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let request = convert::write_secret(actor, message)?;
+        let version = self.engine.write_secret(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::WriteSecretResponse { version: version.as_str().to_owned() }))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let (actor, _) = caller::split(request)?;
+        let engine = self.engine.status(actor).await.map_err(|error| of_engine(&error))?;
+        let status = broker_status::render(&engine, self.facts.broker(), self.facts.ledger());
+        Ok(Response::new(v1::GetStatusResponse { status: Some(status) }))
+    }
+
+    type QueryAuditStream = BoxStream<'static, Result<v1::QueryAuditResponse, Status>>;
+
+    async fn query_audit(
+        &self,
+        request: Request<v1::QueryAuditRequest>,
+    ) -> Result<Response<Self::QueryAuditStream>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let query = convert::audit_query(message)?;
+        let seat = self.audits.take(&actor.id)?;
+        let asked = query.described();
+        self.engine.authorize_audit(actor, asked).await.map_err(|error| of_engine(&error))?;
+        let records = self.journal.query(query).map(move |record| {
+            let _taken = &seat;
+            Ok(v1::QueryAuditResponse { record: Some(record?) })
+        });
+        Ok(Response::new(records.boxed()))
+    }
+}
+
+impl Operators {
+    async fn revoke(&self, request: RevokeLease) -> v1::RevokeLeaseResult {
+        use v1::revoke_lease_result::Outcome;
+        let lease_id = request.lease.to_string();
+        let outcome = match self.engine.revoke_lease(request).await {
+            Ok(lease) => Outcome::Lease(Box::new(convert::lease(&lease))),
+            Err(error) => Outcome::Failure(failure(&error)),
+        };
+        v1::RevokeLeaseResult { lease_id, outcome: Some(outcome) }
+    }
+}
+
+fn failure(error: &EngineError) -> v1::RevokeLeaseFailure {
+    v1::RevokeLeaseFailure { reason: reason_of(error).into(), message: message_of(error) }
+}

@@ -1,0 +1,176 @@
+//! The services put together, as one tower service that every connection gets a clone of.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use leasehold_engine::Engine;
+use leasehold_ledger::LedgerHealth;
+use leasehold_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{
+        lease_service_server::{LeaseServiceServer, SERVICE_NAME as LEASES},
+        operator_service_server::{OperatorServiceServer, SERVICE_NAME as OPERATORS},
+    },
+};
+use tokio::sync::watch;
+use tonic::{
+    Status,
+    codegen::{Body, Bytes, StdError},
+    server::NamedService,
+};
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+use tower::{Service, util::BoxCloneSyncService};
+
+use super::{
+    audit_stream::Journal, broker_status::Facts, health, lease_service::Leases, operator_service::Operators,
+    seats::Seats,
+};
+
+/// What the edge needs.
+pub struct Parts {
+    /// The use cases.
+    pub engine: Arc<Engine>,
+    /// Where the journal lies.
+    pub journal_dir: PathBuf,
+    /// What only the composition knows.
+    pub facts: Arc<dyn Facts>,
+    /// Whether the ledger takes commits.
+    pub ledger_health: watch::Receiver<LedgerHealth>,
+    /// Turns true when the broker ends.
+    pub stop: watch::Receiver<bool>,
+    /// The limits.
+    pub settings: Settings,
+}
+
+/// The edge's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest request message, in bytes. The largest value that can be written is 512 KiB.
+    pub max_request_bytes: usize,
+    /// The largest response message, in bytes.
+    pub max_response_bytes: usize,
+    /// How many watches may be open.
+    pub max_watches: usize,
+    /// How many of them may be one principal's, which several processes can share.
+    pub max_watches_per_principal: usize,
+    /// How many audit queries may be open.
+    pub max_audit_queries: usize,
+    /// How many of them may be one principal's.
+    pub max_audit_queries_per_principal: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 1 << 20,
+            max_response_bytes: 4 << 20,
+            max_watches: 8192,
+            max_watches_per_principal: 2048,
+            max_audit_queries: 16,
+            max_audit_queries_per_principal: 4,
+        }
+    }
+}
+
+/// Every service of the broker. Cheap to clone.
+#[derive(Clone)]
+pub struct Routes {
+    leases: LeaseServiceServer<Leases>,
+    operators: OperatorServiceServer<Operators>,
+    health: HealthServer<HealthService>,
+    reflection: Option<Reflection>,
+}
+
+type Answer = Result<Response<tonic::body::Body>, Infallible>;
+type Reflection = BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>;
+
+const HEALTH: &str = <HealthServer<HealthService> as NamedService>::NAME;
+const REFLECTION: &str = tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME;
+
+impl Routes {
+    /// The services, and the task that keeps their health told; it ends with the broker.
+    pub fn new(parts: Parts) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let Parts { engine, journal_dir, facts, ledger_health, stop, settings } = parts;
+        let leases = LeaseServiceServer::new(Leases {
+            engine: engine.clone(),
+            watches: Seats::new(settings.max_watches, settings.max_watches_per_principal),
+        })
+        .max_decoding_message_size(settings.max_request_bytes)
+        .max_encoding_message_size(settings.max_response_bytes);
+        let operators = OperatorServiceServer::new(Operators {
+            engine,
+            facts: facts.clone(),
+            journal: Journal::new(journal_dir, facts),
+            audits: Seats::new(settings.max_audit_queries, settings.max_audit_queries_per_principal),
+        })
+        .max_decoding_message_size(settings.max_request_bytes)
+        .max_encoding_message_size(settings.max_response_bytes);
+        let reporter = HealthReporter::new();
+        let health = HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
+            .max_decoding_message_size(settings.max_request_bytes);
+        // INVARIANT: the descriptors were generated with the code; a test loads them.
+        let reflection = reflection(settings.max_request_bytes)
+            .inspect_err(|error| tracing::error!(%error, "reflection is not offered"))
+            .ok();
+        (Self { leases, operators, health, reflection }, health::report(reporter, ledger_health, stop))
+    }
+}
+
+fn reflection(max_request_bytes: usize) -> Result<Reflection, tonic_reflection::server::Error> {
+    let service = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok(BoxCloneSyncService::new(service.max_decoding_message_size(max_request_bytes)))
+}
+
+impl<B> Service<Request<B>> for Routes
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Answer>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // All of them are always ready: what there is to wait for is waited for within the call.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
+        match (service.map(|(service, _)| service), &mut self.reflection) {
+            (Some(LEASES), _) => self.leases.call(request),
+            (Some(OPERATORS), _) => self.operators.call(request),
+            (Some(HEALTH), _) => self.health.call(request),
+            (Some(REFLECTION), Some(reflection)) => {
+                Box::pin(reflection.call(request.map(tonic::body::Body::new)))
+            }
+            _ => {
+                let status = Status::unimplemented("there is no such service here");
+                Box::pin(std::future::ready(Ok(status.into_http())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptors_load() {
+        assert!(reflection(1024).is_ok());
+    }
+}

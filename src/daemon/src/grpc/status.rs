@@ -1,0 +1,247 @@
+//! The one place where gRPC codes are chosen: by the stable reason, which the contract (`error_reason.proto`) ties to
+//! its code. Whatever fails becomes a reason first.
+
+use std::{collections::HashMap, time::Duration};
+
+use leasehold_core::{lease::StepError, provider::ErrorClass};
+use leasehold_engine::EngineError;
+use leasehold_proto::{ERROR_DOMAIN, v1::ErrorReason};
+use thiserror::Error;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+/// Why the edge itself turned a call down or ended it.
+#[derive(Clone, Debug, Error)]
+pub enum EdgeError {
+    /// Fields of the request are not what they must be: all of them.
+    #[error("the request has fields that are not what they must be")]
+    Invalid(Vec<FieldViolation>),
+    /// The page token was not made here.
+    #[error("the page token is not valid: start again without one")]
+    BadPageToken,
+    /// So many watches and audit queries are open that there is no room for one more.
+    #[error("too many streams are open at this broker: try again later")]
+    TooManyStreams,
+    /// The journal cannot be read on.
+    #[error("the audit journal cannot be read on from here: verify it offline with `leasehold audit verify`")]
+    JournalDamaged,
+    /// The request came without an identity; the listener lets none such through.
+    #[error("the connection has no client certificate")]
+    NoIdentity,
+    /// A defect; the log says which.
+    #[error("the broker failed: its log says how")]
+    Internal,
+}
+
+impl EdgeError {
+    /// The stable reason.
+    pub fn reason(&self) -> ErrorReason {
+        match self {
+            Self::Invalid(_) => ErrorReason::InvalidRequest,
+            Self::BadPageToken => ErrorReason::PageTokenInvalid,
+            Self::TooManyStreams => ErrorReason::TooManyStreams,
+            Self::JournalDamaged => ErrorReason::JournalDamaged,
+            Self::NoIdentity => ErrorReason::IdentityMissing,
+            Self::Internal => ErrorReason::Internal,
+        }
+    }
+}
+
+impl From<EdgeError> for Status {
+    fn from(error: EdgeError) -> Self {
+        let mut details = ErrorDetails::new();
+        match &error {
+            EdgeError::Invalid(violations) => {
+                details.set_bad_request(violations.clone());
+            }
+            EdgeError::TooManyStreams => {
+                details.set_retry_info(Some(Duration::from_secs(1)));
+            }
+            _ => {}
+        }
+        status(error.reason(), error.to_string(), details, HashMap::new())
+    }
+}
+
+/// The answer to a use case that failed.
+pub(crate) fn of_engine(error: &EngineError) -> Status {
+    let reason = reason_of(error);
+    log(error, reason);
+    let mut details = ErrorDetails::new();
+    if let Some(delay) = error.retry_after() {
+        details.set_retry_info(Some(delay));
+    }
+    let mut metadata = HashMap::new();
+    if let EngineError::NoSuchField(field) = error {
+        metadata.insert("field".to_owned(), field.to_string());
+    }
+    status(reason, message_of(error), details, metadata)
+}
+
+/// The stable reason of a use case's failure.
+pub(crate) fn reason_of(error: &EngineError) -> ErrorReason {
+    match error {
+        EngineError::Denied => ErrorReason::DeniedOrNotFound,
+        EngineError::NoSuchField(_) => ErrorReason::FieldNotFound,
+        EngineError::RequestIdReused => ErrorReason::RequestIdReused,
+        EngineError::BadPageToken => ErrorReason::PageTokenInvalid,
+        EngineError::Lease(step) => match step {
+            StepError::Expired => ErrorReason::LeaseExpired,
+            StepError::Revoked | StepError::Revoking => ErrorReason::LeaseRevoked,
+            StepError::AtMaximum => ErrorReason::LeaseAtMaximumTtl,
+            StepError::Pending | StepError::NotDue | StepError::OutOfPlace => ErrorReason::LeaseNotActive,
+        },
+        EngineError::Provider(error) => match error.class {
+            ErrorClass::Transient => ErrorReason::ProviderUnavailable,
+            ErrorClass::Throttled => ErrorReason::ProviderThrottled,
+            ErrorClass::Denied => ErrorReason::ProviderDeniedBroker,
+            ErrorClass::Absent => ErrorReason::ProviderSecretAbsent,
+            ErrorClass::Invalid => ErrorReason::ProviderRequestInvalid,
+            ErrorClass::Permanent => ErrorReason::ProviderUnsupported,
+        },
+        EngineError::WatchLagged => ErrorReason::WatchLagged,
+        EngineError::Conflict => ErrorReason::Conflict,
+        EngineError::JournalFull(_) => ErrorReason::JournalFull,
+        EngineError::Unavailable(_) => ErrorReason::LedgerUnavailable,
+        EngineError::Internal(_) => ErrorReason::Internal,
+    }
+}
+
+/// What the caller is told in words.
+pub(crate) fn message_of(error: &EngineError) -> String {
+    match error {
+        // Its text can come from a panic, and a panic's from anywhere.
+        EngineError::Internal(_) => EdgeError::Internal.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn code(reason: ErrorReason) -> Code {
+    match reason {
+        ErrorReason::DeniedOrNotFound => Code::PermissionDenied,
+        ErrorReason::InvalidRequest
+        | ErrorReason::PageTokenInvalid
+        | ErrorReason::FieldNotFound
+        | ErrorReason::RequestIdReused => Code::InvalidArgument,
+        ErrorReason::LeaseExpired
+        | ErrorReason::LeaseRevoked
+        | ErrorReason::LeaseAtMaximumTtl
+        | ErrorReason::LeaseNotActive
+        | ErrorReason::ProviderDeniedBroker
+        | ErrorReason::ProviderSecretAbsent
+        | ErrorReason::ProviderRequestInvalid => Code::FailedPrecondition,
+        ErrorReason::ProviderUnavailable
+        | ErrorReason::LedgerUnavailable
+        | ErrorReason::BrokerStopping
+        | ErrorReason::ConnectionIdle
+        | ErrorReason::ConnectionDisplaced => Code::Unavailable,
+        ErrorReason::ProviderThrottled | ErrorReason::TooManyStreams | ErrorReason::JournalFull => {
+            Code::ResourceExhausted
+        }
+        ErrorReason::ProviderUnsupported => Code::Unimplemented,
+        ErrorReason::Conflict | ErrorReason::WatchLagged => Code::Aborted,
+        ErrorReason::JournalDamaged => Code::DataLoss,
+        ErrorReason::Internal | ErrorReason::Unspecified => Code::Internal,
+        ErrorReason::IdentityExpired
+        | ErrorReason::IdentityRevoked
+        | ErrorReason::IdentityUntrusted
+        | ErrorReason::IdentityMissing => Code::Unauthenticated,
+    }
+}
+
+fn status(
+    reason: ErrorReason,
+    message: String,
+    mut details: ErrorDetails,
+    metadata: HashMap<String, String>,
+) -> Status {
+    details.set_error_info(reason.as_reason(), ERROR_DOMAIN, metadata);
+    Status::with_error_details(code(reason), message, details)
+}
+
+/// What an operator should read of failures. A ledger that is full or gone is the ledger's to tell, once and not with
+/// every request that it fails.
+fn log(error: &EngineError, reason: ErrorReason) {
+    let reason = reason.as_reason();
+    match error {
+        EngineError::Internal(cause) => tracing::error!(reason, cause, "a request failed inside the broker"),
+        EngineError::Provider(cause) if !cause.class.is_retryable() => {
+            tracing::warn!(reason, cause = %cause, "a back end refused the broker");
+        }
+        EngineError::Provider(cause) => tracing::debug!(reason, cause = %cause, "a back end did not answer"),
+        other => tracing::trace!(reason, cause = ?other, "a request failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use leasehold_core::{provider::ProviderError, state::LedgerError};
+
+    use super::*;
+
+    fn every_engine_error() -> Vec<(EngineError, Code)> {
+        let provider = |class| EngineError::Provider(Arc::new(ProviderError::new(class, "db-7 said no")));
+        let steps = [
+            StepError::Expired,
+            StepError::Revoked,
+            StepError::Revoking,
+            StepError::Pending,
+            StepError::AtMaximum,
+            StepError::NotDue,
+            StepError::OutOfPlace,
+        ];
+        let mut all = vec![
+            (EngineError::Denied, Code::PermissionDenied),
+            (EngineError::NoSuchField("user".parse().unwrap()), Code::InvalidArgument),
+            (EngineError::RequestIdReused, Code::InvalidArgument),
+            (EngineError::BadPageToken, Code::InvalidArgument),
+            (provider(ErrorClass::Transient), Code::Unavailable),
+            (provider(ErrorClass::Throttled), Code::ResourceExhausted),
+            (provider(ErrorClass::Denied), Code::FailedPrecondition),
+            (provider(ErrorClass::Absent), Code::FailedPrecondition),
+            (provider(ErrorClass::Invalid), Code::FailedPrecondition),
+            (provider(ErrorClass::Permanent), Code::Unimplemented),
+            (EngineError::WatchLagged, Code::Aborted),
+            (EngineError::Conflict, Code::Aborted),
+            (EngineError::JournalFull(LedgerError::Full("/var is full".into())), Code::ResourceExhausted),
+            (EngineError::Unavailable(LedgerError::Poisoned("fsync".into())), Code::Unavailable),
+            (EngineError::Internal("panicked at canary".into()), Code::Internal),
+        ];
+        all.extend(steps.map(|step| (EngineError::Lease(step), Code::FailedPrecondition)));
+        all
+    }
+
+    #[test]
+    fn every_engine_error_has_its_code_and_its_own_reason() {
+        for (error, code) in every_engine_error() {
+            let status = of_engine(&error);
+            assert_eq!(status.code(), code, "{error:?}");
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (error.reason(), "leasehold.dev"));
+            let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+            assert_eq!(delay, error.retry_after(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_operators_stays_here() {
+        for (error, _) in every_engine_error() {
+            let status = of_engine(&error);
+            let told = format!("{} {:?}", status.message(), status.get_error_details());
+            for secret in ["db-7", "/var", "canary"] {
+                assert!(!told.contains(secret), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn violations_travel() {
+        let status = Status::from(EdgeError::Invalid(vec![FieldViolation::new("secret", "is required")]));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations.len(), 1);
+        assert_eq!(violations[0].field, "secret");
+    }
+}
