@@ -156,3 +156,121 @@ pub(crate) fn instant(time: ASN1Time) -> Timestamp {
     let bound = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_second(seconds).unwrap_or(bound)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{KeyUsagePurpose, SanType};
+
+    use super::*;
+    use crate::tls::authority::{Authority, HOUR, Leaf, START, domain, uri};
+
+    fn identify_leaf(leaf: &Leaf) -> Result<Identity, IdentityError> {
+        let issued = Authority::new("test").issue(leaf);
+        identify(&issued.chain[0], &domain())
+    }
+
+    #[test]
+    fn an_svid_speaks_for_its_principal() {
+        let identity = identify_leaf(&Leaf::spiffe("/prod/payments/api")).unwrap();
+        assert_eq!(identity.principal.as_str(), "spiffe://example.org/prod/payments/api");
+        assert_eq!(identity.fingerprint.len(), 64);
+        assert_eq!(identity.not_before.as_second(), START - HOUR);
+    }
+
+    #[test]
+    fn other_names_beside_the_uri_are_no_matter() {
+        let mut leaf = Leaf::spiffe("/prod/api");
+        leaf.sans.push(SanType::DnsName("api.internal".try_into().unwrap()));
+        leaf.sans.push(SanType::IpAddress("::1".parse().unwrap()));
+        assert_eq!(identify_leaf(&leaf).unwrap().principal.path(), "/prod/api");
+        leaf.usages.clear();
+        assert!(identify_leaf(&leaf).is_ok(), "an absent key usage restricts nothing");
+    }
+
+    #[test]
+    fn what_is_no_svid_speaks_for_nobody() {
+        let dns = SanType::DnsName("spiffe.example.org".try_into().unwrap());
+        let spiffe = |path: &str| uri(&format!("spiffe://example.org{path}"));
+        let cases = [
+            (vec![], "no URI"),
+            (vec![dns], "no URI"),
+            (vec![spiffe("/a"), spiffe("/b")], "has 2 URI"),
+            (vec![spiffe("/a"), spiffe("/a"), spiffe("/a")], "has 3 URI"),
+            (vec![spiffe("/a"), uri("https://example.org/a")], "has 2 URI"),
+            (vec![uri("https://example.org/a")], "starts with `spiffe://`"),
+            (vec![uri("SPIFFE://example.org/a")], "starts with `spiffe://`"),
+            (vec![uri("spiffe://example.org")], "no workload"),
+            (vec![uri("spiffe://example.org/")], "segments"),
+            (vec![uri("spiffe://example.org/a/../b")], "segments"),
+            (vec![uri("spiffe://example.org/a%2Fb")], "segments"),
+            (vec![uri("spiffe://example.org:443/a")], "trust domain"),
+            (vec![uri("spiffe://example.com/a")], "not of the trust domain example.org"),
+            (vec![uri("spiffe://sub.example.org/a")], "not of the trust domain example.org"),
+        ];
+        for (sans, expected) in cases {
+            let error = identify_leaf(&Leaf::new(sans)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn a_leaf_signs_handshakes_and_nothing_else() {
+        use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign, KeyEncipherment};
+        for usages in
+            [vec![KeyEncipherment], vec![DigitalSignature, KeyCertSign], vec![DigitalSignature, CrlSign]]
+        {
+            let leaf = Leaf { usages, ..Leaf::spiffe("/a") };
+            assert_eq!(identify_leaf(&leaf).unwrap_err(), IdentityError::KeyUsage);
+        }
+        let leaf = Leaf { authority: true, ..Leaf::spiffe("/a") };
+        assert_eq!(identify_leaf(&leaf).unwrap_err(), IdentityError::Authority);
+    }
+
+    #[test]
+    fn validity_includes_both_ends_and_nothing_more() {
+        let identity = identify_leaf(&Leaf { from: START, to: START + 10, ..Leaf::spiffe("/a") }).unwrap();
+        let at = |second| identity.check_time(Timestamp::from_second(second).unwrap());
+        assert!(matches!(at(START - 1), Err(IdentityError::NotYetValid(_))));
+        assert_eq!(at(START), Ok(()));
+        assert_eq!(at(START + 10), Ok(()));
+        assert!(matches!(at(START + 11), Err(IdentityError::Expired(_))));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_malformed() {
+        let mut longer = Authority::new("test").issue(&Leaf::spiffe("/a")).chain[0].to_vec();
+        longer.push(0);
+        for bytes in [vec![], b"not DER".to_vec(), longer] {
+            let error = identify(&CertificateDer::from(bytes), &domain()).unwrap_err();
+            assert!(matches!(error, IdentityError::Malformed(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_end_ends_with_time_itself() {
+        let never = ASN1Time::from_timestamp(253_402_300_799).unwrap();
+        assert_eq!(instant(never), Timestamp::MAX);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = identify(&CertificateDer::from(bytes), &domain());
+        }
+
+        #[test]
+        fn no_flipped_byte_panics(at in 0_usize..400, by in 1_u8..=255) {
+            static GOOD: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+            let good = GOOD.get_or_init(|| {
+                Authority::new("test").issue(&Leaf::spiffe("/prod/api")).chain[0].to_vec()
+            });
+            let mut bytes = good.clone();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= by;
+            }
+            if let Ok(identity) = identify(&CertificateDer::from(bytes), &domain()) {
+                proptest::prop_assert_eq!(identity.principal.trust_domain(), "example.org");
+            }
+        }
+    }
+}

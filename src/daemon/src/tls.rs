@@ -5,6 +5,7 @@
 //! request that it changed. Who a certificate speaks for is `identity`'s matter, the sockets are `listener`'s.
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "test")]
 pub(crate) mod authority;
 mod error;
 mod files;
@@ -12,6 +13,8 @@ mod guard;
 mod material;
 mod settings;
 mod store;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 pub use error::{Fault, FileRole, TlsError, TlsErrors};

@@ -116,7 +116,9 @@ pub enum Fault {
     #[error("is not valid before {0}: check this machine's clock")]
     NotYetValid(Timestamp),
     /// A list that should have been replaced.
-    #[error("was to be replaced by {0}: fetch the current list (or accept stale lists in the configuration)")]
+    #[error(
+        "was to be replaced by {0}: fetch the current list (or set `accept_stale_crl` in [listen] while you do)"
+    )]
     Stale(Timestamp),
     /// Two lists of one issuer: the older one could hide the newer.
     #[error("has a second list of the issuer {issuer:?}, after one in {}: keep only the newest", first.display())]

@@ -74,13 +74,24 @@ fn read(file: &File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
 
 fn refuse_exposed(file: &File) -> Result<(), Fault> {
     let metadata = file.metadata().map_err(Fault::Unreadable)?;
-    let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-        return Err(Fault::ForeignOwner { uid });
+    let owners =
+        Owners { uid: metadata.uid(), gid: metadata.gid(), daemon: rustix::process::geteuid().as_raw() };
+    judge_mode(owners, metadata.mode() & 0o7777)
+}
+
+struct Owners {
+    uid: u32,
+    gid: u32,
+    daemon: u32,
+}
+
+fn judge_mode(owners: Owners, mode: u32) -> Result<(), Fault> {
+    if owners.uid != 0 && owners.uid != owners.daemon {
+        return Err(Fault::ForeignOwner { uid: owners.uid });
     }
     // systemd gives a service its credentials by an access list on files of root:root: the group bits are that
     // list's mask (0440), and the group itself is root's.
-    let credential = uid == 0 && metadata.gid() == 0 && mode & 0o337 == 0;
+    let credential = owners.uid == 0 && owners.gid == 0 && mode & 0o337 == 0;
     if mode & 0o077 != 0 && !credential {
         return Err(Fault::Exposed { mode });
     }
@@ -99,4 +110,24 @@ fn not_pem(error: pem::Error) -> Fault {
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_its_owners_alone_or_a_credential() {
+        let judge = |uid, gid, mode| judge_mode(Owners { uid, gid, daemon: 998 }, mode);
+        for mode in [0o400, 0o600, 0o700] {
+            assert!(judge(998, 998, mode).is_ok() && judge(0, 0, mode).is_ok(), "{mode:o}");
+        }
+        assert!(judge(0, 0, 0o440).is_ok(), "systemd's credentials");
+        for (uid, gid, mode) in
+            [(998, 998, 0o440), (998, 998, 0o604), (0, 5, 0o440), (0, 0, 0o444), (0, 0, 0o460)]
+        {
+            assert!(matches!(judge(uid, gid, mode), Err(Fault::Exposed { .. })), "{uid} {gid} {mode:o}");
+        }
+        assert!(matches!(judge(997, 998, 0o600), Err(Fault::ForeignOwner { uid: 997 })));
+    }
 }
