@@ -114,6 +114,16 @@ impl Fault {
         }
     }
 
+    /// Whether the file itself is bad, and not the disk or the key ring.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Untrusted { .. }
+                | Self::Unreadable { .. }
+                | Self::Sealed { source: SealError::Damaged, .. }
+        )
+    }
+
     fn class(&self) -> ErrorClass {
         match self {
             Self::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => ErrorClass::Denied,

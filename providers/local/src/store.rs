@@ -149,7 +149,11 @@ impl Store {
         new: &NewVersion,
     ) -> Result<Option<Version>, Fault> {
         for version in present.iter().rev() {
-            let stored = self.load(reference, directory, version)?;
+            let stored = match self.load(reference, directory, version) {
+                // A new version is the way out of a damaged one.
+                Err(fault) if fault.is_damage() => continue,
+                loaded => loaded?,
+            };
             if stored.token == new.token {
                 let same = stored.holds(&new.value, &*self.keys.value_mac());
                 return if same { Ok(Some(version.clone())) } else { Err(Fault::TokenReused) };

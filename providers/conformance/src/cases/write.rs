@@ -1,0 +1,187 @@
+//! Writing and retiring, and what a back end says of that which it cannot do.
+
+use std::time::Duration;
+
+use super::{ensure, fields, is, reads, text};
+use crate::fixture::Fixture;
+use futures::future::join_all;
+use leasehold_core::{
+    LeaseId, SecretBytes, SecretValue, SpiffeId, Timestamp,
+    lease::RevocationHandle,
+    provider::{ErrorClass, Fetch, IssueCredential, ProviderError, RevokeCredential, WriteVersion},
+    secret::VersionId,
+};
+
+async fn write(
+    subject: &dyn Fixture,
+    reference: &str,
+    value: &SecretValue,
+    token: &str,
+    expected: Option<&VersionId>,
+) -> Result<VersionId, ProviderError> {
+    subject.provider().write(WriteVersion { reference, value, token, expected }).await
+}
+
+fn said(error: ProviderError) -> String {
+    format!("a write fails: {error} ({:?})", error.class)
+}
+
+/// Such a token as the broker makes, and different in each place.
+fn token(number: u32) -> String {
+    format!("6f1ed002-ab5c-4a7e-8d2b-{number:012x}")
+}
+
+pub(super) async fn written(subject: &dyn Fixture) -> Result<(), String> {
+    let placed = subject.put("written", &text("before")).await?;
+    for (number, value) in [
+        text("after"),
+        text("{\"looks\":\"like JSON\"}"),
+        fields(&[("value", &[0xff, 0, 1])], SecretValue::OCTETS)?,
+        fields(&[("user", b"app"), ("password", "zwölf".as_bytes())], SecretValue::TEXT)?,
+    ]
+    .iter()
+    .enumerate()
+    {
+        let token = token(u32::try_from(number).unwrap_or_default().saturating_add(0x100));
+        let version = write(subject, &placed.reference, value, &token, None).await.map_err(said)?;
+        ensure!(version != placed.version, "a new value is the old version {version}");
+        let current = reads(subject, &placed.reference, None, value).await?;
+        ensure!(current == version, "version {version} was written, and {current} is current");
+    }
+    Ok(())
+}
+
+pub(super) async fn empty(subject: &dyn Fixture) -> Result<(), String> {
+    let placed = subject.put("empty", &text("not empty")).await?;
+    let value = fields(&[("value", b"")], SecretValue::TEXT)?;
+    match write(subject, &placed.reference, &value, &token(0x200), None).await {
+        Ok(_) => reads(subject, &placed.reference, None, &value).await.map(drop),
+        refused => is(refused, ErrorClass::Invalid, "an empty field").map(drop),
+    }
+}
+
+pub(super) async fn repeated(subject: &dyn Fixture) -> Result<(), String> {
+    let placed = subject.put("repeated", &text("before")).await?;
+    let value = text("after");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(write(subject, &placed.reference, &value, &token(0x300), None).await.map_err(said)?);
+    }
+    let short = text("under a short token");
+    for _ in 0..2 {
+        seen.push(write(subject, &placed.reference, &short, "t", None).await.map_err(said)?);
+    }
+    let different = seen.windows(2).filter(|pair| pair.first() != pair.last()).count();
+    ensure!(different == 1, "two writes, repeated, made the versions {seen:?}");
+    reads(subject, &placed.reference, None, &short).await.map(drop)
+}
+
+pub(super) async fn reused_token(subject: &dyn Fixture) -> Result<(), String> {
+    let placed = subject.put("reused-token", &text("before")).await?;
+    let first = text("first");
+    write(subject, &placed.reference, &first, &token(0x400), None).await.map_err(said)?;
+    let answer = write(subject, &placed.reference, &text("second"), &token(0x400), None).await;
+    is(answer, ErrorClass::Invalid, "another value under the same token")?;
+    reads(subject, &placed.reference, None, &first).await.map(drop)
+}
+
+pub(super) async fn expected(subject: &dyn Fixture) -> Result<(), String> {
+    let placed = subject.put("expected", &text("before")).await?;
+    let value = text("after");
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let answer = write(subject, &placed.reference, &value, &token(0x500), Some(&placed.version)).await;
+        seen.push(answer.map_err(said)?);
+    }
+    let current = reads(subject, &placed.reference, None, &value).await?;
+    ensure!(seen.iter().all(|version| *version == current), "{seen:?} were written, {current} is current");
+    Ok(())
+}
+
+pub(super) async fn conflict(subject: &dyn Fixture) -> Result<(), String> {
+    let old = subject.put("conflict", &text("old")).await?;
+    let value = text("somebody else's");
+    subject.put("conflict", &value).await?;
+    let answer = write(subject, &old.reference, &text("mine"), &token(0x600), Some(&old.version)).await;
+    is(answer, ErrorClass::Invalid, "a write on another version than the current one")?;
+    reads(subject, &old.reference, None, &value).await.map(drop)
+}
+
+pub(super) async fn concurrent(subject: &dyn Fixture) -> Result<(), String> {
+    let placed = subject.put("concurrent-writes", &text("before")).await?;
+    let values: Vec<_> =
+        (0x700..0x706).map(|index| (text(&format!("writer {index}")), token(index))).collect();
+    let writers = values
+        .iter()
+        .map(|(value, token)| write(subject, &placed.reference, value, token, Some(&placed.version)));
+    let mut winner = None;
+    for (answer, (value, _)) in join_all(writers).await.into_iter().zip(&values) {
+        match answer {
+            Ok(version) => ensure!(winner.replace((version, value)).is_none(), "two writers succeed"),
+            lost => drop(is(lost, ErrorClass::Invalid, "a writer who was not first")?),
+        }
+    }
+    let (version, value) = winner.ok_or("no writer succeeds")?;
+    let current = reads(subject, &placed.reference, None, value).await?;
+    ensure!(current == version, "{version} won, and {current} is current");
+    Ok(())
+}
+
+pub(super) async fn too_large(subject: &dyn Fixture) -> Result<(), String> {
+    let before = text("before");
+    let placed = subject.put("too-large", &before).await?;
+    let huge = text(&"canary-5c1f".repeat(subject.largest_value()));
+    let answer = write(subject, &placed.reference, &huge, &token(0x800), None).await;
+    let error = is(answer, ErrorClass::Invalid, "a value that is too large")?;
+    ensure!(!format!("{error} {error:?}").contains("canary"), "the error repeats the value");
+    reads(subject, &placed.reference, None, &before).await.map(drop)
+}
+
+pub(super) async fn retired(subject: &dyn Fixture) -> Result<(), String> {
+    let old = subject.put("retired", &text("old")).await?;
+    let value = text("new");
+    let new = subject.put("retired", &value).await?;
+    for _ in 0..2 {
+        let answer = subject.provider().retire(&old.reference, &old.version).await;
+        answer.map_err(|error| format!("an old version is not retired: {error}"))?;
+    }
+    let request = Fetch { reference: &old.reference, version: Some(&old.version) };
+    is(subject.provider().fetch(request).await, ErrorClass::Absent, "a retired version")?;
+    is(
+        subject.provider().retire(&new.reference, &new.version).await,
+        ErrorClass::Invalid,
+        "retiring the current one",
+    )?;
+    reads(subject, &new.reference, None, &value).await.map(drop)
+}
+
+pub(super) async fn denied_capabilities(subject: &dyn Fixture) -> Result<(), String> {
+    let (provider, can) = (subject.provider(), subject.provider().capabilities());
+    let denied = ErrorClass::Permanent;
+    let reference = subject.absent_reference();
+    let version = subject.absent_version();
+    let handle = RevocationHandle::new(SecretBytes::new(b"none".to_vec()));
+    let holder: SpiffeId = "spiffe://conformance.test/holder".parse().map_err(|_| "no such holder")?;
+    if !can.read {
+        is(provider.fetch(Fetch { reference: &reference, version: None }).await, denied, "fetch")?;
+    }
+    if !can.write {
+        is(write(subject, &reference, &text("x"), &token(0x900), None).await, denied, "write")?;
+    }
+    if !can.retire {
+        is(provider.retire(&reference, &version).await, denied, "retire")?;
+    }
+    if !can.issue {
+        let lease = LeaseId::from_bits([7; 16]);
+        let request = IssueCredential { lease, holder: &holder, role: "none", ttl: Duration::from_secs(60) };
+        is(provider.issue(request).await, denied, "issue")?;
+    }
+    if !can.renew {
+        is(provider.renew(&handle, Timestamp::MAX).await, denied, "renew")?;
+    }
+    if !can.revoke {
+        let request = RevokeCredential { lease: LeaseId::from_bits([7; 16]), handle: Some(&handle) };
+        is(provider.revoke(request).await, denied, "revoke")?;
+    }
+    Ok(())
+}

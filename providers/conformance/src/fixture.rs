@@ -1,0 +1,60 @@
+//! What the suite must know of a back end to test it.
+
+use std::sync::atomic::AtomicU64;
+
+use async_trait::async_trait;
+use leasehold_core::{SecretValue, ports::Provider, secret::VersionId};
+
+use crate::cases::Case;
+
+/// A back end under test.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The provider, connected to a back end that holds nothing of other tests.
+    fn provider(&self) -> &dyn Provider;
+
+    /// Puts a value into the back end, by another way than the provider if there is one: the first time under a new
+    /// reference made from `name`, after that as a new version of the same.
+    ///
+    /// # Errors
+    /// What the back end said.
+    async fn put(&self, name: &str, value: &SecretValue) -> Result<Placed, String>;
+
+    /// A reference that is well formed and names nothing.
+    fn absent_reference(&self) -> String;
+
+    /// A version id that is well formed and no secret has.
+    fn absent_version(&self) -> VersionId;
+
+    /// A version id that no secret can ever have here; `None` when any text can be one.
+    fn malformed_version(&self) -> Option<VersionId>;
+
+    /// References that must be refused, besides those that are hostile everywhere.
+    fn hostile_references(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A provider like the one under test, and the count of calls that reached its back end: a hostile reference must
+    /// not make one. `None` when there is nobody to call.
+    fn watched(&self) -> Option<(&dyn Provider, &AtomicU64)> {
+        None
+    }
+
+    /// The most bytes that a value can have.
+    fn largest_value(&self) -> usize;
+
+    /// Why the back end's stand-in cannot play a case, though the back end itself can. Such a case must be tested
+    /// otherwise.
+    fn excused(&self, _case: Case) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Where a value was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The reference by which the provider is asked for it.
+    pub reference: String,
+    /// The version that it became.
+    pub version: VersionId,
+}
