@@ -118,6 +118,9 @@ pub enum Fault {
     /// There is something behind the end.
     #[error("there are bytes after the segment's end")]
     Remains,
+    /// It is whole, but it is not the record whose hash was noted elsewhere.
+    #[error("it is not the record whose hash is known from elsewhere: the journal was rewritten")]
+    NotAsKnown,
     /// A segment ends, and the next one starts later than with the record after.
     #[error("the records up to {until} are missing")]
     Missing {

@@ -1,4 +1,5 @@
-//! What the journal asks of the file system when it writes: the seam through which full disks and failing fsyncs are tested.
+//! What the journal asks of the file system when it writes: the seam through which full disks and failing fsyncs are
+//! tested. Reading does not go through it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -47,12 +48,6 @@ pub trait JournalFile: Send {
     /// # Errors
     /// What the system says. A file system that cannot do this is no error: writing will then find out.
     fn allocate(&self, len: u64) -> io::Result<()>;
-
-    /// Reads into `buffer` from `offset`; returns how much, 0 at the end.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes some of `bytes` at `offset`; returns how much.
     ///
@@ -130,10 +125,6 @@ impl JournalFile for SystemFile {
             | Ok(()) => Ok(()),
             Err(why) => Err(why.into()),
         }
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

@@ -24,6 +24,7 @@
 //! * `crc` is the CRC-32 (IEEE 802.3) of what is before `,"crc"`. The chain proves every line but the last; this finds an
 //!   accident in the last one too. It is no protection against intent: that needs a head known from elsewhere.
 
+mod current;
 mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
@@ -31,13 +32,23 @@ mod files;
 mod filter;
 mod head;
 mod journal;
+mod line;
+mod next;
 mod read;
+mod recover;
+mod segment;
+mod tail;
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "test")]
+mod tests;
 mod verify;
+mod walk;
 
 pub use error::{Fault, JournalError};
 pub use files::{Files, Identity, JournalFile, Status, SystemFiles};
 pub use filter::{Filter, OutcomeKind};
 pub use head::Head;
-pub use journal::{Journal, JournalOptions, JournalStats, Opened, Torn};
+pub use journal::{Journal, JournalOptions, JournalStats};
 pub use read::{Entries, JournalEntry, ReadError, read};
+pub use recover::{Opened, Torn};
 pub use verify::{BadRecord, IncompleteEnd, VerifyReport, verify, verify_against};

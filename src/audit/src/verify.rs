@@ -1,7 +1,18 @@
-//! stub
-use crate::{error::Fault, head::Head, read::ReadError};
-use jiff::Timestamp;
+//! Checks a whole journal offline: with no daemon and no key.
+
 use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::{
+    error::Fault,
+    head::Head,
+    line,
+    read::{ReadError, start},
+    segment::Segment,
+    tail::Tail,
+    walk::{Flaw, Obstacle, Walk},
+};
 
 /// What a check of a whole journal found.
 #[derive(Clone, Debug)]
@@ -48,20 +59,115 @@ pub struct IncompleteEnd {
     pub bytes: u64,
 }
 
-/// Checks a whole journal: checksums, sequence, chain, segment joins. Needs no key and no daemon.
+/// Checks a whole journal: checksums, sequence, chain, segment joins, and that every record can be read.
+///
+/// What it cannot see by itself is a journal rewritten as a whole, or cut between two records at its end: for that there
+/// is [`verify_against`].
+///
+/// # Errors
+/// When there is no journal or a file cannot be read. Damage is no error: it is in the report.
 pub fn verify(dir: &Path) -> Result<VerifyReport, ReadError> {
     verify_against(dir, None)
 }
 
 /// As [`verify()`], and the journal must hold the record `known` as it was when its hash was noted.
+///
+/// # Errors
+/// As [`verify()`].
 pub fn verify_against(dir: &Path, known: Option<Head>) -> Result<VerifyReport, ReadError> {
-    let _ = known;
-    Err(ReadError::NoJournal { dir: dir.to_owned() })
+    let mut report = VerifyReport {
+        segments: Segment::list(dir).map_or(0, |segments| segments.len() as u64),
+        records: 0,
+        first: 0,
+        head: Head::START,
+        first_time: None,
+        last_time: None,
+        bad: None,
+        incomplete: None,
+    };
+    let mut walk = match start(dir, 1) {
+        Ok(walk) => walk,
+        Err(ReadError::Damaged { seq, segment, offset, fault }) => {
+            report.first = seq;
+            report.bad = Some(BadRecord { seq, segment, offset, fault });
+            return Ok(report);
+        }
+        Err(other) => return Err(other),
+    };
+    report.head = walk.head();
+    report.first = walk.head().seq.saturating_add(1);
+    match report.follow(&mut walk, known) {
+        Ok(()) => report.end(&walk, walk.offset(), None, known)?,
+        Err(Obstacle::Flaw(flaw)) if flaw.last => {
+            report.end(&walk, flaw.offset, Some(flaw.fault), known)?;
+        }
+        Err(Obstacle::Flaw(flaw)) => report.bad = Some(flaw.into()),
+        Err(other) => return Err(other.into()),
+    }
+    Ok(report)
 }
 
 impl VerifyReport {
     /// Whether every record is good and the journal ends with a whole one.
     pub fn is_whole(&self) -> bool {
         self.bad.is_none() && self.incomplete.is_none()
+    }
+
+    fn follow(&mut self, walk: &mut Walk, known: Option<Head>) -> Result<(), Obstacle> {
+        while let Some(stamp) = walk.next()? {
+            let readable = std::str::from_utf8(walk.line())
+                .map_err(|why| Fault::Form(why.to_string().into()))
+                .and_then(|text| line::frame(text).and_then(|_| line::record(text)));
+            let as_known = || match known {
+                Some(known) if known.seq == stamp.seq && known != walk.head() => Err(Fault::NotAsKnown),
+                _ => Ok(()),
+            };
+            if let Err(fault) = readable.and_then(|_| as_known()) {
+                return Err(Obstacle::Flaw(Flaw { last: false, ..walk.flaw_here(fault) }));
+            }
+            self.records = self.records.saturating_add(1);
+            self.head = walk.head();
+            self.first_time = self.first_time.or(Some(stamp.time));
+            self.last_time = Some(stamp.time);
+        }
+        Ok(())
+    }
+
+    /// Looks at what is behind the last good record.
+    fn end(
+        &mut self,
+        walk: &Walk,
+        offset: u64,
+        fault: Option<Fault>,
+        known: Option<Head>,
+    ) -> Result<(), ReadError> {
+        let segment = walk.segment().path.clone();
+        let next = self.head.seq.saturating_add(1);
+        let tail =
+            Tail::read(&segment, offset).map_err(|source| ReadError::Io { path: segment.clone(), source })?;
+        let missing = known.filter(|known| known.seq > self.head.seq);
+        match (tail, missing) {
+            (Some(tail), _) if !tail.is_torn(next) => {
+                let fault = fault.unwrap_or(Fault::Incomplete);
+                self.bad = Some(BadRecord { seq: next, segment, offset, fault });
+            }
+            (_, Some(known)) => {
+                let fault = Fault::Missing { until: known.seq };
+                self.bad = Some(BadRecord { seq: next, segment, offset, fault });
+            }
+            (Some(tail), None) => {
+                let bytes = tail.bytes.len() as u64;
+                self.incomplete = Some(IncompleteEnd { segment, offset, bytes });
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}
+
+impl From<Flaw> for BadRecord {
+    fn from(flaw: Flaw) -> Self {
+        let Flaw { seq, segment, offset, fault, .. } = flaw;
+        Self { seq, segment, offset, fault }
     }
 }
