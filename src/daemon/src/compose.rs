@@ -1,1 +1,265 @@
-//! The one place where the parts meet.
+//! The one place where the parts meet: every adapter is made here and handed to whoever needs it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use leasehold_audit::SystemFiles;
+use leasehold_core::{SpiffeId, ports::Clock, record::Actor};
+use leasehold_engine::Engine;
+use leasehold_ledger::{Embedded, EmbeddedOptions, Recovery, boot_id};
+use leasehold_policy::CedarAuthorizer;
+use leasehold_seal::{KeyRing, SystemEntropy};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    check::{self, Fresh},
+    clock::SystemClock,
+    config::{Config, ledger::is_node},
+    facts::View,
+    grpc::{self, Routes},
+    listener::{self, Listener},
+    providers::{self, Means},
+    reload::Reload,
+    start_error::StartError,
+    state_dir::StateDir,
+    tls::{Store, Summary},
+};
+
+/// A broker that is put together and has its sockets, but serves nobody yet.
+pub struct Broker {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ledger: Embedded,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) sockets: Vec<TcpListener>,
+    pub(crate) routes: Routes,
+    pub(crate) health: futures::future::BoxFuture<'static, ()>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) reload: Reload,
+    pub(crate) started: BTreeMap<String, String>,
+    pub(crate) drain_timeout: Duration,
+    _state: StateDir,
+}
+
+/// How far the machine's clock may be behind the journal's last record before it is worth a warning.
+const CLOCK_WARNING: Duration = Duration::from_secs(60);
+/// Files that the broker needs beside its connections.
+const OTHER_FILES: u64 = 256;
+
+/// Puts a broker together. Blocking, and within a runtime.
+///
+/// # Errors
+/// The first thing that does not work, with all of its faults.
+pub fn open(config: Config) -> Result<Broker, StartError> {
+    let state = StateDir::claim(&config.ledger.dir)?;
+    let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
+    let broker = Actor::internal(
+        SpiffeId::new(&config.identity.trust_domain, "/leasehold/broker").map_err(StartError::Identity)?,
+    );
+    let node = node_name(&config);
+    let (ledger, recovery) = Embedded::open(EmbeddedOptions {
+        dir: config.ledger.dir.clone(),
+        node: node.clone(),
+        keys: keys.clone(),
+        segment_bytes: config.ledger.segment_size.0,
+        files: Arc::new(SystemFiles),
+        boot_id: boot_id().map_err(StartError::BootId)?,
+        actor: broker.clone(),
+        snapshot_records: EmbeddedOptions::SNAPSHOT_RECORDS,
+    })?;
+    let clock = clock(&recovery);
+    let entropy = Arc::new(SystemEntropy);
+    let Fresh { tls, policies } = check::read_fresh(&config, &clock).map_err(StartError::Findings)?;
+    for warning in policies.warnings() {
+        let file = warning.file.as_deref().unwrap_or_default();
+        tracing::warn!(file, line = warning.line, "policy: {}", warning.message);
+    }
+    let means = Means { keys: keys.clone(), clock: clock.clone(), entropy: entropy.clone() };
+    let providers = providers::open(&config.providers, &means)?;
+    let sockets = listener::bind(&config.listen.addresses)?;
+
+    let started = summary(&config, &node, &recovery, tls.summary(), &policies);
+    let tls = Store::new(tls);
+    let authorizer = Arc::new(CedarAuthorizer::new(policies));
+    let engine = Engine::new(leasehold_engine::Parts {
+        clock: clock.clone(),
+        entropy,
+        ledger: Arc::new(ledger.clone()),
+        authorizer: authorizer.clone(),
+        mac: keys.value_mac(),
+        providers,
+        catalog: config.catalog.clone(),
+        settings: engine_settings(&config),
+        broker,
+    });
+    let last_reload = Arc::new(Mutex::new(None));
+    let facts = View {
+        node,
+        trust_domain: config.identity.trust_domain.to_string(),
+        started_at: clock.now(),
+        authorizer: authorizer.clone(),
+        ledger: ledger.clone(),
+        last_reload: last_reload.clone(),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let (routes, health) = Routes::new(grpc::Parts {
+        engine: engine.clone(),
+        journal_dir: ledger.journal_dir().to_owned(),
+        facts: Arc::new(facts),
+        ledger_health: ledger.health(),
+        stop: stopped,
+        settings: grpc::Settings {
+            max_request_bytes: config.limits.message_size.bytes(),
+            ..grpc::Settings::default()
+        },
+    });
+    let drain_timeout = config.limits.drain_timeout;
+    let listener = Listener::new(tls.clone(), clock.clone(), listener_settings(&config));
+    let reload =
+        Reload { running: config, tls, authorizer, engine: engine.clone(), clock, last: last_reload };
+    Ok(Broker {
+        engine,
+        ledger,
+        listener,
+        sockets,
+        routes,
+        health: Box::pin(health),
+        stop,
+        reload,
+        started,
+        drain_timeout,
+        _state: state,
+    })
+}
+
+/// The clock, at or after the last time that was recorded.
+fn clock(recovery: &Recovery) -> Arc<dyn Clock> {
+    let clock = SystemClock::starting_at(recovery.last_time);
+    let ahead = clock.ahead_of_wall();
+    if ahead > CLOCK_WARNING {
+        tracing::warn!(
+            seconds = ahead.as_secs(),
+            "this machine's clock is behind the journal's last record: going on from there, so leases end no later"
+        );
+    }
+    Arc::new(clock)
+}
+
+/// What the start found, for the log and for the record of it.
+fn summary(
+    config: &Config,
+    node: &str,
+    recovery: &Recovery,
+    tls: &Summary,
+    policies: &leasehold_policy::Policies,
+) -> BTreeMap<String, String> {
+    let (secrets, mounts) = (config.catalog.secrets().count(), config.catalog.mounts().count());
+    let names: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    tracing::info!(dir = %config.ledger.dir.display(), node, "state: {recovery}");
+    tracing::info!(
+        digest = policies.digest(),
+        "policies: {} in {}",
+        policies.len(),
+        config.policy.dir.display()
+    );
+    tracing::info!(providers = names.join(","), "catalog: {secrets} secrets and {mounts} mounts");
+    tracing::info!(
+        fingerprint = &*tls.fingerprint,
+        authorities = tls.authorities,
+        crls = tls.crls,
+        "certificate: {} until {}",
+        tls.names.join(", "),
+        tls.not_after
+    );
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let wanted = u64::from(config.limits.connections).saturating_add(OTHER_FILES);
+    if let Some(files) = files.filter(|files| *files < wanted) {
+        tracing::warn!(
+            "{wanted} open files would be needed for the limit of connections, and {files} are allowed"
+        );
+    }
+    let mut details = recovery.details();
+    details.extend([
+        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("policies".to_owned(), policies.digest().to_owned()),
+        ("certificate".to_owned(), tls.fingerprint.to_string()),
+        ("secrets".to_owned(), secrets.to_string()),
+        ("mounts".to_owned(), mounts.to_string()),
+    ]);
+    details
+}
+
+/// The configured name, else the machine's, else one for all.
+fn node_name(config: &Config) -> String {
+    let machine = || rustix::system::uname().nodename().to_str().ok().map(str::to_owned);
+    config
+        .ledger
+        .node
+        .clone()
+        .or_else(machine)
+        .filter(|name| is_node(name))
+        .unwrap_or_else(|| "broker".to_owned())
+}
+
+fn count(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn engine_settings(config: &Config) -> leasehold_engine::Settings {
+    leasehold_engine::Settings {
+        cache_bytes: config.cache.size.bytes(),
+        provider_concurrency: count(config.limits.provider_calls),
+        provider_queue: count(config.limits.provider_queue),
+        provider_timeout: config.limits.provider_timeout,
+        ..leasehold_engine::Settings::default()
+    }
+}
+
+fn listener_settings(config: &Config) -> listener::Settings {
+    let limits = &config.limits;
+    listener::Settings {
+        max_connections: count(limits.connections),
+        max_connections_per_principal: count(limits.connections_per_principal),
+        max_handshakes: count(limits.handshakes),
+        handshake_timeout: limits.handshake_timeout,
+        idle_timeout: limits.idle_timeout,
+        drain_timeout: limits.drain_timeout,
+        max_streams: limits.streams_per_connection,
+        max_header_bytes: limits.header_size.bytes_u32(),
+        keepalive_interval: limits.keepalive_interval,
+        keepalive_timeout: limits.keepalive_timeout,
+        ..listener::Settings::default()
+    }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+
+    #[test]
+    fn what_is_not_configured_is_the_parts_own_default() {
+        let text = "
+            [listen]
+            certificate = 'c'
+            key = 'k'
+            trust_bundle = 't'
+            [identity]
+            trust_domain = 'example.org'
+            [seal]
+            key_file = 's'
+            [ledger]
+            dir = 'd'
+        ";
+        let config = Config::parse(&Source::new("l.toml", text), &[]).unwrap();
+        assert_eq!(listener_settings(&config), listener::Settings::default());
+        let (ours, theirs) = (engine_settings(&config), leasehold_engine::Settings::default());
+        assert_eq!(ours.cache_bytes, theirs.cache_bytes);
+        assert_eq!(ours.provider_concurrency, theirs.provider_concurrency);
+        assert_eq!(ours.provider_queue, theirs.provider_queue);
+        assert_eq!(ours.provider_timeout, theirs.provider_timeout);
+        assert_eq!(config.limits.message_size.bytes(), grpc::Settings::default().max_request_bytes);
+    }
+}

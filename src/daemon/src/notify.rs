@@ -31,7 +31,8 @@ pub fn status(text: &str) {
 /// is no watchdog. It runs on the runtime that serves requests, so a runtime that hangs says nothing either.
 pub async fn watchdog(is_alive: impl Fn() -> bool) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };
-    let mut ticks = tokio::time::interval(period.checked_div(2).unwrap_or(period).max(Duration::from_millis(1)));
+    let mut ticks =
+        tokio::time::interval(period.checked_div(2).unwrap_or(period).max(Duration::from_millis(1)));
     loop {
         ticks.tick().await;
         if is_alive() {

@@ -1,1 +1,179 @@
-//! A new configuration under a running broker.
+//! A new configuration under a running broker. Everything is read and judged first and then put in force; what is wrong
+//! never replaces what works, and is said in the log, in the status and in the journal.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use leasehold_core::{
+    ports::Clock,
+    record::{Kind, Outcome},
+};
+use leasehold_engine::Engine;
+use leasehold_policy::CedarAuthorizer;
+use tokio::signal::unix::Signal;
+
+use crate::{
+    check::{self, Fresh},
+    config::Config,
+    grpc::LastReload,
+    notify,
+    tls::Store,
+};
+
+/// What can be replaced, and what is in force.
+pub(crate) struct Reload {
+    /// What the broker was started with, as far as a reload cannot change it.
+    pub(crate) running: Config,
+    pub(crate) tls: Arc<Store>,
+    pub(crate) authorizer: Arc<CedarAuthorizer>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) last: Arc<Mutex<Option<LastReload>>>,
+}
+
+/// The reason that a rejected reload has in the journal.
+const REJECTED: &str = "CONFIG_INVALID";
+/// How much of the faults goes into the journal; the log has all of them.
+const LONGEST_DETAIL: usize = 4096;
+
+impl Reload {
+    /// Reloads at every signal, for ever.
+    pub(crate) async fn at_each(self, mut signal: Signal) {
+        while signal.recv().await.is_some() {
+            notify::reloading();
+            let status = self.once().await;
+            notify::ready(&status);
+        }
+    }
+
+    /// Reloads once; the answer is a line for systemd.
+    pub(crate) async fn once(&self) -> String {
+        let (file, running, clock) = (self.running.file.clone(), self.running.clone(), self.clock.clone());
+        // Reading files and compiling policies would hold requests up.
+        let read = tokio::task::spawn_blocking(move || {
+            let config = keep_what_needs_a_restart(&running, Config::load(&file).map_err(|f| f.to_string())?);
+            let fresh = check::read_fresh(&config.config, &clock)
+                .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+            Ok::<_, String>((config, fresh))
+        });
+        match read.await {
+            Ok(Ok((config, fresh))) => self.publish(config, fresh).await,
+            Ok(Err(faults)) => self.reject(faults).await,
+            Err(error) => self.reject(format!("reading the configuration failed: {error}")).await,
+        }
+    }
+
+    async fn publish(&self, new: Kept, fresh: Fresh) -> String {
+        let Fresh { tls, policies } = fresh;
+        let (secrets, mounts) = (new.config.catalog.secrets().count(), new.config.catalog.mounts().count());
+        let details = BTreeMap::from([
+            ("policies".to_owned(), policies.digest().to_owned()),
+            ("certificate".to_owned(), tls.summary().fingerprint.to_string()),
+            ("secrets".to_owned(), secrets.to_string()),
+            ("mounts".to_owned(), mounts.to_string()),
+            ("needs_restart".to_owned(), new.needs_restart.join(", ")),
+        ]);
+        tracing::info!(
+            digest = policies.digest(),
+            certificate_until = %tls.summary().not_after,
+            "reloaded: {} policies, {secrets} secrets, {mounts} mounts",
+            policies.len(),
+        );
+        for what in &new.needs_restart {
+            tracing::warn!("{what} changed, which needs a restart: the old one stays until then");
+        }
+        self.tls.publish(tls);
+        self.authorizer.replace(policies);
+        self.engine.replace_catalog(new.config.catalog);
+        self.said(None);
+        self.note(Kind::ConfigReloaded, Outcome::Ok, details).await;
+        "serving with the new configuration".to_owned()
+    }
+
+    async fn reject(&self, faults: String) -> String {
+        for fault in faults.lines() {
+            tracing::error!("not reloaded, the old configuration stays: {fault}");
+        }
+        let short: String = faults.chars().take(LONGEST_DETAIL).collect();
+        self.said(Some(short.clone()));
+        let outcome = Outcome::Failed { reason: REJECTED.to_owned() };
+        self.note(Kind::ConfigRejected, outcome, BTreeMap::from([("faults".to_owned(), short)])).await;
+        "serving with the old configuration: the new one was rejected".to_owned()
+    }
+
+    fn said(&self, rejection: Option<String>) {
+        let reload = LastReload { at: self.clock.now(), rejection };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    async fn note(&self, kind: Kind, outcome: Outcome, details: BTreeMap<String, String>) {
+        if let Err(error) = self.engine.note(kind, outcome, details).await {
+            tracing::error!(%error, "the journal has no record of this reload");
+        }
+    }
+}
+
+/// A new configuration in which the old one holds for what only a restart can change.
+struct Kept {
+    config: Config,
+    needs_restart: Vec<String>,
+}
+
+fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Kept {
+    let mut needs_restart = Vec::new();
+    let mut keep = |name: &str, changed: bool| {
+        if changed {
+            needs_restart.push(name.to_owned());
+        }
+    };
+    keep("[listen] address", running.listen.addresses != new.listen.addresses);
+    keep("[identity] trust_domain", running.identity.trust_domain != new.identity.trust_domain);
+    keep("[seal] key_file", running.seal.key_file != new.seal.key_file);
+    keep("[ledger] dir", running.ledger.dir != new.ledger.dir);
+    keep("[ledger] node", running.ledger.node != new.ledger.node);
+    keep("[ledger] segment_size", running.ledger.segment_size != new.ledger.segment_size);
+    keep("[limits]", running.limits != new.limits);
+    keep("[cache]", running.cache != new.cache);
+    keep("[log]", running.log != new.log);
+    keep("[runtime]", running.runtime != new.runtime);
+    for provider in &new.providers {
+        let same =
+            |old: &&crate::config::provider::Provider| old.name == provider.name && old.kind == provider.kind;
+        keep(&format!("provider `{}`", provider.name), !running.providers.iter().any(|old| same(&old)));
+    }
+    for old in &running.providers {
+        let gone = !new.providers.iter().any(|provider| provider.name == old.name);
+        keep(&format!("provider `{}`", old.name), gone);
+    }
+    new.identity.trust_domain = running.identity.trust_domain.clone();
+    Kept { config: new, needs_restart }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+
+    fn config(more: &str) -> Config {
+        let text = format!(
+            "[listen]\ncertificate = 'c'\nkey = 'k'\ntrust_bundle = 't'\n[seal]\nkey_file = 's'\n\
+             [identity]\noperators = ['/operator/']\ntrust_domain = 'example.org'\n{more}"
+        );
+        Config::parse(&Source::new("/c/l.toml", text), &[]).unwrap()
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_said_and_does_not_change() {
+        let running = config("[ledger]\ndir = 'd'\n[[provider]]\nname = 'a'\nkind = 'local'\n");
+        let new = config(
+            "[ledger]\ndir = 'd'\nnode = 'n'\n[limits]\nconnections = 7\n\
+             [[provider]]\nname = 'b'\nkind = 'local'\n[policy]\ndir = 'p'\n",
+        );
+        let kept = keep_what_needs_a_restart(&running, new.clone());
+        assert_eq!(kept.needs_restart, ["[ledger] node", "[limits]", "provider `b`", "provider `a`"]);
+        assert_eq!(kept.config.policy.dir, new.policy.dir);
+        assert!(keep_what_needs_a_restart(&running, running.clone()).needs_restart.is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! The program: what each command does, and how it ends.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Parser;
+use leasehold_core::{
+    ports::Clock,
+    record::{Kind, Outcome},
+};
+use leasehold_ledger::LedgerHealth;
+use leasehold_seal::SystemEntropy;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    args::{Cli, Command, ConfigFile, Exit, Init},
+    check,
+    clock::SystemClock,
+    compose::{self, Broker},
+    config::{Config, runtime},
+    hardening, init,
+    listener::Drained,
+    log, notify,
+    shutdown::{self, EndSignals, Part, Reason, Serving},
+    start_error::StartError,
+};
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().into_command() {
+        Command::Run(file) => run(&file),
+        Command::CheckConfig(file) => check_config(&file),
+        Command::Init(arguments) => make(&arguments),
+    };
+    outcome
+        .unwrap_or_else(|error| {
+            say(error.report());
+            error.exit()
+        })
+        .into()
+}
+
+/// `run`: serves until it is told to end.
+fn run(file: &ConfigFile) -> Result<Exit, StartError> {
+    // Before any thread is started, and before anything secret is read.
+    let measures = hardening::harden();
+    let config = Config::load(&file.config).map_err(StartError::Config)?;
+    log::start(&config.log)?;
+    let threads = config.runtime.threads;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        threads,
+        "starting with {}",
+        config.file.display()
+    );
+    tell_measures(&measures);
+    // Whatever asks rustls for its default gets the one provider that there is.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = runtime(&config.runtime).map_err(StartError::System)?;
+    runtime.block_on(async {
+        let broker =
+            compose::open(config).inspect_err(|error| tracing::error!("not started: {}", error.report()))?;
+        serve(broker).await
+    })
+}
+
+async fn serve(broker: Broker) -> Result<Exit, StartError> {
+    let Broker {
+        engine,
+        ledger,
+        listener,
+        sockets,
+        routes,
+        health,
+        stop,
+        reload,
+        started,
+        drain_timeout,
+        ..
+    } = broker;
+    let mut signals = EndSignals::new().map_err(StartError::System)?;
+    let hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
+
+    let addresses: Vec<String> =
+        sockets.iter().filter_map(|socket| Some(socket.local_addr().ok()?.to_string())).collect();
+    if let Err(error) = engine.note(Kind::BrokerStarted, Outcome::Ok, started).await {
+        tracing::error!(%error, "the journal has no record of this start");
+    }
+    let mut reconcile = tokio::spawn(engine.clone().reconcile(stop.subscribe()));
+    let mut listener = tokio::spawn(listener.run(sockets, routes, stop.subscribe()));
+    tokio::spawn(health);
+    tokio::spawn(reload.at_each(hangups));
+    let ledger_health = ledger.health();
+    tokio::spawn(notify::watchdog({
+        let health = ledger_health.clone();
+        // A full disk is not mended by a restart; it is told by the health service and the status.
+        move || !matches!(*health.borrow(), LedgerHealth::Poisoned(_))
+    }));
+    tracing::info!("serving on {}", addresses.join(", "));
+    notify::ready(&format!("serving on {}", addresses.join(", ")));
+
+    let reason = tokio::select! {
+        name = signals.next() => Reason::Signal(name),
+        reason = shutdown::poisoned(ledger_health) => reason,
+        _ = &mut listener => Reason::Lost(Part::Listener),
+        _ = &mut reconcile => Reason::Lost(Part::Reconciler),
+    };
+    // A task that has been waited for cannot be waited for again.
+    match &reason {
+        Reason::Lost(Part::Listener) => listener = tokio::spawn(async { Drained { cut: 0 } }),
+        Reason::Lost(Part::Reconciler) => reconcile = tokio::spawn(async {}),
+        _ => {}
+    }
+    let serving = Serving { engine, ledger, stop, listener, reconcile, drain_timeout };
+    Ok(shutdown::end(serving, reason, &mut signals).await)
+}
+
+fn runtime(settings: &runtime::Runtime) -> io::Result<Runtime> {
+    let mut builder = match usize::try_from(settings.threads) {
+        Ok(threads @ 2..) => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+        _ => Builder::new_current_thread(),
+    };
+    builder.enable_all().thread_name("leaseholdd").max_blocking_threads(32).build()
+}
+
+fn tell_measures(measures: &[hardening::Measure]) {
+    let held: Vec<&str> = measures.iter().filter(|measure| measure.outcome.is_ok()).map(|m| m.name).collect();
+    tracing::info!("hardened: {}", held.join(", "));
+    for measure in measures {
+        if let Err(why) = &measure.outcome {
+            tracing::warn!("not held: {}: {why}", measure.name);
+        }
+    }
+}
+
+/// `check-config`: tells everything that is wrong, and changes nothing.
+fn check_config(file: &ConfigFile) -> Result<Exit, StartError> {
+    let config = Config::load(&file.config).map_err(StartError::Config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::starting_at(None));
+    let findings = check::everything(&config, &clock);
+    if findings.is_empty() {
+        let (secrets, mounts) = (config.catalog.secrets().count(), config.catalog.mounts().count());
+        tell(format!(
+            "{} is good: {} providers, {secrets} secrets, {mounts} mounts",
+            config.file.display(),
+            config.providers.len()
+        ));
+        return Ok(Exit::Ok);
+    }
+    Err(StartError::Findings(findings))
+}
+
+/// `init`: the seal key and the state directory.
+fn make(arguments: &Init) -> Result<Exit, StartError> {
+    let steps = match &arguments.key_file {
+        Some(path) => vec![init::key_file(path, &SystemEntropy)?],
+        None => {
+            let config = Config::load(&arguments.config.config).map_err(StartError::Config)?;
+            init::from_config(&config, &SystemEntropy)?
+        }
+    };
+    steps.iter().for_each(tell);
+    Ok(Exit::Ok)
+}
+
+/// To whoever asked; a reader that went away is no fault.
+fn tell(line: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// To whoever has to mend something.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "leaseholdd: {line}");
+}

@@ -1,0 +1,87 @@
+//! Why a broker did not start, and with which code the process ends for it.
+
+use std::io;
+
+use leasehold_core::principal::InvalidSpiffeId;
+use leasehold_ledger::OpenError;
+use leasehold_seal::KeyRingError;
+use thiserror::Error;
+
+use crate::{
+    args::Exit,
+    check::Finding,
+    config::Faults,
+    init::InitError,
+    listener::BindError,
+    log::LogError,
+    providers::{ProviderFault, with_causes},
+    state_dir::StateDirError,
+};
+
+/// Why it did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(Faults),
+    /// What it names.
+    #[error("{}", lines(.0))]
+    Findings(Vec<Finding>),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The state directory.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The seal key.
+    #[error(transparent)]
+    Key(#[from] KeyRingError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The back ends.
+    #[error("{}", lines(.0))]
+    Providers(Vec<ProviderFault>),
+    /// A trust domain so long that the broker's own identity does not fit.
+    #[error("the broker's own identity cannot be made in this trust domain")]
+    Identity(#[source] InvalidSpiffeId),
+    /// The kernel's boot id, by which a power cut is noticed.
+    #[error("/proc/sys/kernel/random/boot_id cannot be read: the broker needs it to notice a power cut")]
+    BootId(#[source] io::Error),
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The runtime or the signals.
+    #[error("the system does not let the broker run")]
+    System(#[source] io::Error),
+    /// `init`.
+    #[error(transparent)]
+    Init(#[from] InitError),
+}
+
+impl StartError {
+    /// The code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Findings(_) | Self::Log(_) | Self::Identity(_) => Exit::Config,
+            Self::StateDir(StateDirError::InUse { .. }) => Exit::InUse,
+            Self::StateDir(_) | Self::Key(_) | Self::Ledger(_) | Self::Init(_) => Exit::State,
+            Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => Exit::Failed,
+        }
+    }
+
+    /// What is printed: the error with everything below it.
+    pub fn report(&self) -> String {
+        with_causes(self)
+    }
+}
+
+impl From<Vec<ProviderFault>> for StartError {
+    fn from(faults: Vec<ProviderFault>) -> Self {
+        Self::Providers(faults)
+    }
+}
+
+fn lines<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
