@@ -321,6 +321,14 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_folder_is_good_and_warns_of_nothing() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/policies");
+        let policies = Policies::load(&shipped, settings()).unwrap();
+        assert_eq!(policies.warnings(), []);
+        assert_eq!(policies.names().next(), Some("guardrail.environment"));
+    }
+
+    #[test]
     fn a_folder_is_read_whole_or_refused() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
