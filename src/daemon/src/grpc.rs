@@ -14,6 +14,8 @@ mod operator_service;
 mod routes;
 mod seats;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use broker_status::{BrokerFacts, Facts, LastReload, LedgerFacts};
 pub use routes::{Parts, Routes, Settings};

@@ -122,11 +122,7 @@ impl Reading {
             }
             let entry = match self.early.take() {
                 Some(entry) => entry,
-                None => match self.entries()?.next() {
-                    Some(entry) => entry.map_err(|error| unreadable(&error))?,
-                    // The record is durable, so it would be here if it had been left alone.
-                    None => return Err(EdgeError::JournalDamaged),
-                },
+                None => self.next_entry()?,
             };
             if entry.seq > self.until {
                 self.next = entry.seq;
@@ -164,6 +160,16 @@ impl Reading {
             }
             self.left = self.left.map(|left| left.saturating_sub(1));
             self.found.push(record);
+        }
+    }
+
+    fn next_entry(&mut self) -> Result<JournalEntry, EdgeError> {
+        let entries = self.entries()?;
+        // The end that a follower has read ahead may be an old one: it looks again.
+        match entries.next().or_else(|| entries.next()) {
+            Some(entry) => entry.map_err(|error| unreadable(&error)),
+            // The record is durable, so it would be here if it had been left alone.
+            None => Err(EdgeError::JournalDamaged),
         }
     }
 

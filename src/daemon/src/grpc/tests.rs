@@ -1,0 +1,7 @@
+//! The services called through their generated clients, over an engine whose ledger is in memory.
+
+mod audit;
+mod kit;
+mod leases;
+mod operators;
+mod standard;

@@ -1,0 +1,262 @@
+//! What these tests run on: an authorizer of a few rules, a back end of one secret, tokio's paused clock, and a journal
+//! that a test writes itself.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use http::{Request, Response};
+use leasehold_audit::{Journal, JournalOptions, SystemFiles};
+use leasehold_core::{
+    SecretValue, Timestamp,
+    access::{AccessRequest, Action, Resource},
+    catalog::{Catalog, Entry, Freshness, Source},
+    ports::{Authorizer, Clock, Entropy, NoEntropy, Provider, ValueMac},
+    provider::{Capabilities, Fetch, Fetched, ProviderError, WriteVersion},
+    record::{Actor, Decision, Effect, Record, ValueTag},
+    secret::VersionId,
+    ttl::{TtlLimits, after, until},
+};
+use leasehold_engine::Engine;
+use leasehold_ledger::{LedgerHealth, LedgerStats, Memory};
+use leasehold_proto::v1::{
+    lease_service_client::LeaseServiceClient, operator_service_client::OperatorServiceClient,
+};
+use tokio::sync::watch;
+use tonic::{Status, body::Body};
+use tonic_types::StatusExt;
+use tower::{ServiceExt, util::BoxCloneSyncService};
+
+use crate::{
+    grpc::{BrokerFacts, Facts, LedgerFacts, Parts, Routes, Settings},
+    listener::Peer,
+};
+
+pub(super) const API: &str = "spiffe://example.org/prod/payments/api";
+pub(super) const OTHER: &str = "spiffe://example.org/dev/other";
+pub(super) const ADMIN: &str = "spiffe://example.org/operator/admin";
+pub(super) const SECRET: &str = "prod/payments/db";
+pub(super) const VALUE: &str = "canary-2d7e";
+
+/// A connection as the services see it.
+pub(super) type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// The edge with its world.
+pub(super) struct Edge {
+    pub(super) routes: Routes,
+    pub(super) ledger: Memory,
+    pub(super) facts: Arc<Told>,
+    pub(super) journal: Mutex<Journal>,
+    pub(super) dir: tempfile::TempDir,
+    _ledger_health: watch::Sender<LedgerHealth>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Edge {
+    pub(super) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
+        let ledger = Memory::new();
+        let dir = tempfile::tempdir().unwrap();
+        let options = JournalOptions {
+            dir: dir.path().to_owned(),
+            node: "a".into(),
+            segment_bytes: 64 * 1024,
+            files: Arc::new(SystemFiles),
+        };
+        let (journal, _) = Journal::open(options, None).unwrap();
+        let facts = Arc::new(Told::default());
+        let (ledger_health, healthy) = watch::channel(LedgerHealth::Ok);
+        let (stop, stopped) = watch::channel(false);
+        let (routes, health) = Routes::new(Parts {
+            engine: engine(ledger.clone()),
+            journal_dir: dir.path().to_owned(),
+            facts: facts.clone(),
+            ledger_health: healthy,
+            stop: stopped,
+            settings,
+        });
+        tokio::spawn(health);
+        Self {
+            routes,
+            ledger,
+            facts,
+            journal: Mutex::new(journal),
+            dir,
+            _ledger_health: ledger_health,
+            _stop: stop,
+        }
+    }
+
+    /// A connection of `who`.
+    pub(super) fn channel(&self, who: &str) -> Channel {
+        let peer = Arc::new(Peer::new(actor(who), Timestamp::MAX));
+        let routes = self.routes.clone().map_request(move |mut request: Request<Body>| {
+            request.extensions_mut().insert(peer.clone());
+            request
+        });
+        BoxCloneSyncService::new(routes)
+    }
+
+    pub(super) fn leases(&self, who: &str) -> LeaseServiceClient<Channel> {
+        LeaseServiceClient::new(self.channel(who))
+    }
+
+    pub(super) fn operators(&self, who: &str) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel(who))
+    }
+
+    /// Writes records to the journal and says that they are durable.
+    pub(super) fn journal(&self, records: &[Record]) {
+        self.facts.head.store(self.write(records), SeqCst);
+    }
+
+    /// Writes records to the journal of which nobody knows that they are durable.
+    pub(super) fn write(&self, records: &[Record]) -> u64 {
+        let mut journal = self.journal.lock().unwrap();
+        for record in records {
+            journal.stage(record, Some(b"sealed")).unwrap();
+        }
+        journal.commit().unwrap().seq
+    }
+}
+
+pub(super) fn actor(id: &str) -> Actor {
+    Actor::internal(id.parse().unwrap())
+}
+
+/// The stable reason of a status.
+pub(super) fn reason(status: &Status) -> String {
+    status.get_details_error_info().unwrap().reason
+}
+
+fn engine(ledger: Memory) -> Arc<Engine> {
+    let entry = Entry {
+        provider: "main".parse().unwrap(),
+        source: Source::Static { reference: "db".into() },
+        limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
+        freshness: Freshness::default(),
+        description: Some("the payments database".into()),
+    };
+    let provider: Arc<dyn Provider> = Arc::new(BackEnd);
+    Engine::new(leasehold_engine::Parts {
+        clock: Arc::new(PausedClock { start: tokio::time::Instant::now() }),
+        entropy: Arc::new(Counter::default()),
+        ledger: Arc::new(ledger),
+        authorizer: Arc::new(Rules),
+        mac: Arc::new(LengthTag),
+        providers: BTreeMap::from([("main".parse().unwrap(), provider)]),
+        catalog: Catalog::new([(SECRET.parse().unwrap(), entry)], []).unwrap(),
+        settings: leasehold_engine::Settings::default(),
+        broker: actor("spiffe://example.org/leasehold/broker"),
+    })
+}
+
+/// What a composition would tell.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) head: AtomicU64,
+}
+
+impl Facts for Told {
+    fn broker(&self) -> BrokerFacts {
+        BrokerFacts {
+            version: "0.1.0".into(),
+            node: "a".into(),
+            trust_domain: "example.org".into(),
+            started_at: Timestamp::UNIX_EPOCH,
+            policy_digest: "d1".into(),
+            policies: 1,
+            last_reload: None,
+        }
+    }
+
+    fn ledger(&self) -> LedgerFacts {
+        let stats = LedgerStats { head: self.head.load(SeqCst), ..LedgerStats::default() };
+        LedgerFacts { backend: "embedded", health: LedgerHealth::Ok, stats }
+    }
+}
+
+struct PausedClock {
+    start: tokio::time::Instant,
+}
+
+#[async_trait]
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        after(Timestamp::UNIX_EPOCH, self.start.elapsed())
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        tokio::time::sleep(until(self.now(), deadline)).await;
+    }
+}
+
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Entropy for Counter {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
+        let n = self.0.fetch_add(1, SeqCst).to_be_bytes();
+        buffer.iter_mut().zip(n.iter().cycle()).for_each(|(byte, n)| *byte = *n);
+        Ok(())
+    }
+}
+
+struct LengthTag;
+
+impl ValueMac for LengthTag {
+    fn tag(&self, bytes: &[u8]) -> ValueTag {
+        ValueTag(bytes.len().to_string().into())
+    }
+}
+
+/// Production workloads may use production secrets; operators may do everything but take leases.
+struct Rules;
+
+impl Authorizer for Rules {
+    fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        let path = request.principal.path();
+        let own = matches!(request.action, Action::IssueLease | Action::RenewLease);
+        let allowed = match request.resource {
+            Resource::Secret(secret) if own => path.starts_with(&format!("/{}/", secret.environment())),
+            _ => path.starts_with("/operator/"),
+        };
+        Decision {
+            action: request.action,
+            effect: if allowed { Effect::Allow } else { Effect::Deny },
+            policies: Vec::new(),
+            max_ttl: None,
+            policy_set: "d1".into(),
+            inputs: request.context.clone(),
+            errors: Vec::new(),
+        }
+    }
+}
+
+struct BackEnd;
+
+#[async_trait]
+impl Provider for BackEnd {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { read: true, write: true, ..Capabilities::default() }
+    }
+
+    async fn fetch(&self, _request: Fetch<'_>) -> Result<Fetched, ProviderError> {
+        let value = SecretValue::plain(VALUE.to_owned());
+        Ok(Fetched { value, version: "v1".parse().unwrap(), created_at: None })
+    }
+
+    async fn write(&self, _request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
+        Ok("v2".parse().unwrap())
+    }
+}
