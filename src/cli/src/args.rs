@@ -1,0 +1,151 @@
+//! The command line's grammar: the commands and what holds for all of them. Each command's own arguments are with it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{
+    audit::AuditCommand, connection::Connection, exit, lease::LeaseCommand, output::Format,
+    policy::PolicyCommand, quickstart::Quickstart, secret::SecretCommand,
+};
+
+/// Borrow secrets, and look after the broker that lends them.
+#[derive(Debug, Parser)]
+#[command(name = "leasehold", version, after_help = exit::CODES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// How to write what is found
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a broker of your own on this machine and take a tour
+    Quickstart(Quickstart),
+
+    /// Take leases, and look after them
+    Lease {
+        #[command(subcommand)]
+        command: LeaseCommand,
+    },
+
+    /// See which secrets there are, and write them
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
+
+    /// Read the audit journal, and prove that it is whole
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+
+    /// How the broker is doing
+    Status,
+
+    /// Check policies, and ask what they would decide; needs no broker
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Write the manual page to standard output, or every command's page into a folder
+    Man {
+        /// The folder
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_people_type() {
+        const ID: &str = "lease-aeaqcaibaeaqcaibaeaqcaibae";
+        let good = [
+            "quickstart --once --dir /tmp/x",
+            "lease get prod/payments/db",
+            "lease get prod/payments/db --ttl 15m --field password --reveal",
+            "lease get prod/payments/db -o json --addr broker:8443 --identity /run/tls",
+            "--addr broker:8443 lease list",
+            "lease list --all --holder spiffe://example.org/prod/api --secret prod/payments/db --state active",
+            &format!("lease show {ID}"),
+            &format!("lease renew {ID} --ttl 1h30m"),
+            &format!("lease revoke {ID} {ID} --reason gone"),
+            "secret list --prefix prod/",
+            "secret show prod/payments/db",
+            "secret put prod/payments/db",
+            "secret put prod/payments/db --file /tmp/v --expected v1",
+            "secret put prod/payments/db --field user=@/tmp/u --field password=-",
+            "audit tail -n 5 --follow",
+            "audit query --kind lease.issued --outcome denied --since 2026-01-01T00:00:00Z --limit 5",
+            "audit query --dir /var/lib/leasehold/journal --secret prod/payments/db",
+            "audit verify /var/lib/leasehold",
+            "status --output jsonl",
+            "policy check config/policies --trust-domain example.org",
+            "policy explain --principal spiffe://example.org/prod/api --action IssueLease --secret prod/payments/db",
+            "completions bash",
+            "man",
+        ];
+        for line in good {
+            let words = ["leasehold"].into_iter().chain(line.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        let bad = [
+            ("lease get prod", "a secret path has an environment and a name"),
+            ("lease get prod/../db", "segment"),
+            ("lease show 17", "is not a lease id"),
+            ("lease get prod/payments/db --ttl soon", "a duration is written"),
+            ("lease get prod/payments/db --field a/b", "a field name is"),
+            ("lease list --holder bob", "a SPIFFE ID starts with"),
+            ("lease list --addr http://broker:1", "reached by TLS only"),
+            ("secret put prod/payments/db --field password=hunter2", "never given on the command line"),
+            ("secret put prod/payments/db --file x --field a=@b", "cannot be used with"),
+            ("audit query --kind lease.borrowed", "lease.issued"),
+            ("audit query --secret prod/a/b --prefix prod/", "cannot be used with"),
+            ("audit tail --follow --dir x", "cannot be used with"),
+            ("policy explain --principal spiffe://e.org/a --action Issue --secret prod/a/b", "IssueLease"),
+            ("lease get prod/payments/db --cert a.pem", "--key"),
+            ("status --output yaml", "jsonl"),
+        ];
+        for (line, why) in bad {
+            let words = ["leasehold"].into_iter().chain(line.split(' '));
+            match Cli::try_parse_from(words) {
+                Ok(_) => panic!("{line} was taken"),
+                Err(error) => {
+                    assert!(error.to_string().contains(why), "{line}: {error}");
+                    assert_eq!(error.exit_code(), exit::Exit::Usage as i32, "{line}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `leasehold audit verify`: whether a journal is what was written.
+
+use std::path::Path;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use leasehold_audit::{Head, VerifyReport, verify_against};
+use leasehold_core::Timestamp;
+use serde::Serialize;
+
+use super::source::journal_in;
+use crate::{
+    exit::{Exit, Failure},
+    output::Output,
+};
+
+/// What was found.
+#[derive(Serialize)]
+struct ReportView {
+    journal: String,
+    whole: bool,
+    segments: u64,
+    records: u64,
+    first_sequence: u64,
+    /// The last good record as `SEQUENCE:HASH`; noted somewhere else, it proves later that nothing before it changed.
+    head: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bad: Option<BadView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete_end: Option<EndView>,
+}
+
+/// The first record that is not what was written.
+#[derive(Serialize)]
+struct BadView {
+    sequence: u64,
+    segment: String,
+    offset: u64,
+    fault: String,
+}
+
+/// Bytes at the end that are no record.
+#[derive(Serialize)]
+struct EndView {
+    segment: String,
+    offset: u64,
+    bytes: u64,
+}
+
+/// Reads `SEQUENCE:HASH`.
+pub(super) fn parse_head(text: &str) -> Result<Head, String> {
+    const FORM: &str = "a head is `SEQUENCE:HASH`, as `audit verify` prints it";
+    let (seq, hash) = text.split_once(':').ok_or(FORM)?;
+    let hash = HEXLOWER_PERMISSIVE.decode(hash.as_bytes()).map_err(|_| FORM)?;
+    Ok(Head { seq: seq.parse().map_err(|_| FORM)?, hash: hash.try_into().map_err(|_| FORM)? })
+}
+
+pub(super) fn run(dir: &Path, known: Option<Head>, output: &mut Output) -> Result<(), Failure> {
+    let journal = journal_in(dir);
+    let report = ReportView::of(&journal, verify_against(&journal, known)?);
+    output.item(&report, &report.parts())?;
+    match &report.bad {
+        None => Ok(()),
+        Some(bad) => Err(Failure::new(
+            Exit::Damaged,
+            format!(
+                "record {} in {} at byte {} is damaged: {}; restore the journal from a copy, and keep this one as evidence",
+                bad.sequence, bad.segment, bad.offset, bad.fault
+            ),
+        )),
+    }
+}
+
+impl ReportView {
+    fn of(journal: &Path, report: VerifyReport) -> Self {
+        Self {
+            journal: journal.display().to_string(),
+            whole: report.is_whole(),
+            segments: report.segments,
+            records: report.records,
+            first_sequence: report.first,
+            head: report.head.to_string(),
+            first_time: report.first_time,
+            last_time: report.last_time,
+            bad: report.bad.map(|bad| BadView {
+                sequence: bad.seq,
+                segment: bad.segment.display().to_string(),
+                offset: bad.offset,
+                fault: bad.fault.to_string(),
+            }),
+            incomplete_end: report.incomplete.map(|end| EndView {
+                segment: end.segment.display().to_string(),
+                offset: end.offset,
+                bytes: end.bytes,
+            }),
+        }
+    }
+
+    fn parts(&self) -> Vec<(&'static str, String)> {
+        let time = |time: Option<Timestamp>| time.map(|time| format!("{time:.3}")).unwrap_or_default();
+        let mut parts = vec![
+            ("journal", self.journal.clone()),
+            ("verdict", self.verdict()),
+            ("good records", format!("{}, from {} on", self.records, self.first_sequence)),
+            ("segments", self.segments.to_string()),
+            ("first", time(self.first_time)),
+            ("last", time(self.last_time)),
+            ("head", self.head.clone()),
+        ];
+        parts.retain(|(_, text)| !text.is_empty());
+        parts
+    }
+
+    fn verdict(&self) -> String {
+        match (&self.bad, &self.incomplete_end) {
+            (Some(bad), _) => format!("DAMAGED at record {}: {}", bad.sequence, bad.fault),
+            (None, Some(end)) => format!(
+                "good; {} bytes at the end are being written now, or were cut short by a crash and never acknowledged",
+                end.bytes
+            ),
+            (None, None) => "good: every record follows from the one before".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_noted_head_is_read_back() {
+        let head = Head { seq: 42, hash: [0xab; 32] };
+        assert_eq!(parse_head(&head.to_string()), Ok(head));
+        for bad in ["", "42", "42:ab", "x:00", ":"] {
+            assert!(parse_head(bad).unwrap_err().contains("SEQUENCE:HASH"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_journal_it_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(folder.path(), None, &mut Output::new(crate::output::Format::Table)).unwrap_err();
+        assert_eq!(error.exit, Exit::Failed);
+        assert!(error.message.contains("there is no journal in"), "{}", error.message);
+    }
+}

@@ -1,0 +1,204 @@
+//! How the command ends: the exit codes and the one line that says why.
+//!
+//! The codes are stable; `docs/cli.md` and `--help` list them.
+
+use std::{fmt::Display, process::ExitCode};
+
+use leasehold_client::{ConnectError, Error};
+
+/// How the command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// Whoever read the output has gone, so there is nobody to tell anything.
+    Unread = 0,
+    /// It failed in a way that has no code of its own.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Not allowed, or no such thing.
+    Denied = 3,
+    /// The broker, or what it needs, is not there or cannot answer now.
+    Unavailable = 4,
+    /// An audit journal is damaged.
+    Damaged = 5,
+    /// A certificate, key or trust bundle is wrong: the client's, or the broker's in the client's eyes.
+    Credentials = 6,
+    /// The state of the lease or the secret does not allow it.
+    Refused = 7,
+}
+
+/// What `--help` says of the codes.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line makes no sense
+  3  denied, or no such secret or lease
+  4  the broker is not running or cannot answer now
+  5  the audit journal is damaged
+  6  a certificate, key or trust bundle is wrong or refused
+  7  the state of the lease or secret does not allow it";
+
+/// Why the command failed: one line for people, and the code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+/// Says what an error is about.
+pub(crate) trait About<T> {
+    /// Names the thing that the call was about, such as a path or a file.
+    fn about(self, thing: impl Display) -> Result<T, Failure>;
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    /// A command line that makes no sense, though its grammar is right.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A failure about a file or anything else that has no code of its own.
+    pub(crate) fn failed(thing: impl Display, why: impl Display) -> Self {
+        Self::new(Exit::Failed, format!("{thing}: {why}"))
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::Address(_) | Error::Missing { .. } | Error::Invalid { .. } => Exit::Usage,
+            Error::Credential(_) | Error::Identity { .. } => Exit::Credentials,
+            Error::Connect(ConnectError::Server { .. } | ConnectError::Refused { .. }) => Exit::Credentials,
+            Error::Connect(_) | Error::Throttled { .. } | Error::Unavailable { .. } => Exit::Unavailable,
+            Error::Denied => Exit::Denied,
+            Error::Refused { .. } => Exit::Refused,
+            _ => Exit::Failed,
+        };
+        let mut message = error.to_string();
+        if let Some(reason) = error.reason() {
+            message.push_str(&format!(" [{reason}]"));
+        }
+        if let Some(delay) = error.retry_after().filter(|delay| !delay.is_zero()) {
+            message.push_str(&format!("; try again in {} s", delay.as_secs().max(1)));
+        }
+        if let Some(way_out) = way_out(&error) {
+            message.push_str(&format!("; {way_out}"));
+        }
+        Self { exit, message }
+    }
+}
+
+impl<T> About<T> for Result<T, Error> {
+    fn about(self, thing: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| {
+            let Failure { exit, message } = error.into();
+            Failure { exit, message: format!("{thing}: {message}") }
+        })
+    }
+}
+
+/// What to do, where the error itself does not say it in the command line's terms.
+fn way_out(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Missing { what: "the broker's address", .. } => Some("on the command line: --addr"),
+        Error::Missing { .. } => Some("on the command line: --ca or --identity"),
+        Error::Connect(ConnectError::Refused { fault: leasehold_client::ClientFault::Required, .. }) => {
+            Some("give --cert and --key, or --identity")
+        }
+        Error::Connect(ConnectError::NotRunning { .. }) => Some("--addr (LEASEHOLD_ADDR) says where it is"),
+        Error::Denied => Some("look at `leasehold secret list` and `leasehold policy explain`"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_client::{Answer, ClientFault, Violation};
+
+    use super::*;
+
+    fn answer(reason: &str, message: &str) -> Answer {
+        Answer { reason: Some(reason.into()), message: message.into(), retry_after: None }
+    }
+
+    #[test]
+    fn each_failure_is_one_line_with_its_code() {
+        let address = "127.0.0.1:8443".parse::<leasehold_client::Address>().unwrap();
+        let throttled = Answer {
+            retry_after: Some(std::time::Duration::from_millis(2500)),
+            ..answer("PROVIDER_THROTTLED", "the secret's back end did not answer as needed")
+        };
+        let cases = [
+            (
+                Error::Connect(ConnectError::NotRunning { address: address.clone() }),
+                Exit::Unavailable,
+                "x: nothing listens at 127.0.0.1:8443: is the broker running, and is this its address?; --addr (LEASEHOLD_ADDR) says where it is",
+            ),
+            (
+                Error::Connect(ConnectError::Refused {
+                    address: address.clone(),
+                    fault: ClientFault::Required,
+                }),
+                Exit::Credentials,
+                "x: the broker at 127.0.0.1:8443 refused the connection: a client certificate is required, and none was given; give --cert and --key, or --identity",
+            ),
+            (
+                Error::Connect(ConnectError::Refused {
+                    address,
+                    fault: ClientFault::Expired { origin: "a.crt".into(), not_after: None },
+                }),
+                Exit::Credentials,
+                "x: the broker at 127.0.0.1:8443 refused the connection: the certificate `a.crt` has expired: renew it",
+            ),
+            (
+                Error::Denied,
+                Exit::Denied,
+                "x: not allowed, or no such thing [DENIED_OR_NOT_FOUND]; look at `leasehold secret list` and `leasehold policy explain`",
+            ),
+            (
+                Error::Refused { answer: answer("LEASE_EXPIRED", "the lease has expired") },
+                Exit::Refused,
+                "x: the lease has expired [LEASE_EXPIRED]",
+            ),
+            (
+                Error::Throttled { answer: throttled },
+                Exit::Unavailable,
+                "x: asked too often: the secret's back end did not answer as needed [PROVIDER_THROTTLED]; try again in 2 s",
+            ),
+            (
+                Error::Invalid {
+                    answer: answer("INVALID_REQUEST", "bad"),
+                    violations: vec![Violation { field: "ttl".into(), description: "at least 1 s".into() }],
+                },
+                Exit::Usage,
+                "x: the broker cannot take the request: ttl: at least 1 s [INVALID_REQUEST]",
+            ),
+            (
+                Error::Failed { answer: answer("INTERNAL", "oops") },
+                Exit::Failed,
+                "x: the broker failed: oops [INTERNAL]",
+            ),
+        ];
+        for (error, exit, line) in cases {
+            let failure = Err::<(), _>(error).about("x").unwrap_err();
+            assert_eq!((failure.exit, failure.message.as_str()), (exit, line));
+        }
+    }
+
+    #[test]
+    fn help_lists_every_code() {
+        let last = Exit::Refused as usize;
+        assert_eq!(CODES.lines().count(), last.saturating_add(2), "codes 0 to {last}, and the headline");
+    }
+}

@@ -1,0 +1,238 @@
+//! `leasehold lease`: take leases, and look after them.
+
+mod view;
+
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use leasehold_client::{Client, Issue, IssuedLease, LeaseFilter, LeaseState, Page};
+use leasehold_core::{LeaseId, RequestId, SecretPath, SpiffeId, secret::FieldName};
+
+use self::view::{IssuedView, LeaseView};
+use crate::{
+    clock,
+    connection::Connection,
+    duration,
+    exit::{About, Failure},
+    output::{self, Format, Output},
+    value::{may_be_shown, only},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// Take a lease on a secret; its value is written only with --field or as JSON
+    Get(Get),
+    /// List your own leases, or everybody's
+    List(List),
+    /// Look at a lease
+    Show {
+        /// The lease's id
+        #[arg(value_name = "LEASE")]
+        lease: LeaseId,
+    },
+    /// Move your lease's end
+    Renew {
+        /// The lease's id
+        #[arg(value_name = "LEASE")]
+        lease: LeaseId,
+        /// How long from now; the secret's default when not given, and never past the lease's maximum
+        #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+        ttl: Option<Duration>,
+    },
+    /// End leases before their time: your own, or anybody's that policy lets you
+    Revoke {
+        /// The leases' ids
+        #[arg(value_name = "LEASE", required = true)]
+        leases: Vec<LeaseId>,
+        /// A reason for the audit record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The secret's path, such as `prod/payments/db`
+    #[arg(value_name = "SECRET")]
+    secret: SecretPath,
+    /// How long; the secret's default when not given, and never more than its maximum
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    ttl: Option<Duration>,
+    /// Ask for this field only, and write its bytes; several times, with --output json, for several fields
+    #[arg(long = "field", value_name = "NAME")]
+    fields: Vec<FieldName>,
+    /// Write the value though a terminal shows it
+    #[arg(long)]
+    reveal: bool,
+    /// Your own name for this request: asked again with the same one, you get the same lease
+    #[arg(long, value_name = "ID")]
+    request_id: Option<RequestId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Everybody's that policy lets you see
+    #[arg(long)]
+    all: bool,
+    /// Of this holder (implies --all)
+    #[arg(long, value_name = "SPIFFE-ID")]
+    holder: Option<SpiffeId>,
+    /// On this secret (implies --all)
+    #[arg(long, value_name = "SECRET")]
+    secret: Option<SecretPath>,
+    /// In this state; may be given several times
+    #[arg(long = "state", value_enum, value_name = "STATE")]
+    states: Vec<State>,
+    /// At most so many
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
+
+/// A lease's state on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum State {
+    Pending,
+    Active,
+    Revoking,
+    Revoked,
+    Expired,
+    Quarantined,
+}
+
+/// How many leases one call asks for.
+const PAGE: u32 = 500;
+
+pub(crate) async fn run(
+    command: LeaseCommand,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    match command {
+        LeaseCommand::Get(get) => get.run(connection, output).await,
+        LeaseCommand::List(list) => list.run(&connection.open().await?, output).await,
+        LeaseCommand::Show { lease } => {
+            let found = connection.open().await?.lease(lease).await.about(lease)?;
+            show(&LeaseView::of(&found), output)
+        }
+        LeaseCommand::Renew { lease, ttl } => {
+            let renewed = connection.open().await?.renew_lease(lease, ttl).await.about(lease)?;
+            show(&LeaseView::of(&renewed), output)
+        }
+        LeaseCommand::Revoke { leases, reason } => {
+            revoke(&leases, reason.as_deref(), &connection.open().await?, output).await
+        }
+    }
+}
+
+impl Get {
+    async fn run(self, connection: &Connection, output: &mut Output) -> Result<(), Failure> {
+        let as_table = output.format == Format::Table;
+        if as_table && self.fields.len() > 1 {
+            return Err(Failure::usage("several fields are written as JSON only: add --output json"));
+        }
+        if !as_table || !self.fields.is_empty() {
+            may_be_shown(self.reveal)?;
+        }
+        let issue = Issue {
+            secret: self.secret.clone(),
+            ttl: self.ttl,
+            fields: self.fields.clone(),
+            request_id: self.request_id,
+        };
+        let issued = connection.open().await?.issue_lease(issue).await.about(&self.secret)?;
+        let lease = LeaseView::of(&issued.lease);
+        match self.fields.first() {
+            _ if !as_table => output.item(&IssuedView::of(&issued), &[]),
+            None => output.item(&lease, &lease.parts(clock::now())),
+            Some(name) => write_field(&issued, name, output),
+        }
+    }
+}
+
+/// The field's bytes; about the lease, which a script may not need, a person is told beside them.
+fn write_field(issued: &IssuedLease, name: &FieldName, output: &mut Output) -> Result<(), Failure> {
+    output.bytes(only(&issued.value, name)?.expose())?;
+    if output::is_terminal() {
+        output.line("")?;
+    }
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let lease = &issued.lease;
+        let _ = writeln!(stderr, "leasehold: {} until {:.0}", lease.id, lease.expires_at);
+    }
+    Ok(())
+}
+
+impl List {
+    async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        let states: Vec<LeaseState> = self.states.iter().map(|&state| state.into()).collect();
+        let everybody = self.all || self.holder.is_some() || self.secret.is_some();
+        let filter = LeaseFilter { holder: self.holder, secret: self.secret, states };
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut token = None;
+        let mut list = output.list();
+        while left > 0 {
+            let size = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+            let Page { items, next_page_token } = if everybody {
+                client.operator().list_leases(filter.clone(), size, token).await?
+            } else {
+                client.list_leases(&filter.states, size, token).await?
+            };
+            for lease in items.iter().take(left) {
+                list.push(&LeaseView::of(lease))?;
+            }
+            left = left.saturating_sub(items.len());
+            token = next_page_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        list.finish("no leases")
+    }
+}
+
+/// Ends each lease; the first failure is reported after all were tried.
+async fn revoke(
+    leases: &[LeaseId],
+    reason: Option<&str>,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut failure = None;
+    let mut list = output.list();
+    for &lease in leases {
+        match client.revoke_lease(lease, reason.map(str::to_owned)).await.about(lease) {
+            Ok(revoked) => list.push(&LeaseView::of(&revoked))?,
+            Err(why) => {
+                failure.get_or_insert(why);
+            }
+        }
+    }
+    match failure {
+        None => list.finish("no leases"),
+        Some(failure) => {
+            list.finish("no lease was revoked")?;
+            Err(failure)
+        }
+    }
+}
+
+fn show(lease: &LeaseView, output: &mut Output) -> Result<(), Failure> {
+    output.item(lease, &lease.parts(clock::now()))
+}
+
+impl From<State> for LeaseState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Active => Self::Active,
+            State::Revoking => Self::Revoking,
+            State::Revoked => Self::Revoked,
+            State::Expired => Self::Expired,
+            State::Quarantined => Self::Quarantined,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Leases as the command line shows them. The names in JSON are stable.
+
+use leasehold_client::{IssuedLease, Lease};
+use leasehold_core::Timestamp;
+use serde::Serialize;
+
+use crate::{clock, duration, output::Row, value::ValueView};
+
+/// A lease without its value.
+#[derive(Serialize)]
+pub(super) struct LeaseView {
+    id: String,
+    secret: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    holder: String,
+    provider: String,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<String>,
+    state: &'static str,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+    max_expires_at: Timestamp,
+    renewals: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_cause: Option<&'static str>,
+}
+
+/// A lease with its value.
+#[derive(Serialize)]
+pub(super) struct IssuedView<'v> {
+    lease: LeaseView,
+    value: ValueView<'v>,
+}
+
+impl LeaseView {
+    pub(super) fn of(lease: &Lease) -> Self {
+        Self {
+            id: lease.id.to_string(),
+            secret: lease.secret.to_string(),
+            version: lease.version.as_ref().map(ToString::to_string),
+            holder: lease.holder.to_string(),
+            provider: lease.provider.to_string(),
+            kind: if lease.dynamic { "dynamic" } else { "static" },
+            fields: lease.fields.iter().map(ToString::to_string).collect(),
+            state: lease.state.name(),
+            issued_at: lease.issued_at,
+            expires_at: lease.expires_at,
+            max_expires_at: lease.max_expires_at,
+            renewals: lease.renewals,
+            stale_since: lease.stale_since,
+            ended_at: lease.ended_at,
+            end_cause: lease.end_cause.map(|cause| cause.name()),
+        }
+    }
+
+    /// What a person wants to know of one lease.
+    pub(super) fn parts(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let time = |time: Timestamp| format!("{time:.0} ({})", duration::relative(time, now));
+        let mut parts = vec![
+            ("lease", self.id.clone()),
+            ("secret", self.secret.clone()),
+            ("version", self.version.clone().unwrap_or_else(|| "-".to_owned())),
+            ("holder", self.holder.clone()),
+            ("state", self.state.to_owned()),
+            ("issued", time(self.issued_at)),
+        ];
+        match self.ended_at {
+            Some(end) => {
+                parts.push(("ended", format!("{}, by {}", time(end), self.end_cause.unwrap_or("-"))));
+            }
+            None => {
+                parts.push(("expires", time(self.expires_at)));
+                parts.push(("at the latest", time(self.max_expires_at)));
+            }
+        }
+        if self.renewals > 0 {
+            parts.push(("renewals", self.renewals.to_string()));
+        }
+        if let Some(since) = self.stale_since {
+            parts.push(("stale", format!("its back end last confirmed the value {}", time(since))));
+        }
+        parts
+    }
+}
+
+impl Row for LeaseView {
+    const COLUMNS: &'static [&'static str] = &["LEASE", "SECRET", "VERSION", "HOLDER", "STATE", "ENDS"];
+
+    fn cells(&self) -> Vec<String> {
+        let end = self.ended_at.unwrap_or(self.expires_at);
+        vec![
+            self.id.clone(),
+            self.secret.clone(),
+            self.version.clone().unwrap_or_else(|| "-".to_owned()),
+            self.holder.clone(),
+            self.state.to_owned(),
+            duration::relative(end, clock::now()),
+        ]
+    }
+}
+
+impl<'v> IssuedView<'v> {
+    pub(super) fn of(issued: &'v IssuedLease) -> Self {
+        Self { lease: LeaseView::of(&issued.lease), value: (&issued.value).into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_client::LeaseState;
+    use leasehold_core::{LeaseId, SecretValue};
+
+    use super::*;
+
+    fn lease() -> Lease {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Lease {
+            id: LeaseId::from_bits([1; 16]),
+            holder: "spiffe://example.org/prod/api".parse().unwrap(),
+            secret: "prod/payments/db".parse().unwrap(),
+            version: Some("v1".parse().unwrap()),
+            provider: "local".parse().unwrap(),
+            dynamic: false,
+            fields: Vec::new(),
+            state: LeaseState::Active,
+            issued_at: at(0),
+            expires_at: at(900),
+            max_expires_at: at(3_600),
+            renewals: 0,
+            stale_since: None,
+            ended_at: None,
+            end_cause: None,
+        }
+    }
+
+    #[test]
+    fn a_lease_as_json_has_stable_names() {
+        let json = serde_json::to_string(&LeaseView::of(&lease())).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"id":"lease-aeaqcaibaeaqcaibaeaqcaibae","secret":"prod/payments/db","version":"v1","#,
+                r#""holder":"spiffe://example.org/prod/api","provider":"local","kind":"static","state":"active","#,
+                r#""issued_at":"1970-01-01T00:00:00Z","expires_at":"1970-01-01T00:15:00Z","#,
+                r#""max_expires_at":"1970-01-01T01:00:00Z","renewals":0}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_lease_for_people() {
+        let parts = LeaseView::of(&lease()).parts(Timestamp::from_second(60).unwrap());
+        let find = |name| parts.iter().find(|(part, _)| *part == name).map(|(_, text)| text.as_str());
+        assert_eq!(find("issued"), Some("1970-01-01T00:00:00Z (1m ago)"));
+        assert_eq!(find("expires"), Some("1970-01-01T00:15:00Z (in 14m)"));
+        assert_eq!(find("renewals"), None);
+    }
+
+    #[test]
+    fn only_an_issued_lease_has_a_value() {
+        let issued = IssuedLease { lease: lease(), value: SecretValue::plain("hunter2".to_owned()) };
+        let json = serde_json::to_value(IssuedView::of(&issued)).unwrap();
+        assert_eq!(json["value"]["fields"]["value"], "hunter2");
+        assert_eq!(json["lease"]["kind"], "static");
+    }
+}

@@ -1,0 +1,98 @@
+//! `leasehold quickstart`: a broker of one's own on this machine, and a tour of what it does.
+//!
+//! It makes a development authority and identities, starts the real `leaseholdd` as a process of its own, and runs the
+//! very commands that it prints, as processes too: nothing is shown that does not work when pasted. None of it is for
+//! production; the authority's key is thrown away once the identities are made.
+
+mod authority;
+mod broker;
+mod command;
+mod site;
+mod tour;
+
+use std::{env, path::PathBuf};
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::{broker::Broker, command::Program, site::Site, tour::Tour};
+use crate::{
+    exit::{Exit, Failure},
+    output::Output,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// End after the tour, with 0 when every step did what it should
+    #[arg(long)]
+    once: bool,
+    /// The folder for everything; `~/.local/state/leasehold/quickstart` when not given. It is made anew each time
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Whoever ends it: Ctrl-C, or a supervisor.
+struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+pub(crate) async fn run(arguments: Quickstart, output: &mut Output) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let dir = match arguments.dir {
+        Some(dir) => dir,
+        None => default_dir()?,
+    };
+    let site = Site::make(&dir)?;
+    output.line(&format!(
+        "Made a development authority, four identities, a configuration and policies in\n{}\n",
+        site.dir().display()
+    ))?;
+    let mut broker = tokio::select! {
+        started = Broker::start(&site) => started?,
+        () = interrupt.wait() => return Err(interrupted()),
+    };
+    output.line(&format!("Started the broker at {}; its log is {}", site.address(), site.log().display()))?;
+    let tour = Tour { site: &site, program: Program::own()? };
+    let toured = tokio::select! {
+        toured = tour.run(output) => toured,
+        ended = broker.ended() => Err(ended),
+        () = interrupt.wait() => Err(interrupted()),
+    };
+    if toured.is_ok() && !arguments.once {
+        output.line("\nThe broker goes on: paste any of these commands. Ctrl-C ends it.")?;
+        tokio::select! {
+            ended = broker.ended() => return Err(ended),
+            () = interrupt.wait() => output.line("\nEnding the broker.")?,
+        }
+    }
+    let stopped = broker.stop().await;
+    toured.and(stopped)
+}
+
+impl Interrupt {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|why| Failure::failed("signals cannot be awaited", why));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Failed, "interrupted before the end of the tour")
+}
+
+/// Where programs keep what is theirs (XDG Base Directory specification).
+fn default_dir() -> Result<PathBuf, Failure> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .map(|state| state.join("leasehold/quickstart"))
+        .ok_or_else(|| Failure::usage("neither XDG_STATE_HOME nor HOME is set: give --dir"))
+}
