@@ -5,8 +5,8 @@
 //! not know.
 
 mod admission;
-mod bind;
 mod connection;
+mod establish;
 mod handshakes;
 mod peer;
 mod refusal;
@@ -14,11 +14,13 @@ mod registry;
 mod serve;
 mod service;
 mod settings;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod throttle;
 
-pub use bind::{BindError, bind};
 pub use peer::Peer;
 pub use serve::{Drained, Listener, Stats};
+pub use service::Answers;
 pub use settings::Settings;
+pub use sockets::{BindError, bind};

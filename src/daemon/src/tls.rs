@@ -7,6 +7,7 @@
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "test")]
 pub(crate) mod authority;
+mod clients;
 mod error;
 mod files;
 mod guard;

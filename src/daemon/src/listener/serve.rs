@@ -1,53 +1,37 @@
 //! The accept loop, and each connection's life from the handshake to its end.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
-    io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::{
-    body::{Body, Incoming},
-    server::conn::http2,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use leasehold_core::{ports::Clock, record::Actor};
-use rustls::HandshakeKind;
-use thiserror::Error;
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use leasehold_core::ports::Clock;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service;
 
 use super::{
-    Peer, Settings,
-    admission::{Bounds, Refused},
-    connection::Connection,
+    Settings,
+    admission::Bounds,
+    establish::{Established, HandshakeError, establish},
     handshakes::{Handshakes, Place as HandshakePlace},
     refusal::Ending,
-    registry::{Place, Registry},
-    service,
+    registry::Registry,
+    service::{self, Answers},
+    sockets::{accept_any, is_the_peers},
     throttle::Throttle,
 };
-use crate::{
-    identity,
-    tls::{Distrust, PeerGuard, Store},
-};
+use crate::tls::Store;
 
 /// The listener. [`Listener::run`] serves until it is told to stop.
 pub struct Listener {
@@ -90,21 +74,6 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Why a TCP connection did not become an open connection.
-#[derive(Debug, Error)]
-enum HandshakeError {
-    #[error("it took longer than {0:?}")]
-    TooSlow(Duration),
-    #[error("{0}")]
-    Tls(#[source] io::Error),
-    #[error("there is no client certificate")]
-    NoCertificate,
-    #[error("{0}")]
-    Distrusted(#[from] Distrust),
-    #[error("{0} ({1})")]
-    Refused(Refused, leasehold_core::SpiffeId),
-}
-
 /// How long a connection that is ended for cause may take to finish what it does.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long accepting rests when the system has no more descriptors or memory.
@@ -116,7 +85,7 @@ impl Listener {
         let bounds =
             Bounds { total: settings.max_connections, per_principal: settings.max_connections_per_principal };
         Arc::new(Self {
-            http: http2_builder(&settings),
+            http: settings.http2(),
             handshakes: Handshakes::new(settings.max_handshakes),
             registry: Registry::new(bounds),
             connections: TaskTracker::new(),
@@ -149,22 +118,12 @@ impl Listener {
     /// or the time for it is up.
     ///
     /// Every request has an `Arc<Peer>` in its extensions.
-    pub async fn run<S, B>(
+    pub async fn run<S: Answers>(
         self: Arc<Self>,
         sockets: Vec<TcpListener>,
         service: S,
         mut stop: watch::Receiver<bool>,
-    ) -> Drained
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Default + Unpin + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    ) -> Drained {
         let stopped = async {
             // An error means that nobody is left to say so: as good as a stop.
             let _ = stop.wait_for(|stop| *stop).await;
@@ -178,17 +137,7 @@ impl Listener {
         self.drain().await
     }
 
-    async fn accept<S, B>(self: &Arc<Self>, sockets: &[TcpListener], service: &S)
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Default + Unpin + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn accept<S: Answers>(self: &Arc<Self>, sockets: &[TcpListener], service: &S) {
         let mut turn = 0_usize;
         loop {
             if self.handshakes.room().await {
@@ -210,25 +159,15 @@ impl Listener {
     }
 
     /// Starts one handshake on a task of its own, so that it delays nobody.
-    fn take_up<S, B>(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, service: S)
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Default + Unpin + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    fn take_up<S: Answers>(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr, service: S) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let place = self.handshakes.enter();
         let number = place.number();
         let listener = Arc::clone(self);
         let task = self.connections.spawn(async move {
-            if let Some((tls, connection, held)) = listener.shake_hands(tcp, address, place).await {
+            if let Some(established) = listener.shake_hands(tcp, address, place).await {
                 // A task of its own: the handshake's is large, and a connection is long.
-                let life = Arc::clone(&listener).live(tls, connection, held, service);
+                let life = Arc::clone(&listener).live(established, service);
                 listener.connections.spawn(life);
             }
         });
@@ -240,9 +179,10 @@ impl Listener {
         tcp: TcpStream,
         address: SocketAddr,
         _place: HandshakePlace,
-    ) -> Option<(TlsStream<TcpStream>, Arc<Connection>, Place)> {
+    ) -> Option<Established> {
         let limit = self.settings.handshake_timeout;
-        let outcome = timeout(limit, self.establish(tcp, address)).await;
+        let establishing = establish(tcp, address, &self.store, &*self.clock, &self.registry);
+        let outcome = timeout(limit, establishing).await;
         match outcome.unwrap_or(Err(HandshakeError::TooSlow(limit))) {
             Ok(established) => Some(established),
             Err(error) => {
@@ -258,61 +198,8 @@ impl Listener {
         }
     }
 
-    async fn establish(
-        &self,
-        tcp: TcpStream,
-        address: SocketAddr,
-    ) -> Result<(TlsStream<TcpStream>, Arc<Connection>, Place), HandshakeError> {
-        tcp.set_nodelay(true).map_err(HandshakeError::Tls)?;
-        let in_force = Arc::clone(&self.store.current());
-        let acceptor = TlsAcceptor::from(Arc::clone(in_force.server()));
-        let tls = acceptor.accept(tcp).await.map_err(HandshakeError::Tls)?;
-
-        let (_, session) = tls.get_ref();
-        let chain: Vec<_> = session
-            .peer_certificates()
-            .ok_or(HandshakeError::NoCertificate)?
-            .iter()
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
-        let leaf = chain.first().ok_or(HandshakeError::NoCertificate)?;
-        let now = self.clock.now();
-        // A full handshake has verified the chain; a resumed one has only remembered it.
-        let identity = if session.handshake_kind() == Some(HandshakeKind::Resumed) {
-            in_force.trust().verify(&chain, now)?
-        } else {
-            identity::identify(leaf, in_force.trust().domain()).map_err(Distrust::Identity)?
-        };
-        let actor = Actor {
-            id: identity.principal,
-            certificate: Some(identity.fingerprint),
-            address: Some(canonical(address)),
-        };
-        let guard = PeerGuard::new(Arc::clone(&self.store), chain, in_force.generation(), now);
-        let connection = Connection::new(Peer::new(actor, identity.not_after), guard);
-        let held = self
-            .registry
-            .admit(&connection)
-            .map_err(|why| HandshakeError::Refused(why, connection.peer().principal().clone()))?;
-        Ok((tls, connection, held))
-    }
-
-    async fn live<S, B>(
-        self: Arc<Self>,
-        tls: TlsStream<TcpStream>,
-        connection: Arc<Connection>,
-        _held: Place,
-        service: S,
-    ) where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Default + Unpin + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn live<S: Answers>(self: Arc<Self>, established: Established, service: S) {
+        let Established { tls, connection, held: _held } = established;
         let answer = {
             let (connection, clock) = (Arc::clone(&connection), Arc::clone(&self.clock));
             service_fn(move |request| {
@@ -378,55 +265,4 @@ impl Listener {
             line(left_out);
         }
     }
-}
-
-fn http2_builder(settings: &Settings) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(settings.max_header_bytes)
-        .max_frame_size(settings.max_frame_bytes)
-        .initial_stream_window_size(settings.stream_window_bytes)
-        .initial_connection_window_size(settings.connection_window_bytes)
-        .max_send_buf_size(settings.send_buffer_bytes)
-        .keep_alive_interval(settings.keepalive_interval)
-        .keep_alive_timeout(settings.keepalive_timeout)
-        .max_pending_accept_reset_streams(settings.max_pending_resets)
-        .max_local_error_reset_streams(settings.max_error_resets)
-        // gRPC has no use for it.
-        .auto_date_header(false);
-    builder
-}
-
-/// Accepts from whichever socket has somebody waiting, beginning with another one each turn.
-async fn accept_any(sockets: &[TcpListener], turn: usize) -> io::Result<(TcpStream, SocketAddr)> {
-    let first = turn.checked_rem(sockets.len()).unwrap_or(0);
-    poll_fn(|cx| {
-        let (before, after) = sockets.split_at_checked(first).unwrap_or((sockets, &[]));
-        for socket in after.iter().chain(before) {
-            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Whether the peer went away before it was accepted, which says nothing about the next one.
-fn is_the_peers(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
-}
-
-/// An IPv4 peer of a dual-stack socket as the IPv4 address that it has.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = address.ip().to_canonical();
-    SocketAddr::new(ip, address.port())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,6 +19,34 @@ use super::{
     connection::{Connection, Stream},
     refusal,
 };
+
+/// What can be served: an HTTP service that never fails, such as `tonic::service::Routes`. Implemented for all that fit.
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The body of its responses.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+        + Default
+        + Unpin
+        + Send
+        + 'static;
+}
+
+impl<S, B> Answers for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Default + Unpin + Send + 'static,
+{
+    type Body = B;
+}
 
 /// A response's body that keeps its stream counted, and that ends when the connection is being ended and the service
 /// has nothing more to say just then: a watch does not outlive its peer's standing, nor hold up a stop.
@@ -36,20 +65,16 @@ enum State {
 }
 
 /// Answers one request.
-pub(crate) async fn answer<S, B>(
+pub(crate) async fn answer<S: Answers>(
     connection: Arc<Connection>,
     clock: Arc<dyn Clock>,
     service: S,
     mut request: Request<Incoming>,
-) -> Result<Response<Tracked<B>>, Infallible>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Default,
-{
+) -> Result<Response<Tracked<S::Body>>, Infallible> {
     let stream = match connection.begin(clock.now()) {
         Ok(stream) => stream,
         Err(why) => {
-            let response = refusal::distrusted::<B>(&why);
+            let response = refusal::distrusted::<S::Body>(&why);
             return Ok(response.map(|inner| Tracked { inner, state: State::Done }));
         }
     };

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
 /// Limits of connections, handshakes and HTTP/2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -60,5 +63,27 @@ impl Default for Settings {
             max_pending_resets: 20,
             max_error_resets: 1_024,
         }
+    }
+}
+
+impl Settings {
+    /// HTTP/2 within these limits.
+    pub(crate) fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.max_streams)
+            .max_header_list_size(self.max_header_bytes)
+            .max_frame_size(self.max_frame_bytes)
+            .initial_stream_window_size(self.stream_window_bytes)
+            .initial_connection_window_size(self.connection_window_bytes)
+            .max_send_buf_size(self.send_buffer_bytes)
+            .keep_alive_interval(self.keepalive_interval)
+            .keep_alive_timeout(self.keepalive_timeout)
+            .max_pending_accept_reset_streams(self.max_pending_resets)
+            .max_local_error_reset_streams(self.max_error_resets)
+            // gRPC has no use for it.
+            .auto_date_header(false);
+        builder
     }
 }

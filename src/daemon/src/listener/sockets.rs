@@ -1,9 +1,9 @@
-//! Opening the listening sockets.
+//! The listening sockets: opening them, and taking connections from them.
 
-use std::{io, net::SocketAddr};
+use std::{future::poll_fn, io, net::SocketAddr, task::Poll};
 
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Why an address cannot be listened on, with the way out.
 #[derive(Debug, Error)]
@@ -24,6 +24,32 @@ const BACKLOG: u32 = 4096;
 /// The first address that cannot be had.
 pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     addresses.iter().map(|&address| listen(address).map_err(|cause| BindError { address, cause })).collect()
+}
+
+/// Accepts from whichever socket has somebody waiting, beginning with another one each turn.
+pub(crate) async fn accept_any(sockets: &[TcpListener], turn: usize) -> io::Result<(TcpStream, SocketAddr)> {
+    let first = turn.checked_rem(sockets.len()).unwrap_or(0);
+    poll_fn(|cx| {
+        let (before, after) = sockets.split_at_checked(first).unwrap_or((sockets, &[]));
+        for socket in after.iter().chain(before) {
+            if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Whether the peer went away before it was accepted, which says nothing about the next one.
+pub(crate) fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
