@@ -6,11 +6,13 @@
 //! ```text
 //! room 4096          files may grow by 4096 bytes together, then the disk is full
 //! no-space           every write fails, as on a full file system that copies on write
+//! no-space-at 2      the second write fails for want of room, and no other
 //! fail-sync 3        fsyncs fail from the third one on
 //! short-writes       a write takes only half of what it is given
 //! ```
 //!
-//! An empty or missing file means that nothing fails. `room` and `fail-sync` count from when the file was changed.
+//! An empty or missing file means that nothing fails. The counts begin when the file is
+//! changed.
 
 use std::{
     io,
@@ -30,6 +32,8 @@ pub struct Plan {
     pub room: Option<u64>,
     /// Whether every write fails for want of room, even where there is some.
     pub no_space: bool,
+    /// Which one write fails for want of room, counted from 1.
+    pub no_space_at: Option<u64>,
     /// From which fsync on all of them fail, counted from 1.
     pub fail_sync: Option<u64>,
     /// Whether writes take only half of what they are given.
@@ -50,6 +54,7 @@ pub struct FaultyFiles {
 struct State {
     plan: Plan,
     grown: u64,
+    writes: u64,
     syncs: u64,
     file: Option<(PathBuf, String)>,
 }
@@ -102,7 +107,9 @@ impl Faults {
     fn write(&self, grows: u64) -> io::Result<()> {
         let mut state = self.now();
         let grown = state.grown.saturating_add(grows);
-        let full = state.plan.no_space || (grows > 0 && state.plan.room.is_some_and(|room| grown > room));
+        state.writes = state.writes.saturating_add(1);
+        let chosen = state.plan.no_space || state.plan.no_space_at == Some(state.writes);
+        let full = chosen || (grows > 0 && state.plan.room.is_some_and(|room| grown > room));
         if full {
             return Err(Errno::NOSPC.into());
         }
@@ -124,6 +131,7 @@ impl State {
     fn apply(&mut self, plan: Plan) {
         self.plan = plan;
         self.grown = 0;
+        self.writes = 0;
         self.syncs = 0;
     }
 }
@@ -139,6 +147,7 @@ impl FromStr for Plan {
             match words.next() {
                 Some("room") => plan.room = Some(number(words.next())?),
                 Some("fail-sync") => plan.fail_sync = Some(number(words.next())?),
+                Some("no-space-at") => plan.no_space_at = Some(number(words.next())?),
                 Some("no-space") => plan.no_space = true,
                 Some("short-writes") => plan.short_writes = true,
                 _ => return Err(line.to_owned()),

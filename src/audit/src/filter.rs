@@ -83,3 +83,42 @@ impl FromStr for OutcomeKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::tests::sample;
+
+    fn fits(change: impl FnOnce(&mut Filter)) -> bool {
+        let mut filter = Filter::default();
+        change(&mut filter);
+        filter.matches(&sample("x"))
+    }
+
+    #[test]
+    fn every_condition_that_is_set_must_hold() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        assert!(fits(|_| ()));
+        assert!(fits(|f| f.kinds = vec![Kind::LeaseRevoked, Kind::LeaseIssued]));
+        assert!(!fits(|f| f.kinds = vec![Kind::LeaseRevoked]));
+        assert!(fits(|f| f.actor = Some("spiffe://example.org/prod/".to_owned())));
+        assert!(fits(|f| f.actor = Some("spiffe://example.org/prod/payments/api".to_owned())));
+        assert!(!fits(|f| f.actor = Some("spiffe://example.org/prod/payments".to_owned())));
+        assert!(fits(|f| f.secret = "prod/payments/db".parse().ok()));
+        assert!(!fits(|f| f.secret = "prod/payments/other".parse().ok()));
+        assert!(fits(|f| f.prefix = "prod/payments/".parse().ok()));
+        assert!(!fits(|f| f.prefix = "prod/orders/".parse().ok()));
+        assert!(!fits(|f| f.lease = Some(LeaseId::from_bits([1; 16]))));
+        assert!(fits(|f| f.since = at(0)));
+        assert!(!fits(|f| f.since = at(1)));
+        assert!(fits(|f| f.until = at(1)));
+        assert!(!fits(|f| f.until = at(0)), "the end is not in it");
+        assert!(fits(|f| f.outcome = "ok".parse().ok()));
+        assert!(!fits(|f| f.outcome = "denied".parse().ok()));
+        assert!(!fits(|f| {
+            f.kinds = vec![Kind::LeaseIssued];
+            f.outcome = Some(OutcomeKind::Failed);
+        }));
+        assert!("maybe".parse::<OutcomeKind>().is_err());
+    }
+}

@@ -39,6 +39,20 @@ fn a_disk_that_fills_in_the_middle_of_a_write_leaves_no_trace() {
     let bench = Bench::new(16 * 1024);
     let (mut journal, _) = bench.open(None).unwrap();
     let head = group(&mut journal, 2).unwrap();
+    // The first half of the group is written, with whole records in it; the second half is not.
+    bench.faults.set(Plan { short_writes: true, no_space_at: Some(2), ..plan() });
+    assert!(matches!(group(&mut journal, 4), Err(JournalError::Full { .. })));
+    assert_eq!(bench.seqs(), [1, 2]);
+    assert!(verify(&bench.path()).unwrap().is_whole());
+    assert_eq!(group(&mut journal, 1).unwrap().seq, head.seq + 1);
+    assert!(verify(&bench.path()).unwrap().is_whole());
+}
+
+#[test]
+fn a_disk_that_takes_not_even_zeros_poisons() {
+    let bench = Bench::new(16 * 1024);
+    let (mut journal, _) = bench.open(None).unwrap();
+    let head = group(&mut journal, 2).unwrap();
     bench.faults.set(Plan { no_space: true, ..plan() });
     // Not even zeros can be written, so nothing is known of what is on the disk.
     assert!(matches!(group(&mut journal, 2), Err(JournalError::Poisoned { .. })));

@@ -185,7 +185,7 @@ fn a_good_journal_is_said_to_be_good() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn any_changed_byte_is_found(segment: prop::sample::Index, at: prop::sample::Index, change in 1u8..) {
