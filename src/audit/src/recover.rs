@@ -84,10 +84,14 @@ pub(crate) fn recover(
     }
 
     let torn = tail.map(|tail| mend(files, dir, &segment.path, &tail)).transpose()?;
-    let current = files
-        .open(&segment.path)
-        .and_then(|file| Current::new(file, segment.path.clone(), offset))
-        .map_err(|source| io_error(&segment.path, "opened", source))?;
+    let file = files.open(&segment.path).map_err(|source| io_error(&segment.path, "opened", source))?;
+    // A process that was killed may have left whole records, or a new name, that the disk does not have yet: nobody may
+    // act on them before it does.
+    file.sync_data()
+        .and_then(|()| files.sync_dir(dir))
+        .map_err(|source| io_error(&segment.path, "made durable", source))?;
+    let current = Current::new(file, segment.path.clone(), offset)
+        .map_err(|source| io_error(&segment.path, "examined", source))?;
     Ok((current, Opened { head, last_time, torn }))
 }
 

@@ -89,6 +89,15 @@ fn a_failed_fsync_of_a_new_segment_poisons_too() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_made_durable_before_it_counts() {
+    let bench = Bench::written(4096, &[2]);
+    bench.faults.set(Plan { fail_sync: Some(1), ..plan() });
+    assert!(matches!(bench.open(None), Err(JournalError::Io { verb: "made durable", .. })));
+    bench.faults.clear();
+    assert_eq!(bench.open(None).unwrap().1.head.seq, 2);
+}
+
+#[test]
 fn every_fsync_may_be_the_one_that_fails() {
     for nth in 1..40 {
         let bench = Bench::new(4096);
