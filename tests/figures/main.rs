@@ -1,0 +1,50 @@
+//! `cargo figures [NAME...]`: the benchmarks by name, or all. Each prints one line a figure,
+//! `figure <name> <value> <unit> target <op> <target> ok|short`, and the same as JSON lines under `target/figures/`.
+//!
+//! Ratios are against a baseline in the same run: both are measured in turn, several times, and the medians compared.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a figure that cannot be measured ends the run"
+)]
+
+mod cold_reads;
+mod figure;
+mod idle;
+mod issue;
+
+use figure::Report;
+
+const NAMES: [&str; 5] =
+    ["issue_vs_echo", "issue_p99_at_half_load", "durable_check", "idle_rss", "cold_reads_upstream_calls"];
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    // The echo runs in a process of its own, as the broker does.
+    if asked.first().is_some_and(|first| first == issue::ECHO) {
+        return issue::run_echo(&asked[1]);
+    }
+    let unknown: Vec<_> = asked.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
+    if !unknown.is_empty() {
+        Report::complain(&format!("no such figure: {unknown:?}; there are {NAMES:?}"));
+        std::process::exit(2);
+    }
+    let wants = |name: &str| asked.is_empty() || asked.iter().any(|one| one == name);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut report = Report::open();
+    runtime.block_on(async {
+        if wants("idle_rss") {
+            idle::rss(&mut report).await;
+        }
+        if wants("cold_reads_upstream_calls") {
+            cold_reads::upstream_calls(&mut report).await;
+        }
+        if wants("issue_vs_echo") || wants("issue_p99_at_half_load") || wants("durable_check") {
+            issue::all(&mut report, wants).await;
+        }
+    });
+    if report.is_short() {
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,18 @@
+//! What end-to-end tests and figures run on: an authority, a site with its configuration, the real daemon as a process,
+//! a lean load generator and the baseline that it is compared with.
+//!
+//! Code for tests: it panics where a product would report.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that meets one of these has failed"
+)]
+
+pub mod authority;
+pub mod binaries;
+pub mod daemon;
+pub mod echo;
+pub mod load;
+pub mod site;
