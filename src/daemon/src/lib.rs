@@ -22,4 +22,6 @@ mod reload;
 mod shutdown;
 pub mod start_error;
 pub mod state_dir;
+#[cfg(test)]
+mod systemd_units;
 pub mod tls;

@@ -152,28 +152,4 @@ fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Kept {
 }
 
 #[cfg(all(test, feature = "local"))]
-mod tests {
-    use super::*;
-    use crate::config::Source;
-
-    fn config(more: &str) -> Config {
-        let text = format!(
-            "[listen]\ncertificate = 'c'\nkey = 'k'\ntrust_bundle = 't'\n[seal]\nkey_file = 's'\n\
-             [identity]\noperators = ['/operator/']\ntrust_domain = 'example.org'\n{more}"
-        );
-        Config::parse(&Source::new("/c/l.toml", text), &[]).unwrap()
-    }
-
-    #[test]
-    fn what_needs_a_restart_is_said_and_does_not_change() {
-        let running = config("[ledger]\ndir = 'd'\n[[provider]]\nname = 'a'\nkind = 'local'\n");
-        let new = config(
-            "[ledger]\ndir = 'd'\nnode = 'n'\n[limits]\nconnections = 7\n\
-             [[provider]]\nname = 'b'\nkind = 'local'\n[policy]\ndir = 'p'\n",
-        );
-        let kept = keep_what_needs_a_restart(&running, new.clone());
-        assert_eq!(kept.needs_restart, ["[ledger] node", "[limits]", "provider `b`", "provider `a`"]);
-        assert_eq!(kept.config.policy.dir, new.policy.dir);
-        assert!(keep_what_needs_a_restart(&running, running.clone()).needs_restart.is_empty());
-    }
-}
+mod tests;

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let cases = [
-            ("", "2:1: `certificate` is missing in [section]"),
+            ("", "1:1: `certificate` is missing in [section]"),
             ("min_tls = '1.1'", "`min_tls` in [section] must be `\"1.3\"` or `\"1.2\"`"),
             ("min_tls = 1.3", "and is a float"),
             ("address = 'localhost:1'", "2:11: `address` in [section] is not an IP address with a port"),

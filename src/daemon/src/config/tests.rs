@@ -69,9 +69,9 @@ fn every_fault_is_told_at_once_in_order() {
         [
             "1:1 `certificate` is missing in [listen]",
             "1:1 `key` is missing in [listen]",
-            "1:1 `key_file` is missing in [seal]",
             "1:1 `trust_bundle` is missing in [listen]",
             "1:1 `trust_domain` is missing in [identity]",
+            "1:1 `key_file` is missing in [seal]",
             "2:11 `address` in [listen] is not an IP address with a port, such as `0.0.0.0:8443` or `[::]:8443`: invalid socket address syntax",
             "3:1 unknown key `kye` in [listen]",
             "5:1 `dir` is missing in [ledger]",
