@@ -128,7 +128,7 @@ mod tests {
             ("lease get prod/payments/db --field a/b", "a field name is"),
             ("lease list --holder bob", "a SPIFFE ID starts with"),
             ("lease list --addr http://broker:1", "reached by TLS only"),
-            ("secret put prod/payments/db --field password=hunter2", "never given on the command line"),
+            ("secret put prod/payments/db --field password", "NAME=@FILE"),
             ("secret put prod/payments/db --file x --field a=@b", "cannot be used with"),
             ("audit query --kind lease.borrowed", "lease.issued"),
             ("audit query --secret prod/a/b --prefix prod/", "cannot be used with"),

@@ -201,4 +201,12 @@ mod tests {
         let last = Exit::Refused as usize;
         assert_eq!(CODES.lines().count(), last.saturating_add(2), "codes 0 to {last}, and the headline");
     }
+
+    #[test]
+    fn the_documentation_lists_every_code() {
+        let page = include_str!("../../../docs/cli.md");
+        for code in 0..=Exit::Refused as u8 {
+            assert!(page.contains(&format!("\n| {code} | ")), "{code}");
+        }
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) struct FieldSource {
 enum Source {
     Stdin,
     File(PathBuf),
+    /// On the command line. It is not kept: the grammar's own messages would repeat it.
+    Inline,
 }
 
 impl FieldSource {
@@ -42,23 +44,21 @@ impl FromStr for FieldSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, source) = text.split_once('=').ok_or("a field is `NAME=@FILE` or `NAME=-`")?;
+        let (name, source) = text.split_once('=').ok_or(FORM)?;
         let name = name.parse().map_err(|why| format!("{why}"))?;
         let source = match source.strip_prefix('@') {
             Some("") => return Err("the file's name is missing behind `@`".to_owned()),
             Some(file) => Source::File(file.into()),
             None if source == "-" => Source::Stdin,
-            None => {
-                return Err(
-                    "a value is never given on the command line, where others can read it: write it to a \
-                            file and give `NAME=@FILE`, or pipe it in and give `NAME=-`"
-                        .to_owned(),
-                );
-            }
+            None => Source::Inline,
         };
         Ok(Self { name, source })
     }
 }
+
+const FORM: &str = "a field is `NAME=@FILE` or `NAME=-`";
+const INLINE: &str = "a value is never given on the command line, where others can read it; change it, for it has been seen. \
+                      Write it to a file and give `NAME=@FILE`, or pipe it in and give `NAME=-`";
 
 /// Reads every field.
 pub(super) fn read_value(
@@ -91,6 +91,7 @@ pub(super) fn read_value(
 impl Source {
     fn read(&self) -> Result<Vec<u8>, Failure> {
         match self {
+            Self::Inline => Err(Failure::usage(INLINE)),
             Self::File(path) => fs::read(path).map_err(|why| Failure::failed(path.display(), why)),
             Self::Stdin => {
                 let mut stdin = io::stdin().lock();
@@ -143,9 +144,18 @@ mod tests {
     fn what_cannot_be_read_is_named_and_what_is_inline_is_refused() {
         let missing = read_value(&[FieldSource::value_in("/no/such/file".into())], false, None).unwrap_err();
         assert!(missing.message.starts_with("/no/such/file: "), "{}", missing.message);
-        for bad in ["password", "password=hunter2", "password=@", "a/b=@x"] {
-            let why = bad.parse::<FieldSource>().unwrap_err();
-            assert!(!why.contains("hunter2"), "{why}");
+        for bad in ["password", "password=@", "a/b=@x"] {
+            assert!(bad.parse::<FieldSource>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_value_on_the_command_line_is_refused_and_not_repeated() {
+        let field: FieldSource = "password=hunter2".parse().unwrap();
+        assert!(!format!("{field:?}").contains("hunter2"));
+        let refused = read_value(&[field], false, None).unwrap_err();
+        assert_eq!(refused.exit, crate::exit::Exit::Usage);
+        assert!(refused.message.contains("never given on the command line"), "{}", refused.message);
+        assert!(!refused.message.contains("hunter2"), "{}", refused.message);
     }
 }
