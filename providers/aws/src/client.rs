@@ -27,7 +27,7 @@ use leasehold_core::{
 
 use crate::{
     config::{AwsConfig, Credentials, Endpoint},
-    error::{Call, classify, retry_hint},
+    error::{Call, PlaintextRefused, classify, retry_hint},
     value::Body,
 };
 
@@ -264,9 +264,7 @@ impl Intercept for NoPlaintext {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         match Endpoint::of(context.request().uri()) {
-            Some(Endpoint { plain: true, local: false }) | None => Err(
-                "the AWS endpoint is plain HTTP to another machine: use https, or say `allow_plaintext = true`".into(),
-            ),
+            Some(Endpoint { plain: true, local: false }) | None => Err(PlaintextRefused.into()),
             Some(_) => Ok(()),
         }
     }

@@ -10,6 +10,12 @@ use aws_sdk_secretsmanager::{
     error::{ProvideErrorMetadata, SdkError},
 };
 use leasehold_core::provider::{ErrorClass, ProviderError};
+use thiserror::Error as ThisError;
+
+/// Something was about to be sent in clear to another machine.
+#[derive(Debug, ThisError)]
+#[error("the AWS endpoint is plain HTTP to another machine: use https, or say `allow_plaintext = true`")]
+pub(crate) struct PlaintextRefused;
 
 /// What was asked of AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,11 @@ where
             let code = service.err().code();
             let message = service.err().message();
             let class = class_of(call, code, message, status);
-            let code = code.map_or_else(|| format!("HTTP {status}"), clean);
+            let code = match (code, status) {
+                (Some(code), _) => clean(code),
+                (None, 200..=299) => "what cannot be read".to_owned(),
+                (None, _) => format!("HTTP {status}"),
+            };
             // A write's message is left out: it may repeat what was written.
             let said = match message {
                 Some(message) if call != Call::Write => format!(": {}", clean(message)),
@@ -63,10 +73,9 @@ where
             format!("{name} of `{secret}`: AWS's answer was cut or could not be read"),
         )
         .retry_after(hint),
-        // What failed before an answer came tells of connections and credentials, never of values.
         other => {
-            let class = identity_class(other).unwrap_or(ErrorClass::Transient);
-            ProviderError::new(class, format!("{name} of `{secret}`: {}", causes(other)))
+            let (class, why) = unsent(other);
+            ProviderError::new(class, format!("{name} of `{secret}`: {why}"))
         }
     }
 }
@@ -127,7 +136,8 @@ fn class_of(call: Call, code: Option<&str>, message: Option<&str>, status: u16) 
         _ => match status {
             429 => ErrorClass::Throttled,
             401 | 403 => ErrorClass::Denied,
-            408 | 500..=599 => ErrorClass::Transient,
+            // A success that cannot be read was not AWS's own, or was cut.
+            200..=299 | 408 | 500..=599 => ErrorClass::Transient,
             _ => ErrorClass::Permanent,
         },
     }
@@ -143,14 +153,24 @@ pub(crate) fn retry_hint(response: &HttpResponse) -> Option<Duration> {
     Some(hint.min(Duration::from_secs(3600)))
 }
 
-/// The class of a failure to have credentials; `None` when it was something else.
-fn identity_class(error: &(dyn Error + 'static)) -> Option<ErrorClass> {
-    let found = chain(error).find_map(|cause| cause.downcast_ref::<CredentialsError>())?;
-    Some(match found {
+/// The class and the words for what failed before there was an answer: connections, credentials and endpoints, never values.
+fn unsent(error: &(dyn Error + 'static)) -> (ErrorClass, String) {
+    if let Some(refused) = find::<PlaintextRefused>(error) {
+        return (ErrorClass::Permanent, refused.to_string());
+    }
+    let Some(identity) = find::<CredentialsError>(error) else {
+        return (ErrorClass::Transient, causes(error));
+    };
+    let class = match identity {
         CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => ErrorClass::Transient,
         CredentialsError::InvalidConfiguration(_) => ErrorClass::Permanent,
         _ => ErrorClass::Denied,
-    })
+    };
+    (class, format!("the broker has no AWS credentials: {}", causes(identity)))
+}
+
+fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    chain(error).find_map(|cause| cause.downcast_ref())
 }
 
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
