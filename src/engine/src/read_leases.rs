@@ -66,6 +66,12 @@ impl Engine {
             range = range.after(&last);
         }
         let mut sight = Sight { engine: self, request: &request, seen: HashMap::new() };
+        if let Some(secret) = secret
+            && !sight.shows(secret)
+        {
+            // Not even the position of its leases in the ledger is told.
+            range.to = range.from.clone();
+        }
         let mut items = Vec::new();
         let mut looked = 0_usize;
         let mut last = None;

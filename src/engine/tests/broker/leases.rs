@@ -154,6 +154,15 @@ async fn pages_join_without_gap_or_repeat() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_operator_sees_the_status_while_the_journal_is_full_and_nobody_else_does() {
+    let broker = Broker::new();
+    broker.issue(STATIC).await.unwrap();
+    broker.ledger.fail(Some(LedgerError::Full("no space left".to_owned())));
+    assert_eq!(broker.engine.status(actor(ADMIN)).await.unwrap().live_leases, 1);
+    assert!(broker.engine.status(actor(API)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dynamic_lease_is_intended_before_it_is_made() {
     let broker = Broker::new();
     let issued = broker.issue(DYNAMIC).await.unwrap();
