@@ -11,3 +11,11 @@ mod value;
 
 pub use config::{AwsConfig, AwsConfigFault, Credentials};
 pub use provider::AwsProvider;
+
+/// Whether `text` can be a secret's `ref` here, for configuration to be checked before it is used.
+///
+/// # Errors
+/// Why not.
+pub fn check_reference(text: &str) -> Result<(), leasehold_core::provider::ProviderError> {
+    reference::Reference::parse(text).map(drop)
+}

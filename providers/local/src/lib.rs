@@ -19,3 +19,11 @@ mod stored;
 pub use config::LocalConfig;
 pub use fault::OpenError;
 pub use provider::LocalProvider;
+
+/// Whether `text` can be a secret's `ref` here, for configuration to be checked before it is used.
+///
+/// # Errors
+/// Why not.
+pub fn check_reference(text: &str) -> Result<(), leasehold_core::provider::ProviderError> {
+    reference::Reference::parse(text).map(drop)
+}
