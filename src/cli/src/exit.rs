@@ -83,6 +83,7 @@ impl From<Error> for Failure {
             Error::Connect(_) | Error::Throttled { .. } | Error::Unavailable { .. } => Exit::Unavailable,
             Error::Denied => Exit::Denied,
             Error::Refused { .. } => Exit::Refused,
+            Error::Failed { .. } if error.reason() == Some("JOURNAL_DAMAGED") => Exit::Damaged,
             _ => Exit::Failed,
         };
         let mut message = error.to_string();
@@ -117,9 +118,30 @@ fn way_out(error: &Error) -> Option<&'static str> {
             Some("give --cert and --key, or --identity")
         }
         Error::Connect(ConnectError::NotRunning { .. }) => Some("--addr (LEASEHOLD_ADDR) says where it is"),
-        Error::Denied => Some("look at `leasehold secret list` and `leasehold policy explain`"),
-        _ => None,
+        _ => by_reason(error.reason()?),
     }
+}
+
+/// The same by the broker's stable reason (`ErrorReason` in the contract).
+fn by_reason(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "DENIED_OR_NOT_FOUND" => "look at `leasehold secret list` and `leasehold policy explain`",
+        "LEASE_EXPIRED" | "LEASE_REVOKED" | "LEASE_AT_MAXIMUM_TTL" => {
+            "take a new one with `leasehold lease get`"
+        }
+        "PROVIDER_SECRET_ABSENT" => {
+            "the back end has nothing under the secret's `ref` (`leasehold secret show`): write it with `leasehold secret put`"
+        }
+        "PROVIDER_REQUEST_INVALID" => {
+            "another version than the expected one is current, or the back end cannot take the value; the broker's log says more"
+        }
+        "PROVIDER_DENIED_BROKER" => "the back end must let the broker's own identity do this",
+        "PROVIDER_UNSUPPORTED" => "`leasehold secret show` says what it can do",
+        "JOURNAL_FULL" => "make room on the disk of the broker's state directory",
+        "LEDGER_UNAVAILABLE" | "INTERNAL" => "the broker's log says why",
+        "JOURNAL_DAMAGED" => "`leasehold audit verify` on the broker's machine names the record",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -169,7 +191,7 @@ mod tests {
             (
                 Error::Refused { answer: answer("LEASE_EXPIRED", "the lease has expired") },
                 Exit::Refused,
-                "x: the lease has expired [LEASE_EXPIRED]",
+                "x: the lease has expired [LEASE_EXPIRED]; take a new one with `leasehold lease get`",
             ),
             (
                 Error::Throttled { answer: throttled },
@@ -185,9 +207,14 @@ mod tests {
                 "x: the broker cannot take the request: ttl: at least 1 s [INVALID_REQUEST]",
             ),
             (
+                Error::Failed { answer: answer("JOURNAL_DAMAGED", "record 7") },
+                Exit::Damaged,
+                "x: the broker failed: record 7 [JOURNAL_DAMAGED]; `leasehold audit verify` on the broker's machine names the record",
+            ),
+            (
                 Error::Failed { answer: answer("INTERNAL", "oops") },
                 Exit::Failed,
-                "x: the broker failed: oops [INTERNAL]",
+                "x: the broker failed: oops [INTERNAL]; the broker's log says why",
             ),
         ];
         for (error, exit, line) in cases {

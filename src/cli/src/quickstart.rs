@@ -67,7 +67,11 @@ pub(crate) async fn run(arguments: Quickstart, output: &mut Output) -> Result<()
         }
     }
     let stopped = broker.stop().await;
-    toured.and(stopped)
+    toured.and(stopped).map_err(|failure| match failure.exit {
+        // Nobody has seen every step do as said, so this is no success here.
+        Exit::Unread => Failure::new(Exit::Failed, "nobody read the tour to its end"),
+        _ => failure,
+    })
 }
 
 impl Interrupt {

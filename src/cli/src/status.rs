@@ -4,7 +4,13 @@ use leasehold_client::proto;
 use leasehold_core::Timestamp;
 use serde::Serialize;
 
-use crate::{connection::Connection, duration, exit::Failure, output::Output, secret::capability};
+use crate::{
+    connection::Connection,
+    duration,
+    exit::{About, Failure},
+    output::Output,
+    secret::capability,
+};
 
 /// The broker's state, under stable names.
 #[derive(Serialize)]
@@ -62,7 +68,7 @@ struct ReloadView {
 }
 
 pub(crate) async fn run(connection: &Connection, output: &mut Output) -> Result<(), Failure> {
-    let status = connection.open().await?.operator().status().await?;
+    let status = connection.open().await?.operator().status().await.about("the broker's status")?;
     let view = StatusView::of(status);
     output.item(&view, &view.parts())
 }

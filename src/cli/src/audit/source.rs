@@ -10,9 +10,11 @@ use leasehold_client::{Client, proto};
 
 use super::{Query, record::RecordView};
 use crate::{
-    exit::{Exit, Failure},
+    exit::{About, Exit, Failure},
     output::Output,
 };
+
+const JOURNAL: &str = "the audit journal";
 
 /// Asks the broker.
 pub(super) async fn from_broker(query: &Query, client: &Client, output: &mut Output) -> Result<(), Failure> {
@@ -23,9 +25,9 @@ pub(super) async fn from_broker(query: &Query, client: &Client, output: &mut Out
         limit: query.limit.map(i64::from).unwrap_or_default(),
         follow: query.follow,
     };
-    let mut records = client.operator().query_audit(request).await?;
+    let mut records = client.operator().query_audit(request).await.about(JOURNAL)?;
     let mut list = output.stream();
-    while let Some(record) = records.next().await? {
+    while let Some(record) = records.next().await.about(JOURNAL)? {
         list.push(&RecordView::from(record))?;
     }
     list.finish("no records")

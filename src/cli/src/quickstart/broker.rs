@@ -1,8 +1,9 @@
 //! The broker as a process of its own.
 
 use std::{
-    env, fs,
-    fs::File,
+    env,
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -36,7 +37,8 @@ impl Broker {
     pub(super) async fn start(site: &Site) -> Result<Self, Failure> {
         let program = program()?;
         let log = site.log();
-        let file = File::create(&log).map_err(|why| Failure::failed(log.display(), why))?;
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
+        let file = file.map_err(|why| Failure::failed(log.display(), why))?;
         let command = |arguments: &[&str]| -> Result<Command, Failure> {
             let mut command = Command::new(&program);
             let share = || file.try_clone().map_err(|why| Failure::failed(log.display(), why));
