@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use leasehold_audit::SystemFiles;
+use leasehold_audit::Files;
 use leasehold_core::{SpiffeId, ports::Clock, record::Actor};
 use leasehold_engine::Engine;
 use leasehold_ledger::{Embedded, EmbeddedOptions, Recovery, boot_id};
@@ -48,11 +48,11 @@ const CLOCK_WARNING: Duration = Duration::from_secs(60);
 /// Files that the broker needs beside its connections.
 const OTHER_FILES: u64 = 256;
 
-/// Puts a broker together. Blocking, and within a runtime.
+/// Puts a broker together, whose journal is written through `files`. Blocking, and within a runtime.
 ///
 /// # Errors
 /// The first thing that does not work, with all of its faults.
-pub fn open(config: Config) -> Result<Broker, StartError> {
+pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError> {
     let state = StateDir::claim(&config.ledger.dir)?;
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
     let broker = Actor::internal(
@@ -64,7 +64,7 @@ pub fn open(config: Config) -> Result<Broker, StartError> {
         node: node.clone(),
         keys: keys.clone(),
         segment_bytes: config.ledger.segment_size.0,
-        files: Arc::new(SystemFiles),
+        files,
         boot_id: boot_id().map_err(StartError::BootId)?,
         actor: broker.clone(),
         snapshot_records: EmbeddedOptions::SNAPSHOT_RECORDS,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Parser;
+use leasehold_audit::Files;
 use leasehold_core::{
     ports::Clock,
     record::{Kind, Outcome},
@@ -32,10 +33,10 @@ use crate::{
     start_error::StartError,
 };
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
+/// Reads the command line and does what it says. The journal is written through `files`.
+pub fn main(files: Arc<dyn Files>) -> ExitCode {
     let outcome = match Cli::parse().into_command() {
-        Command::Run(file) => run(&file),
+        Command::Run(file) => run(&file, files),
         Command::CheckConfig(file) => check_config(&file),
         Command::Init(arguments) => make(&arguments),
     };
@@ -48,7 +49,7 @@ pub fn main() -> ExitCode {
 }
 
 /// `run`: serves until it is told to end.
-fn run(file: &ConfigFile) -> Result<Exit, StartError> {
+fn run(file: &ConfigFile, files: Arc<dyn Files>) -> Result<Exit, StartError> {
     // Before any thread is started, and before anything secret is read.
     let measures = hardening::harden();
     let config = Config::load(&file.config).map_err(StartError::Config)?;
@@ -67,7 +68,7 @@ fn run(file: &ConfigFile) -> Result<Exit, StartError> {
     let runtime = runtime(&config.runtime).map_err(StartError::System)?;
     runtime.block_on(async {
         let broker =
-            compose::open(config).inspect_err(|error| tracing::error!("not started: {}", error.report()))?;
+            compose::open(config, files).inspect_err(|error| tracing::error!("not started: {}", error.report()))?;
         serve(broker).await
     })
 }
