@@ -60,7 +60,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Whether `text` can be the id of a version (1 to 64 characters here; AWS's own have 32 to 64).
+/// Whether `text` can be the id of a version: 32 to 64 characters, as a `ClientRequestToken` has, of those of a UUID or a hash.
 pub(crate) fn is_version(text: &str) -> bool {
     (32..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

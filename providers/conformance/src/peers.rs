@@ -68,14 +68,20 @@ pub fn find(program: &'static str) -> Result<PathBuf, PeerError> {
 /// # Errors
 /// When the peer is broken, or when `CI` is set: there, nothing is skipped.
 pub fn or_skip<T>(started: Result<T, PeerError>) -> Result<Option<T>, PeerError> {
+    let judged = judge(started, env::var_os("CI").is_some());
+    if let Ok(Err(missing)) = &judged {
+        // Not through the test harness's capture: a skipped test must be seen.
+        let _ = writeln!(io::stderr().lock(), "\nskipped: {missing}\n");
+    }
+    judged.map(Result::ok)
+}
+
+/// The peer, or why its tests may be skipped, or why they fail.
+fn judge<T>(started: Result<T, PeerError>, ci: bool) -> Result<Result<T, PeerError>, PeerError> {
     match started {
-        Ok(peer) => Ok(Some(peer)),
-        Err(PeerError::NotInstalled(program)) if env::var_os("CI").is_none() => {
-            // Not through the test harness's capture: a skipped test must be seen.
-            let _ = writeln!(io::stderr().lock(), "\nskipped: {program} not available\n");
-            Ok(None)
-        }
+        Err(PeerError::NotInstalled(_)) if !ci => Ok(started),
         Err(error) => Err(error),
+        Ok(_) => Ok(started),
     }
 }
 
@@ -190,6 +196,16 @@ mod tests {
         command.args(["-c", "echo no licence"]);
         let error = Peer::start("sh", command, "ready").await.err().unwrap();
         assert!(error.to_string().contains("no licence"), "{error}");
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_skipped_and_nothing_in_ci() {
+        let absent = || Err::<(), _>(PeerError::NotInstalled("x"));
+        let broken = || Err::<(), _>(PeerError::NotStarted("x", "y".to_owned()));
+        assert!(matches!(judge(absent(), false), Ok(Err(_))));
+        assert!(judge(absent(), true).is_err());
+        assert!(judge(broken(), false).is_err() && judge(broken(), true).is_err());
+        assert!(matches!(judge(Ok(()), true), Ok(Ok(()))));
     }
 
     #[test]
