@@ -72,3 +72,18 @@ fn advice(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_is_named_with_the_way_out() {
+        let held = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let taken = held[0].local_addr().unwrap();
+        let error = bind(&[taken]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen on {taken}: another process")), "{error}");
+        let error = bind(&["192.0.2.1:0".parse().unwrap()]).unwrap_err().to_string();
+        assert!(error.contains("no such address"), "{error}");
+    }
+}
