@@ -1,12 +1,23 @@
 //! The ledger on this machine: the audit journal is the truth, and an index that can be thrown away answers reads.
 
 mod health;
+mod indexer;
+mod marker;
+mod open;
 mod open_error;
+mod queue;
 mod recovery;
+mod snapshot;
+mod writer;
+mod writes;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    thread::{self, JoinHandle},
 };
 
 use async_trait::async_trait;
@@ -18,12 +29,21 @@ use leasehold_core::{
     state::{Change, Commit, Entry, Key, KeyRange, LedgerError, Revision},
 };
 use leasehold_seal::KeyRing;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use self::{
     health::{LedgerHealth, LedgerStats},
     open_error::OpenError,
     recovery::Recovery,
+};
+use self::{
+    indexer::{IndexWork, Indexer, SnapshotRule},
+    queue::{Closed, Queue, Request},
+    writer::{Counts, Writer},
+};
+use crate::{
+    index::{Index, Limits},
+    watchers::Watchers,
 };
 
 /// Where and how the ledger is kept.
@@ -53,8 +73,17 @@ pub struct EmbeddedOptions {
 pub struct Embedded(Arc<Shared>);
 
 struct Shared {
+    node: String,
+    keys: Arc<KeyRing>,
     journal_dir: PathBuf,
+    queue: Arc<Queue>,
+    index: Arc<Index>,
+    indexer: Arc<Indexer>,
+    watchers: Arc<Watchers>,
+    counts: Arc<Counts>,
     health: watch::Receiver<LedgerHealth>,
+    closed: watch::Receiver<bool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The kernel's name for its present run, from `/proc/sys/kernel/random/boot_id`.
@@ -67,7 +96,7 @@ pub fn boot_id() -> std::io::Result<String> {
 
 impl EmbeddedOptions {
     /// After how many records a snapshot is written when nobody says otherwise.
-    pub const SNAPSHOT_RECORDS: u64 = 1_000_000;
+    pub const SNAPSHOT_RECORDS: u64 = 500_000;
 }
 
 impl Embedded {
@@ -76,7 +105,57 @@ impl Embedded {
     /// # Errors
     /// When the journal is damaged or its end was removed, when the keys do not fit, or when a file cannot be used.
     pub fn open(options: EmbeddedOptions) -> Result<(Self, Recovery), OpenError> {
-        Err(OpenError::Index(format!("{} is not written yet", options.dir.display())))
+        Self::open_with(options, Limits::default())
+    }
+
+    fn open_with(options: EmbeddedOptions, limits: Limits) -> Result<(Self, Recovery), OpenError> {
+        let state = open::open(&options, limits)?;
+        let (queue, indexer, counts) = <(Arc<Queue>, Arc<Indexer>, Arc<Counts>)>::default();
+        let (index, watchers) = (Arc::new(state.index), Arc::<Watchers>::default());
+        let (health_sender, health) = watch::channel(LedgerHealth::Ok);
+        let (closed_sender, closed) = watch::channel(false);
+        counts.head.store(state.recovery.head.seq, Ordering::Relaxed);
+        if let Some(time) = state.recovery.last_time {
+            indexer.saw(time);
+        }
+        let last = state.snapshots.last().map_err(|why| OpenError::Index(why.to_string()))?;
+        let work = IndexWork {
+            indexer: Arc::clone(&indexer),
+            index: Arc::clone(&index),
+            queue: Arc::clone(&queue),
+            snapshots: state.snapshots,
+            marker: state.marker,
+            actor: options.actor,
+            due: SnapshotRule { last, every: options.snapshot_records.max(1) },
+            closed: closed_sender,
+        };
+        let writer = Writer {
+            journal: state.journal,
+            queue: Arc::clone(&queue),
+            index: Arc::clone(&index),
+            indexer: Arc::clone(&indexer),
+            watchers: Arc::clone(&watchers),
+            health: health_sender,
+            counts: Arc::clone(&counts),
+        };
+        let threads = vec![spawn("ledger-index", || work.run())?, spawn("ledger-journal", || writer.run())?];
+        let [indexing, writing] = [0, 1].map(|n| threads.get(n).map(|t: &JoinHandle<()>| t.thread().clone()));
+        indexing.into_iter().for_each(|thread| indexer.done_by(thread));
+        writing.into_iter().for_each(|thread| queue.served_by(thread));
+        let shared = Shared {
+            node: options.node,
+            keys: options.keys,
+            journal_dir: options.dir.join("journal"),
+            queue,
+            index,
+            indexer,
+            watchers,
+            counts,
+            health,
+            closed,
+            threads: Mutex::new(threads),
+        };
+        Ok((Self(Arc::new(shared)), state.recovery))
     }
 
     /// How it is; the receiver is told of every change.
@@ -86,7 +165,21 @@ impl Embedded {
 
     /// What it has done and holds.
     pub fn stats(&self) -> LedgerStats {
-        LedgerStats::default()
+        let counts = &self.0.counts;
+        let extent = self.0.index.extent();
+        LedgerStats {
+            head: counts.head.load(Ordering::Relaxed),
+            commits: counts.commits.load(Ordering::Relaxed),
+            fsyncs: counts.fsyncs.load(Ordering::Relaxed),
+            conflicts: counts.conflicts.load(Ordering::Relaxed),
+            journal_bytes: counts.bytes.load(Ordering::Relaxed),
+            segments: counts.segments.load(Ordering::Relaxed),
+            index_keys: extent.keys,
+            index_bytes: extent.bytes,
+            index_runs: extent.runs,
+            indexed: extent.indexed,
+            snapshots: self.0.indexer.snapshots(),
+        }
     }
 
     /// Where the journal is, for readers.
@@ -94,25 +187,59 @@ impl Embedded {
         &self.0.journal_dir
     }
 
-    /// Finishes what was begun, brings the index to disk and marks it as whole. Later commits are refused.
-    pub async fn close(&self) {}
+    /// Finishes what was begun, brings the index to disk and marks it as whole. Later commits are refused; reads go on.
+    pub async fn close(&self) {
+        self.0.queue.close(Closed::InOrder);
+        // An error means that the thread is gone: there is nothing more to wait for.
+        let _ = self.0.closed.clone().wait_for(|closed| *closed).await;
+    }
 }
 
 #[async_trait]
 impl Ledger for Embedded {
-    async fn commit(&self, _commit: Commit) -> Result<Revision, LedgerError> {
-        Err(LedgerError::Unavailable(String::new()))
+    async fn commit(&self, commit: Commit) -> Result<Revision, LedgerError> {
+        let Commit { record, conditions, writes } = commit;
+        let sealed = match writes.as_slice() {
+            [] => None,
+            writes => Some(
+                writes::seal(&self.0.keys, &self.0.node, &record, writes)
+                    .map_err(|why| LedgerError::Unavailable(why.to_string()))?,
+            ),
+        };
+        let (answer, outcome) = oneshot::channel();
+        let request = Request { record, conditions, writes, sealed, answer: Some(answer) };
+        let closed = || LedgerError::Unavailable("the ledger is closed".to_owned());
+        if !self.0.queue.push(request) {
+            return Err(closed());
+        }
+        outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    async fn get(&self, _key: &Key) -> Result<Option<Entry>, LedgerError> {
-        Err(LedgerError::Unavailable(String::new()))
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
+        Ok(self.0.index.get(key)?)
     }
 
-    async fn scan(&self, _range: &KeyRange, _limit: usize) -> Result<Vec<Entry>, LedgerError> {
-        Err(LedgerError::Unavailable(String::new()))
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        Ok(self.0.index.scan(range, limit)?)
     }
 
-    fn watch(&self, _range: KeyRange) -> BoxStream<'static, Result<Change, LedgerError>> {
-        Box::pin(futures::stream::empty())
+    fn watch(&self, range: KeyRange) -> BoxStream<'static, Result<Change, LedgerError>> {
+        self.0.watchers.watch(range)
     }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close(Closed::Abandoned);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // A thread that panicked has said so already, and its files are closed all the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let io = |source| OpenError::Io { path: PathBuf::from(name), verb: "started as a thread", source };
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(io)
 }

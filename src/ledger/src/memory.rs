@@ -65,16 +65,14 @@ impl Ledger for Memory {
         conditions::check(&commit.conditions, |key| Ok(state.entries.get(key).map(|(_, at)| *at)))?;
         state.records.push(commit.record);
         let revision = u64::try_from(state.records.len()).unwrap_or(Revision::MAX);
-        let mut changes = Vec::with_capacity(commit.writes.len());
+        let mut audience = self.0.watchers.audience();
         for write in commit.writes {
             match &write.value {
                 Some(value) => state.entries.insert(write.key.clone(), (value.clone(), revision)),
                 None => state.entries.remove(&write.key),
             };
-            changes.push(Change { revision, key: write.key, value: write.value });
+            audience.tell(&Change { revision, key: write.key, value: write.value });
         }
-        // Published under the lock, so that watchers see changes in the order of revisions.
-        self.0.watchers.publish(|| changes.iter());
         Ok(revision)
     }
 

@@ -19,6 +19,9 @@ struct Watcher {
     end: Option<oneshot::Sender<LedgerError>>,
 }
 
+/// The watchers of one moment.
+pub(crate) struct Audience<'a>(MutexGuard<'a, Vec<Watcher>>);
+
 impl Watchers {
     /// The changes in `range` that are published from now on.
     pub(crate) fn watch(&self, range: KeyRange) -> BoxStream<'static, Result<Change, LedgerError>> {
@@ -38,22 +41,13 @@ impl Watchers {
         .boxed()
     }
 
-    /// Tells the watchers. `changes` is only asked for when there are any.
-    pub(crate) fn publish<'a, I>(&self, changes: impl FnOnce() -> I)
-    where
-        I: Iterator<Item = &'a Change>,
-    {
-        let mut watchers = self.lock();
-        if watchers.is_empty() {
-            return;
-        }
-        for change in changes() {
-            watchers.retain_mut(|watcher| watcher.tell(change));
-        }
+    /// Those who watch now. Nobody else begins to until it is dropped: who makes a change visible meanwhile and then tells
+    /// of it leaves no gap for a watcher that begins and then reads.
+    pub(crate) fn audience(&self) -> Audience<'_> {
+        Audience(self.lock())
     }
 
     /// Ends every watch for `why`.
-    #[cfg(test)]
     pub(crate) fn end(&self, why: &LedgerError) {
         for watcher in self.lock().drain(..) {
             if let Some(end) = watcher.end {
@@ -65,6 +59,17 @@ impl Watchers {
     fn lock(&self) -> MutexGuard<'_, Vec<Watcher>> {
         // Nothing between lock and unlock can leave the list half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Audience<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells them of a change.
+    pub(crate) fn tell(&mut self, change: &Change) {
+        self.0.retain_mut(|watcher| watcher.tell(change));
     }
 }
 
@@ -103,7 +108,7 @@ mod tests {
         let watchers = Watchers::default();
         let mut seen = watchers.watch(KeyRange::prefix("a/"));
         let changes = [change("b/1", 1), change("a/1", 2)];
-        watchers.publish(|| changes.iter());
+        changes.iter().for_each(|change| watchers.audience().tell(change));
         assert_eq!(seen.next().await.unwrap().unwrap().revision, 2);
         watchers.end(&LedgerError::Unavailable("closed".to_owned()));
         assert_eq!(seen.next().await.unwrap().unwrap_err(), LedgerError::Unavailable("closed".to_owned()));
@@ -116,7 +121,7 @@ mod tests {
         let mut seen = watchers.watch(KeyRange::prefix(""));
         let one = change("k", 1);
         for _ in 0..=BACKLOG {
-            watchers.publish(|| std::iter::once(&one));
+            watchers.audience().tell(&one);
         }
         for _ in 0..BACKLOG {
             assert!(seen.next().await.unwrap().is_ok());

@@ -22,9 +22,7 @@ pub struct LedgerStats {
     pub head: u64,
     /// Commits that became durable.
     pub commits: u64,
-    /// Groups in which they did: one fsync each.
-    pub groups: u64,
-    /// Successful calls of `fdatasync` on the journal for them.
+    /// Successful calls of `fdatasync` on the journal for them: one for each group of commits that came together.
     pub fsyncs: u64,
     /// Commits that were refused because a condition did not hold.
     pub conflicts: u64,

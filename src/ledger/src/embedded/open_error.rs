@@ -48,6 +48,17 @@ pub enum OpenError {
         /// The record.
         seq: u64,
     },
+    /// The journal's beginning was archived, and nothing that is here tells the state at its present start.
+    #[error(
+        "the journal starts with record {first} and no usable snapshot in {} reaches it: put the earlier segments or a snapshot back",
+        path.display()
+    )]
+    NoStart {
+        /// The journal's first record.
+        first: u64,
+        /// Where snapshots are looked for.
+        path: PathBuf,
+    },
     /// The index could be neither opened nor made anew.
     #[error(
         "the index cannot be made: {0}. It is rebuilt from the journal whenever it is missing: move it away"
