@@ -1,33 +1,24 @@
 //! The narrow face of AWS Secrets Manager that the provider needs, and the SDK behind it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::{
-    Credentials as Key,
-    provider::{ProvideCredentials, error::CredentialsError, future},
-};
 use aws_sdk_secretsmanager::{
     Client,
-    config::{
-        ConfigBag, IdentityCache, Intercept, RuntimeComponents,
-        interceptors::{BeforeTransmitInterceptorContextRef, InterceptorContext},
-        retry::{ClassifyRetry, RetryAction, RetryConfig},
-        timeout::TimeoutConfig,
-    },
-    error::BoxError,
+    config::{IdentityCache, retry::RetryConfig, timeout::TimeoutConfig},
     primitives::{Blob, DateTime},
 };
-use aws_smithy_runtime_api::client::retries::classifiers::{RetryClassifierPriority, RetryReason};
 use leasehold_core::{
     SecretBytes, Timestamp,
     provider::{ErrorClass, ProviderError},
 };
 
 use crate::{
-    config::{AwsConfig, Credentials, Endpoint},
-    error::{Call, PlaintextRefused, classify, retry_hint},
+    config::{AwsConfig, Credentials},
+    error::{Call, classify},
+    key_files::KeyFiles,
+    rules::{HintedRetry, NoPlaintext, PATIENCE},
     value::Body,
 };
 
@@ -74,9 +65,6 @@ pub(crate) struct Sdk {
     client: Client,
 }
 
-/// The longest wait, asked for by AWS, that is waited here. Longer hints go to the caller, who has better things to do.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 impl Sdk {
     /// Finds region and credentials, and makes a client. Asks the network only when the chain must (the instance's region).
     ///
@@ -107,8 +95,8 @@ impl Sdk {
             Credentials::Static { access_key_id, secret_access_key_file, session_token_file } => {
                 let files = KeyFiles {
                     id: access_key_id.clone(),
-                    secret: secret_access_key_file.as_path().into(),
-                    token: session_token_file.as_deref().map(Arc::from),
+                    secret: secret_access_key_file.clone(),
+                    token: session_token_file.clone(),
                 };
                 loader.credentials_provider(files).identity_cache(IdentityCache::no_cache())
             }
@@ -170,103 +158,6 @@ impl SecretsClient for Sdk {
         let call = self.client.update_secret_version_stage().secret_id(secret).version_stage(label);
         let call = call.remove_from_version_id(from).move_to_version_id(to);
         call.send().await.map(drop).map_err(|error| classify(Call::Promote, secret, error))
-    }
-}
-
-/// An access key whose secret is read from its file for each call.
-#[derive(Debug)]
-struct KeyFiles {
-    id: String,
-    secret: Arc<Path>,
-    token: Option<Arc<Path>>,
-}
-
-impl ProvideCredentials for KeyFiles {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(async {
-            let secret = read_key(&self.secret).await?;
-            let token = match &self.token {
-                Some(path) => Some(read_key(path).await?),
-                None => None,
-            };
-            Ok(Key::new(self.id.clone(), secret, token, None, "leasehold-key-file"))
-        })
-    }
-}
-
-/// One line from a file that nobody but its owner, or its owner's group, can read (systemd's credentials are 0440).
-async fn read_key(path: &Path) -> Result<String, CredentialsError> {
-    use std::os::unix::fs::MetadataExt;
-    let wrong = |why: String| CredentialsError::invalid_configuration(format!("{}: {why}", path.display()));
-    let meta = tokio::fs::metadata(path).await.map_err(|error| wrong(error.to_string()))?;
-    if !meta.is_file() || meta.len() > 16 * 1024 {
-        return Err(wrong("a key is a file of at most 16 KiB".to_owned()));
-    }
-    if meta.mode() & 0o027 != 0 {
-        return Err(wrong("others can read or change this key: chmod 600".to_owned()));
-    }
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| wrong(error.to_string()))?;
-    let key = text.trim();
-    if key.is_empty() || key.contains(char::is_whitespace) {
-        return Err(wrong("a key is one word on one line".to_owned()));
-    }
-    Ok(key.to_owned())
-}
-
-/// Does as AWS says: waits as long as the hint asks, or, when that is longer than [`PATIENCE`], lets the caller know.
-#[derive(Debug)]
-struct HintedRetry;
-
-impl ClassifyRetry for HintedRetry {
-    fn classify_retry(&self, _context: &InterceptorContext) -> RetryAction {
-        RetryAction::NoActionIndicated
-    }
-
-    fn classify_retry_v2(&self, context: &InterceptorContext, previous: &RetryAction) -> RetryAction {
-        let (RetryAction::RetryIndicated(RetryReason::RetryableError { kind, .. }), Some(hint)) =
-            (previous, context.response().and_then(retry_hint))
-        else {
-            return RetryAction::NoActionIndicated;
-        };
-        if hint > PATIENCE {
-            RetryAction::RetryForbidden
-        } else {
-            RetryAction::retryable_error_with_explicit_delay(*kind, hint)
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "retry as hinted"
-    }
-
-    fn priority(&self) -> RetryClassifierPriority {
-        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
-    }
-}
-
-/// Refuses to send anything in clear to another machine, wherever the endpoint came from: the environment and the
-/// profile can name one too.
-#[derive(Debug)]
-struct NoPlaintext;
-
-impl Intercept for NoPlaintext {
-    fn name(&self) -> &'static str {
-        "no plaintext"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        match Endpoint::of(context.request().uri()) {
-            Some(Endpoint { plain: true, local: false }) | None => Err(PlaintextRefused.into()),
-            Some(_) => Ok(()),
-        }
     }
 }
 

@@ -5,8 +5,10 @@
 mod client;
 mod config;
 mod error;
+mod key_files;
 mod provider;
 mod reference;
+mod rules;
 mod value;
 
 pub use config::{AwsConfig, AwsConfigFault, Credentials};
