@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -17,7 +18,7 @@ use leasehold_ledger::LedgerHealth;
 use leasehold_seal::SystemEntropy;
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use crate::{
@@ -32,6 +33,9 @@ use crate::{
     shutdown::{self, EndSignals, Part, Reason, Serving},
     start_error::StartError,
 };
+
+/// How long threads may take to notice that the runtime is gone.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// Reads the command line and does what it says. The journal is written through `files`.
 pub fn main(files: Arc<dyn Files>) -> ExitCode {
@@ -66,14 +70,21 @@ fn run(file: &ConfigFile, files: Arc<dyn Files>) -> Result<Exit, StartError> {
     // Whatever asks rustls for its default gets the one provider that there is.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = runtime(&config.runtime).map_err(StartError::System)?;
-    runtime.block_on(async {
-        let broker =
-            compose::open(config, files).inspect_err(|error| tracing::error!("not started: {}", error.report()))?;
-        serve(broker).await
-    })
+    let outcome = runtime.block_on(async {
+        // A reload that is asked for during the start is done after it; by default the signal would end the process.
+        let hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
+        serve(compose::open(config, files)?, hangups).await
+    });
+    // A thread that hangs in a system call does not hold the end up.
+    runtime.shutdown_timeout(LAST_THREADS);
+    // From here on there is a log, and whoever reads it gets the message there.
+    Ok(outcome.unwrap_or_else(|error| {
+        error.report().lines().for_each(|line| tracing::error!("not started: {line}"));
+        error.exit()
+    }))
 }
 
-async fn serve(broker: Broker) -> Result<Exit, StartError> {
+async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
     let Broker {
         engine,
         ledger,
@@ -88,7 +99,6 @@ async fn serve(broker: Broker) -> Result<Exit, StartError> {
         ..
     } = broker;
     let mut signals = EndSignals::new().map_err(StartError::System)?;
-    let hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
 
     let addresses: Vec<String> =
         sockets.iter().filter_map(|socket| Some(socket.local_addr().ok()?.to_string())).collect();
@@ -154,7 +164,7 @@ fn check_config(file: &ConfigFile) -> Result<Exit, StartError> {
     if findings.is_empty() {
         let (secrets, mounts) = (config.catalog.secrets().count(), config.catalog.mounts().count());
         tell(format!(
-            "{} is good: {} providers, {secrets} secrets, {mounts} mounts",
+            "{} is good (providers: {}, secrets: {secrets}, mounts: {mounts})",
             config.file.display(),
             config.providers.len()
         ));

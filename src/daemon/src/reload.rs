@@ -68,13 +68,15 @@ impl Reload {
     async fn publish(&self, new: Kept, fresh: Fresh) -> String {
         let Fresh { tls, policies } = fresh;
         let (secrets, mounts) = (new.config.catalog.secrets().count(), new.config.catalog.mounts().count());
-        let details = BTreeMap::from([
+        let mut details = BTreeMap::from([
             ("policies".to_owned(), policies.digest().to_owned()),
             ("certificate".to_owned(), tls.summary().fingerprint.to_string()),
             ("secrets".to_owned(), secrets.to_string()),
             ("mounts".to_owned(), mounts.to_string()),
-            ("needs_restart".to_owned(), new.needs_restart.join(", ")),
         ]);
+        if !new.needs_restart.is_empty() {
+            details.insert("needs_restart".to_owned(), new.needs_restart.join(", "));
+        }
         tracing::info!(
             digest = policies.digest(),
             certificate_until = %tls.summary().not_after,

@@ -167,3 +167,34 @@ pub(crate) async fn end(serving: Serving, reason: Reason, signals: &mut EndSigna
     tracing::info!(code = exit as u8, "ended");
     exit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_poisoned_ledger_ends_the_broker() {
+        let (health, seen) = watch::channel(LedgerHealth::Ok);
+        let waiting = tokio::spawn(poisoned(seen));
+        for mended in [LedgerHealth::Full("no room".into()), LedgerHealth::Unavailable("gone".into())] {
+            health.send_replace(mended);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            health.send_replace(LedgerHealth::Ok);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!waiting.is_finished());
+        }
+        health.send_replace(LedgerHealth::Poisoned("fdatasync failed".into()));
+        let reason = waiting.await.unwrap();
+        assert_eq!(reason, Reason::Poisoned("fdatasync failed".into()));
+        assert_eq!(reason.exit(), Exit::Poisoned);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_is_gone_ends_it_too() {
+        let (health, seen) = watch::channel(LedgerHealth::Ok);
+        drop(health);
+        assert_eq!(poisoned(seen).await, Reason::Lost(Part::Ledger));
+        assert_eq!(Reason::Lost(Part::Ledger).exit(), Exit::Failed);
+        assert_eq!(Reason::Signal("SIGTERM").exit(), Exit::Ok);
+    }
+}
