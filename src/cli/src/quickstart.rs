@@ -38,6 +38,14 @@ struct Interrupt {
 }
 
 pub(crate) async fn run(arguments: Quickstart, output: &mut Output) -> Result<(), Failure> {
+    show(arguments, output).await.map_err(|failure| match failure.exit {
+        // Nobody has seen every step do as said, so this is no success here.
+        Exit::Unread => Failure::new(Exit::Failed, "nobody read the tour to its end"),
+        _ => failure,
+    })
+}
+
+async fn show(arguments: Quickstart, output: &mut Output) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
     let dir = match arguments.dir {
         Some(dir) => dir,
@@ -67,11 +75,7 @@ pub(crate) async fn run(arguments: Quickstart, output: &mut Output) -> Result<()
         }
     }
     let stopped = broker.stop().await;
-    toured.and(stopped).map_err(|failure| match failure.exit {
-        // Nobody has seen every step do as said, so this is no success here.
-        Exit::Unread => Failure::new(Exit::Failed, "nobody read the tour to its end"),
-        _ => failure,
-    })
+    toured.and(stopped)
 }
 
 impl Interrupt {

@@ -52,6 +52,8 @@ struct LedgerView {
     batches: i64,
     fsyncs: i64,
     journal_bytes: i64,
+    conflicts: i64,
+    snapshots: i64,
 }
 
 #[derive(Serialize)]
@@ -102,6 +104,8 @@ impl StatusView {
                 batches: ledger.batch_count,
                 fsyncs: ledger.fsync_count,
                 journal_bytes: ledger.journal_bytes,
+                conflicts: ledger.conflict_count,
+                snapshots: ledger.snapshot_count,
             },
         }
     }
