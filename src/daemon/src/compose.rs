@@ -234,7 +234,8 @@ fn listener_settings(config: &Config) -> listener::Settings {
     }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(feature = "local")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Source;

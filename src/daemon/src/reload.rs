@@ -153,5 +153,6 @@ fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Kept {
     Kept { config: new, needs_restart }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(feature = "local")]
+#[cfg(test)]
 mod tests;

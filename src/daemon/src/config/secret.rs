@@ -181,7 +181,8 @@ fn read_limits(section: &Section<'_>) -> Option<TtlLimits> {
     }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(feature = "local")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Config, Faults, tests::main_with};
