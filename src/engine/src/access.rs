@@ -46,7 +46,7 @@ impl Engine {
     /// Makes the failure durable and answers with it.
     pub(crate) async fn fail<T>(&self, mut record: Record, error: EngineError) -> Result<T, EngineError> {
         record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
-        if let EngineError::Provider(cause) = &error {
+        if let EngineError::Provider(cause) | EngineError::WriteRefused(cause) = &error {
             record.details.insert("error".to_owned(), cause.to_string());
         }
         self.ledger.commit(Commit::record_only(record)).await?;

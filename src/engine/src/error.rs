@@ -32,6 +32,9 @@ pub enum EngineError {
     /// The secret's own back end cannot be asked, or has said no to the broker. Its text is for operators: callers get the class.
     #[error("the secret's back end did not answer as needed")]
     Provider(#[source] Arc<ProviderError>),
+    /// The back end refused a write for what it is, such as another current version than expected. Who may write is told why.
+    #[error("the back end refused the write: {0}")]
+    WriteRefused(#[source] Arc<ProviderError>),
     /// A watcher did not keep up: it starts again from a snapshot.
     #[error("the watch fell behind and missed changes: start again")]
     WatchLagged,
@@ -63,7 +66,7 @@ impl EngineError {
                 StepError::AtMaximum => "LEASE_AT_MAXIMUM_TTL",
                 StepError::Pending | StepError::NotDue | StepError::OutOfPlace => "LEASE_NOT_ACTIVE",
             },
-            Self::Provider(error) => match error.class {
+            Self::Provider(error) | Self::WriteRefused(error) => match error.class {
                 ErrorClass::Transient => "PROVIDER_UNAVAILABLE",
                 ErrorClass::Throttled => "PROVIDER_THROTTLED",
                 ErrorClass::Denied => "PROVIDER_DENIED_BROKER",

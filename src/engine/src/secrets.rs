@@ -133,7 +133,7 @@ impl Engine {
         self.cache.invalidate(&upstream.name, reference);
         let version = match written {
             Ok(version) => version,
-            Err(error) => return self.fail(record, EngineError::Provider(Arc::new(error))).await,
+            Err(error) => return self.fail(record, refused(error)).await,
         };
         record.version = Some(version.clone());
         let fields = request.value.fields.iter();
@@ -159,5 +159,13 @@ impl Engine {
             mount: resolved.mount,
             description: resolved.entry.description,
         })
+    }
+}
+
+/// What is wrong with the write itself is for the writer to know; how the back end fares is not.
+fn refused(error: ProviderError) -> EngineError {
+    match error.class {
+        ErrorClass::Invalid => EngineError::WriteRefused(Arc::new(error)),
+        _ => EngineError::Provider(Arc::new(error)),
     }
 }

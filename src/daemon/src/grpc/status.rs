@@ -91,7 +91,7 @@ pub(crate) fn reason_of(error: &EngineError) -> ErrorReason {
             StepError::AtMaximum => ErrorReason::LeaseAtMaximumTtl,
             StepError::Pending | StepError::NotDue | StepError::OutOfPlace => ErrorReason::LeaseNotActive,
         },
-        EngineError::Provider(error) => match error.class {
+        EngineError::Provider(error) | EngineError::WriteRefused(error) => match error.class {
             ErrorClass::Transient => ErrorReason::ProviderUnavailable,
             ErrorClass::Throttled => ErrorReason::ProviderThrottled,
             ErrorClass::Denied => ErrorReason::ProviderDeniedBroker,
