@@ -62,6 +62,7 @@ pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>) -> Vec<
     providers
 }
 
+#[cfg_attr(not(feature = "local"), expect(unused_variables, reason = "only a local one keeps files"))]
 fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&Path>) -> Option<Kind> {
     let kind = section.required_at::<String>("kind")?;
     match kind.value.as_str() {
@@ -88,7 +89,9 @@ fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::{faults_of, read_section};
+    use crate::config::tests::faults_of;
+    #[cfg(feature = "local")]
+    use crate::config::tests::read_section;
 
     fn read(section: Section<'_>) -> Option<Vec<Provider>> {
         Some(read_all(vec![section], Some(Path::new("/state"))))

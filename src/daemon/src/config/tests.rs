@@ -21,6 +21,7 @@ pub(super) fn faults_of<T>(toml: &str, read: impl FnOnce(Section<'_>) -> Option<
     }
 }
 
+#[cfg(feature = "local")]
 const LEAST: &str = "
 [listen]
 certificate = 'tls/server.pem'
