@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use leasehold_client::Client;
+use leasehold_client::{Client, proto::ReloadStatus};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{binaries, site::Site};
@@ -72,6 +72,25 @@ impl Daemon {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = kill_process(pid.expect("a process id is positive"), signal);
+    }
+
+    /// Has it read its configuration again, and waits until it says what came of that.
+    ///
+    /// # Panics
+    /// When it does not within half a minute.
+    pub async fn reload(&self, site: &Site) -> ReloadStatus {
+        let operator = operator(site).await.operator();
+        let last = async || operator.status().await.expect("the operator may ask").last_reload;
+        let before = last().await;
+        self.signal(Signal::HUP);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            match last().await {
+                Some(now) if Some(&now) != before.as_ref() => return now,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it does not reload:\n{}", self.log());
+        }
     }
 
     /// Kills it as a crash would.

@@ -1,7 +1,14 @@
 //! The baseline: a bare tonic server behind the same mutual TLS that answers every IssueLease with one prepared response.
 //! It decides nothing, stores nothing and writes nothing.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use futures::stream::BoxStream;
 use leasehold_proto::v1::{
@@ -9,9 +16,12 @@ use leasehold_proto::v1::{
     lease_service_server::{LeaseService, LeaseServiceServer},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tonic::{Request, Response, Status};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::{Request, Response, Status, transport::server::Connected};
 
 use crate::load::{Call, Connection};
 
@@ -31,13 +41,12 @@ pub async fn serve(
             // Not set by `serve_with_incoming`; without it every answer waits for the next one.
             let _ = tcp.set_nodelay(true);
             if let Ok(stream) = acceptor.accept(tcp).await {
-                return Some((Ok::<_, std::io::Error>(stream), (listener, acceptor)));
+                return Some((Ok::<_, io::Error>(Tls(stream)), (listener, acceptor)));
             }
         }
     });
     tonic::transport::Server::builder()
-        .add_service(LeaseServiceServer::new(Echo { response }))
-        .serve_with_incoming(Box::pin(incoming))
+        .serve_with_incoming(LeaseServiceServer::new(Echo { response }), Box::pin(incoming))
         .await
 }
 
@@ -83,7 +92,7 @@ pub async fn sample(
 ///
 /// # Errors
 /// When there is none.
-pub async fn listen() -> std::io::Result<(TcpListener, SocketAddr)> {
+pub async fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
@@ -91,6 +100,51 @@ pub async fn listen() -> std::io::Result<(TcpListener, SocketAddr)> {
 
 struct Echo {
     response: IssueLeaseResponse,
+}
+
+/// A stream that tonic takes: without its own TLS, it knows nothing of ours.
+struct Tls(TlsStream<TcpStream>);
+
+impl Connected for Tls {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Tls {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tls {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }
 
 #[tonic::async_trait]

@@ -15,4 +15,5 @@ pub mod binaries;
 pub mod daemon;
 pub mod echo;
 pub mod load;
+pub mod raw;
 pub mod site;
