@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     providers::with_causes,
     state_dir::{StateDir, StateDirError},
-    tls::{self, Material, TlsErrors},
+    tls::{self, FileRole, Material, TlsErrors},
 };
 
 /// One thing that is wrong with what the configuration names.
@@ -89,8 +89,17 @@ pub fn policy_settings(config: &Config) -> PolicySettings {
 }
 
 fn of_tls(errors: &TlsErrors, config: &Config) -> Vec<Finding> {
-    let place = config.listen.place.to_string();
-    errors.0.iter().map(|error| Finding { place: place.clone(), message: error.to_string() }).collect()
+    let places = &config.listen.places;
+    let each = |error: &tls::TlsError| {
+        let place = match error.role {
+            FileRole::Certificate => &places.certificate,
+            FileRole::Key => &places.key,
+            FileRole::ClientBundle => &places.trust_bundle,
+            FileRole::Crl => &places.crl,
+        };
+        Finding { place: place.to_string(), message: error.to_string() }
+    };
+    errors.0.iter().map(each).collect()
 }
 
 fn of_policies(errors: &PolicyErrors, config: &Config) -> Vec<Finding> {
@@ -108,5 +117,65 @@ fn of_policies(errors: &PolicyErrors, config: &Config) -> Vec<Finding> {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+#[cfg(feature = "local")]
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        config::Source,
+        tls::authority::{Authority, Leaf, TestClock, write},
+    };
+
+    fn findings(folder: &Path) -> Vec<String> {
+        let text = "[listen]\ncertificate = 'c.pem'\nkey = 'k.pem'\ntrust_bundle = 't.pem'\n\
+             [seal]\nkey_file = 's.key'\n[ledger]\ndir = 'state'\n[identity]\ntrust_domain = 'example.org'\n";
+        let config = Config::parse(&Source::new(folder.join("l.toml"), text), &[]).unwrap();
+        let clock: Arc<dyn Clock> = TestClock::new();
+        let shown = |finding: Finding| finding.to_string().replace(&format!("{}/", folder.display()), "");
+        everything(&config, &clock).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn each_finding_has_its_place_and_a_good_set_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let starts = |expected: &[&str]| {
+            let found = findings(path);
+            let fits =
+                found.len() == expected.len() && found.iter().zip(expected).all(|(f, e)| f.starts_with(e));
+            assert!(fits, "{expected:?} is not how these begin: {found:#?}");
+        };
+        starts(&[
+            "l.toml:2:15: certificate c.pem: cannot be read",
+            "l.toml:3:7: key k.pem: cannot be read",
+            "l.toml:4:16: client bundle t.pem: cannot be read",
+            "policies",
+            "l.toml:6:12: there is no key ring at s.key",
+        ]);
+
+        let authority = Authority::new("ours");
+        let issued = authority.issue(&Leaf::server());
+        write(path, "c.pem", issued.pem(), 0o644);
+        write(path, "k.pem", issued.key_pem(), 0o644);
+        write(path, "t.pem", authority.pem(), 0o644);
+        std::fs::create_dir(path.join("policies")).unwrap();
+        write(path, "policies/a.cedar", "permit (", 0o600);
+        KeyRing::create_file(&path.join("s.key"), &leasehold_seal::SystemEntropy).unwrap();
+        write(path, "state", "", 0o600);
+        starts(&[
+            "l.toml:3:7: key k.pem: can be read by others",
+            "policies/a.cedar:1:9: ",
+            "l.toml:8:7: the state directory state is not a directory",
+        ]);
+
+        write(path, "k.pem", issued.key_pem(), 0o600);
+        write(path, "policies/a.cedar", "", 0o600);
+        std::fs::remove_file(path.join("state")).unwrap();
+        starts(&[]);
     }
 }

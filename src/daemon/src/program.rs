@@ -46,7 +46,7 @@ pub fn main(files: Arc<dyn Files>) -> ExitCode {
     };
     outcome
         .unwrap_or_else(|error| {
-            say(error.report());
+            say(&error);
             error.exit()
         })
         .into()
@@ -191,7 +191,11 @@ fn tell(line: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-/// To whoever has to mend something.
-fn say(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "leaseholdd: {line}");
+/// To whoever has to mend something. Faults have places of their own, as compilers print them.
+fn say(error: &StartError) {
+    let program = match error {
+        StartError::Config(_) | StartError::Findings(_) => "",
+        _ => "leaseholdd: ",
+    };
+    let _ = writeln!(io::stderr().lock(), "{program}{}", error.report());
 }

@@ -28,7 +28,7 @@ pub enum StateDirError {
     #[error("the state directory {} is not a directory", .0.display())]
     NotADirectory(PathBuf),
     /// Others can look in.
-    #[error("the state directory {} is open to others than its owner (mode {mode:03o}): `chmod 700 {}`", path.display(), path.display())]
+    #[error("the state directory {} is open to others than its owner (mode {mode:03o}): name a directory of the broker's own, or `chmod 700 {}`", path.display(), path.display())]
     Exposed {
         /// The directory.
         path: PathBuf,

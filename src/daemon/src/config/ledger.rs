@@ -13,7 +13,7 @@ pub struct Ledger {
     pub node: Option<String>,
     /// How large one preallocated journal file is.
     pub segment_size: Size,
-    /// Where the section stands.
+    /// Where `dir` stands.
     pub place: Place,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn read(section: Section<'_>) -> Option<Ledger> {
         );
     }
     let segment_size = section.within("segment_size", DEFAULT_SEGMENT, SMALLEST_SEGMENT..=LARGEST_SEGMENT);
-    let place = section.place();
+    let place = section.place_of("dir");
     section.finish();
     Some(Ledger { dir: dir?, node: node.map(|found| found.value), segment_size, place })
 }

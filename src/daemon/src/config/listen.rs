@@ -30,8 +30,21 @@ pub struct Listen {
     pub accept_stale_crl: bool,
     /// The oldest TLS that is spoken.
     pub min_tls: MinTls,
-    /// Where the section stands.
-    pub place: Place,
+    /// Where the files are named.
+    pub places: FilePlaces,
+}
+
+/// Where the files of the section are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlaces {
+    /// `certificate`.
+    pub certificate: Place,
+    /// `key`.
+    pub key: Place,
+    /// `trust_bundle`.
+    pub trust_bundle: Place,
+    /// `crl`.
+    pub crl: Place,
 }
 
 /// The oldest TLS that is spoken.
@@ -59,7 +72,12 @@ pub(super) fn read(section: Section<'_>) -> Option<Listen> {
     let require_crl = section.or("require_crl", false);
     let accept_stale_crl = section.or("accept_stale_crl", false);
     let min_tls = section.or("min_tls", MinTls::default());
-    let place = section.place();
+    let places = FilePlaces {
+        certificate: section.place_of("certificate"),
+        key: section.place_of("key"),
+        trust_bundle: section.place_of("trust_bundle"),
+        crl: section.place_of("crl"),
+    };
     section.finish();
     Some(Listen {
         addresses: addresses.map_or_else(|| vec![DEFAULT_ADDRESS], |found| found.value),
@@ -70,7 +88,7 @@ pub(super) fn read(section: Section<'_>) -> Option<Listen> {
         require_crl,
         accept_stale_crl,
         min_tls,
-        place,
+        places,
     })
 }
 

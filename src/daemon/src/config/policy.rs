@@ -9,13 +9,13 @@ use super::{fault::Place, section::Section};
 pub struct Policy {
     /// The folder of `*.cedar` files.
     pub dir: PathBuf,
-    /// Where the section stands.
+    /// Where `dir` stands.
     pub place: Place,
 }
 
 pub(super) fn read(section: Section<'_>) -> Policy {
     let dir = section.path("dir").unwrap_or_else(|| section.beside("policies"));
-    let place = section.place();
+    let place = section.place_of("dir");
     section.finish();
     Policy { dir, place }
 }

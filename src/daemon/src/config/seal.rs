@@ -9,13 +9,13 @@ use super::{fault::Place, section::Section};
 pub struct Seal {
     /// The key ring's file, readable by the broker's user only; `credential:NAME` was one that systemd hands over.
     pub key_file: PathBuf,
-    /// Where the section stands.
+    /// Where `key_file` stands.
     pub place: Place,
 }
 
 pub(super) fn read(section: Section<'_>) -> Option<Seal> {
     let key_file = section.required_path("key_file");
-    let place = section.place();
+    let place = section.place_of("key_file");
     section.finish();
     Some(Seal { key_file: key_file?, place })
 }

@@ -56,6 +56,11 @@ impl<'t> Section<'t> {
         self.source.place(&self.span)
     }
 
+    /// Where a key's value stands; where the table begins when it is not there.
+    pub(crate) fn place_of(&self, key: &'static str) -> Place {
+        self.find(key).map_or_else(|| self.place(), |found| self.source.place(&found.span()))
+    }
+
     /// Says what is wrong at a place.
     pub(crate) fn fault(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.sink.put(place, message, help);
