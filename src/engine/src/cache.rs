@@ -121,9 +121,8 @@ impl Cache {
             .collect();
         for key in keys {
             shelf.drop_value(&key);
-            if let Some(slot) = shelf.slots.get_mut(&key) {
-                slot.flight = None;
-            }
+            // A call that is under way still answers those who wait for it, and finds no slot to land in.
+            shelf.slots.remove(&key);
         }
     }
 

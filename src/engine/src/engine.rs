@@ -31,7 +31,8 @@ pub struct Engine {
     pub(crate) cache: Arc<Cache>,
     pub(crate) feed: Feed,
     catalog: RwLock<Arc<Catalog>>,
-    /// When the reconciler will look next, in milliseconds of the Unix epoch: whoever makes something due before that wakes it.
+    /// When the reconciler will look next, in milliseconds of the Unix epoch: whoever makes something due before that
+    /// lowers it and wakes the reconciler. While it looks, the soonest that others have made due meanwhile.
     pub(crate) next_look: AtomicI64,
     pub(crate) wake: Notify,
 }
@@ -159,7 +160,9 @@ impl Engine {
     /// Wakes the reconciler when `due` comes before its next look.
     pub(crate) fn expect_at(&self, due: Timestamp) {
         use std::sync::atomic::Ordering::Relaxed;
-        if due.as_millisecond() < self.next_look.load(Relaxed) {
+        let due = due.as_millisecond();
+        // Looked at before it is written to: most leases are due later than the next look, and come by the thousand.
+        if due < self.next_look.load(Relaxed) && due < self.next_look.fetch_min(due, Relaxed) {
             self.wake.notify_one();
         }
     }

@@ -7,12 +7,13 @@ use leasehold_core::{
     access::Action,
     catalog::{Freshness, Resolved, Source},
     lease::{Event, StepError},
-    provider::{ErrorClass, Fetch, IssueCredential, ProviderError},
+    provider::{ErrorClass, Fetch, IssueCredential, ProviderError, RevokeCredential},
     record::{Kind, Outcome, Record, ValueTag},
     secret::{FieldName, VersionId},
-    state::{Commit, Condition, Key, Write},
+    state::{Commit, Condition, Key, LedgerError, Revision, Write},
     ttl::{TtlLimits, after, until},
 };
+use tracing::error;
 
 use crate::{
     access::{Context, why},
@@ -144,7 +145,7 @@ impl Engine {
         };
         let issued = match asked.upstream.call(asked.upstream.provider.issue(credential)).await {
             Ok(issued) => issued,
-            Err(error) => return self.issue_failed(record, pending, error).await,
+            Err(error) => return self.issue_failed(record, pending, revision, error).await,
         };
         let event = Event::Issued {
             version: issued.version.clone(),
@@ -152,6 +153,7 @@ impl Engine {
             expires_at: issued.expires_at,
         };
         let (lease, _) = pending.clone().step(event, self.now())?;
+        let mut refusal = record.clone();
         let tags =
             issued.value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose())));
         describe(&mut record, &lease, &tags.collect(), now);
@@ -160,8 +162,17 @@ impl Engine {
             writes: lease.writes(Some(&pending))?,
             record,
         };
-        // When this fails, the credential exists and nobody gets it: the reconciler finds the pending lease.
-        self.ledger.commit(commit).await?;
+        match self.ledger.commit(commit).await {
+            Ok(_) => {}
+            // The lease was ended meanwhile, and its credential looked for before it was there.
+            Err(LedgerError::Conflict(_)) => {
+                self.end_stray(&lease, asked.upstream).await;
+                refusal.lease = Some(lease.id);
+                return self.fail(refusal, StepError::Revoked.into()).await;
+            }
+            // The credential exists and nobody gets it: the reconciler finds the pending lease.
+            Err(problem) => return Err(problem.into()),
+        }
         self.expect_at(lease.due_at());
         let value = select(&issued.value, &request.fields)?;
         Ok(IssuedLease { lease, value })
@@ -172,6 +183,7 @@ impl Engine {
         &self,
         mut record: Record,
         pending: Lease,
+        revision: Revision,
         error: ProviderError,
     ) -> Result<IssuedLease, EngineError> {
         // After an answer nothing was made; after silence nobody knows, and the reconciler looks.
@@ -182,10 +194,26 @@ impl Engine {
             return self.fail(record, error).await;
         }
         let (ended, _) = pending.clone().step(Event::IssueFailed, self.now())?;
-        record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
+        let mut ending = record.clone();
+        ending.outcome = Outcome::Failed { reason: error.reason().to_owned() };
+        let conditions = vec![Condition::Unchanged(Key::lease(pending.id), revision)];
         let writes = ended.writes(Some(&pending))?;
-        self.ledger.commit(Commit { record, conditions: Vec::new(), writes }).await?;
-        Err(error)
+        match self.ledger.commit(Commit { record: ending, conditions, writes }).await {
+            Ok(_) => Err(error),
+            // Somebody else ends it already.
+            Err(LedgerError::Conflict(_)) => self.fail(record, error).await,
+            Err(problem) => Err(problem.into()),
+        }
+    }
+
+    /// Ends a credential that was made for a lease which is over. There is nothing left to retry it from, so it is said
+    /// loudly when it fails.
+    async fn end_stray(&self, lease: &Lease, upstream: &Upstream) {
+        let request = RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() };
+        if let Err(problem) = upstream.call(upstream.provider.revoke(request)).await {
+            error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider, error = %problem,
+                "a credential was made after its lease had been revoked, and could not be ended: end it by hand");
+        }
     }
 
     /// A retry: the lease that the first try made, with its value at its version.
@@ -196,7 +224,7 @@ impl Engine {
         mut record: Record,
     ) -> Result<IssuedLease, EngineError> {
         record.lease = Some(id);
-        let Some((lease, _)) = self.load(id).await? else {
+        let Some((lease, revision)) = self.load(id).await? else {
             return self.fail(record, StepError::Expired.into()).await;
         };
         let Some((resolved, upstream)) = self.resolve(&request.secret) else {
@@ -222,7 +250,9 @@ impl Engine {
         };
         describe(&mut record, &lease, &found.cached.tags, now);
         record.details.insert("retry".to_owned(), "true".to_owned());
-        self.ledger.commit(Commit::record_only(record)).await?;
+        // The lease may have been revoked while its value was fetched.
+        let conditions = vec![Condition::Unchanged(Key::lease(id), revision)];
+        self.ledger.commit(Commit { record, conditions, writes: Vec::new() }).await?;
         Ok(IssuedLease { lease, value })
     }
 

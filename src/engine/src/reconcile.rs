@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use leasehold_core::{
     Lease, Timestamp,
     lease::{Effects, Event, LeaseState, StepError},
@@ -41,7 +41,10 @@ impl Engine {
                     after(self.now(), PAUSE)
                 }
             };
-            self.next_look.store(next.as_millisecond(), Relaxed);
+            // What became due sooner during the look is known from here on: that wake-up has been heard.
+            let _ = self.wake.notified().now_or_never();
+            let sooner = self.next_look.fetch_min(next.as_millisecond(), Relaxed);
+            let next = Timestamp::from_millisecond(sooner).map_or(next, |sooner| sooner.min(next));
             tokio::select! {
                 _ = self.clock.sleep_until(next) => {}
                 _ = self.wake.notified() => {}
@@ -54,20 +57,25 @@ impl Engine {
     async fn look(self: &Arc<Self>) -> Result<Timestamp, EngineError> {
         let now = self.now();
         let due = self.ledger.scan(&KeyRange::due_until(now), LOOK).await?;
-        let more = due.len() == LOOK;
-        let ended: Vec<Lease> = stream::iter(due)
-            .map(|entry| self.settle(entry, now))
-            .buffer_unordered(AT_ONCE)
-            .filter_map(|settled| async {
-                settled.unwrap_or_else(|problem| {
-                    warn!(error = %problem, "a due lease could not be settled and is tried again");
-                    None
-                })
-            })
-            .collect()
-            .await;
+        let full = due.len() == LOOK;
+        let mut settling = stream::iter(due).map(|entry| self.settle(entry, now)).buffer_unordered(AT_ONCE);
+        let (mut ended, mut unsettled, mut why) = (Vec::new(), 0_u64, None);
+        while let Some(settled) = settling.next().await {
+            match settled {
+                Ok(lease) => ended.extend(lease),
+                Err(problem) => {
+                    unsettled = unsettled.saturating_add(1);
+                    why = Some(problem);
+                }
+            }
+        }
+        if let Some(problem) = why {
+            warn!(unsettled, error = %problem, "due leases could not be settled and are tried again");
+        }
         self.purge(ended).await?;
-        self.forget_requests(now).await?;
+        let forgot_all = self.forget_requests(now).await?;
+        // Those that could not be settled are still the first: to look at them at once would be to spin.
+        let more = unsettled == 0 && (full || !forgot_all);
         let next = self.ledger.scan(&KeyRange::due(), 1).await?;
         let next = next.first().and_then(|entry| entry.key.due_time());
         let soonest = if more { now } else { next.unwrap_or(Timestamp::MAX) };
@@ -188,11 +196,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes request ids whose window is over.
-    async fn forget_requests(&self, now: Timestamp) -> Result<(), EngineError> {
+    /// Removes request ids whose window is over, as many as one look takes; says whether that was all of them.
+    async fn forget_requests(&self, now: Timestamp) -> Result<bool, EngineError> {
         let due = self.ledger.scan(&KeyRange::requests_due_until(now), LOOK).await?;
+        let all = due.len() < LOOK;
         if due.is_empty() {
-            return Ok(());
+            return Ok(all);
         }
         let mut record = self.record(Kind::LeasePurged, &self.broker);
         record.details.insert("request_ids".to_owned(), due.len().to_string());
@@ -201,8 +210,8 @@ impl Engine {
         let named = due.iter().filter_map(|entry| idempotency::named_by(&entry.value));
         let writes = named.chain(due.iter().map(|entry| entry.key.clone())).map(Write::delete).collect();
         match self.ledger.commit(Commit { record, conditions, writes }).await {
-            // One of them was taken anew just now: the next look finds the others.
-            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(()),
+            // After a conflict, one of them was taken anew just now: the next look finds the others.
+            Ok(_) | Err(LedgerError::Conflict(_)) => Ok(all),
             Err(problem) => Err(problem.into()),
         }
     }

@@ -16,7 +16,7 @@ use leasehold_core::{
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
     lease::RevocationHandle,
-    ports::{Authorizer, Clock, Entropy, NoEntropy, Provider, ValueMac},
+    ports::{Authorizer, Clock, Entropy, Ledger, NoEntropy, Provider, ValueMac},
     provider::{
         Capabilities, ErrorClass, Fetch, Fetched, IssueCredential, IssuedCredential, ProviderError,
         RevokeCredential, WriteVersion,
@@ -55,11 +55,16 @@ impl Broker {
 
     /// A broker that starts on what an earlier one left.
     pub(crate) fn over(ledger: Memory, back_end: Arc<BackEnd>) -> Self {
+        Self::through(Arc::new(ledger.clone()), ledger, back_end)
+    }
+
+    /// A broker that reaches its ledger through another one in front of it.
+    pub(crate) fn through(front: Arc<dyn Ledger>, ledger: Memory, back_end: Arc<BackEnd>) -> Self {
         let rules = Arc::new(Rules::default());
         let engine = Engine::new(Parts {
             clock: Arc::new(PausedClock::new()),
             entropy: Arc::new(Counter::default()),
-            ledger: Arc::new(ledger.clone()),
+            ledger: front,
             authorizer: rules.clone(),
             mac: Arc::new(LengthTag),
             providers: BTreeMap::from([("main".parse().unwrap(), back_end.clone() as Arc<dyn Provider>)]),
@@ -197,7 +202,12 @@ impl Authorizer for Rules {
 pub(crate) struct BackEnd {
     pub(crate) fetches: AtomicU64,
     pub(crate) failing: Mutex<Option<ErrorClass>>,
+    /// Holding `u32::MAX` permits of it holds every call.
     pub(crate) gate: Semaphore,
+    /// Holding the one permit of it holds the making of credentials.
+    pub(crate) maker: Semaphore,
+    /// What the maker answers in the end, when it is not to be as the others.
+    pub(crate) refusing: Mutex<Option<ErrorClass>>,
     pub(crate) users: Mutex<BTreeSet<String>>,
     versions: Mutex<Vec<SecretValue>>,
 }
@@ -207,7 +217,9 @@ impl Default for BackEnd {
         Self {
             fetches: AtomicU64::new(0),
             failing: Mutex::new(None),
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            gate: Semaphore::new(u32::MAX as usize),
+            maker: Semaphore::new(1),
+            refusing: Mutex::new(None),
             users: Mutex::new(BTreeSet::new()),
             versions: Mutex::new(vec![two_fields("app", "canary-1")]),
         }
@@ -274,6 +286,11 @@ impl Provider for BackEnd {
             self.users.lock().unwrap().insert(user.clone());
         }
         self.pass().await?;
+        let turn = self.maker.acquire().await.unwrap();
+        drop(turn);
+        if let Some(class) = *self.refusing.lock().unwrap() {
+            return Err(ProviderError::new(class, "told to refuse"));
+        }
         self.users.lock().unwrap().insert(user.clone());
         Ok(IssuedCredential {
             value: two_fields(&user, "canary-2"),

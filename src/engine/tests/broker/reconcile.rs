@@ -1,18 +1,31 @@
 //! Expiry, revocation at the back end, crashes.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use leasehold_core::{
     Lease, LeaseId,
-    lease::{Cause, LeaseState},
+    lease::{Cause, LeaseState, StepError},
+    ports::Ledger,
     provider::ErrorClass,
     record::Kind,
-    state::LedgerError,
+    state::{Change, Commit, Entry, Key, KeyRange, LedgerError, Revision},
 };
-use leasehold_engine::request::RevokeLease;
-use tokio::time::sleep;
+use leasehold_engine::{
+    EngineError,
+    request::{IssuedLease, RevokeLease},
+};
+use leasehold_ledger::Memory;
+use tokio::{task::JoinHandle, time::sleep};
 
-use crate::kit::{ADMIN, API, Broker, DYNAMIC, STATIC, actor};
+use crate::kit::{ADMIN, API, Broker, DYNAMIC, STATIC, actor, issue};
 
 async fn look(broker: &Broker, id: LeaseId) -> Lease {
     broker.engine.get_lease(actor(API), id).await.unwrap()
@@ -118,4 +131,135 @@ async fn a_ledger_that_refuses_for_a_while_loses_nothing() {
     broker.ledger.fail(None);
     sleep(Duration::from_secs(2)).await;
     assert!(matches!(look(&broker, id).await.state, LeaseState::Expired { .. }));
+}
+
+/// A ledger that others get their turn beside, that counts, and that can be full.
+#[derive(Default)]
+struct Counting {
+    memory: Memory,
+    scans: AtomicU64,
+    refusals: AtomicU64,
+    refuse: AtomicU64,
+}
+
+#[async_trait]
+impl Ledger for Counting {
+    async fn commit(&self, commit: Commit) -> Result<Revision, LedgerError> {
+        tokio::task::yield_now().await;
+        if self.refusals.load(SeqCst) < self.refuse.load(SeqCst) {
+            self.refusals.fetch_add(1, SeqCst);
+            return Err(LedgerError::Full("no space left".to_owned()));
+        }
+        self.memory.commit(commit).await
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
+        self.memory.get(key).await
+    }
+
+    async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        tokio::task::yield_now().await;
+        self.scans.fetch_add(1, SeqCst);
+        self.memory.scan(range, limit).await
+    }
+
+    fn watch(&self, range: KeyRange) -> BoxStream<'static, Result<Change, LedgerError>> {
+        self.memory.watch(range)
+    }
+}
+
+fn counting() -> (Arc<Counting>, Broker) {
+    let ledger = Arc::new(Counting::default());
+    let broker = Broker::through(ledger.clone(), ledger.memory.clone(), Arc::default());
+    (ledger, broker)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_journal_with_much_due_is_not_hammered() {
+    let (ledger, broker) = counting();
+    for _ in 0..1000 {
+        broker.issue(STATIC).await.unwrap();
+    }
+    sleep(Duration::from_secs(61)).await;
+    ledger.refuse.store(100_000, SeqCst);
+    broker.reconcile();
+    sleep(Duration::from_secs(10)).await;
+    let refusals = ledger.refusals.load(SeqCst);
+    assert!((1..10_000).contains(&refusals), "{refusals} in ten seconds");
+    ledger.refuse.store(0, SeqCst);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(broker.engine.status(actor(ADMIN)).await.unwrap().live_leases, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_that_are_due_later_do_not_keep_the_reconciler_busy() {
+    let (ledger, broker) = counting();
+    broker.reconcile();
+    for _ in 0..500 {
+        broker.issue(STATIC).await.unwrap();
+    }
+    let scans = ledger.scans.load(SeqCst);
+    assert!((1..20).contains(&scans), "{scans} scans while nothing was due");
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(broker.engine.status(actor(ADMIN)).await.unwrap().live_leases, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_due_soon_wakes_the_reconciler_even_in_the_middle_of_a_look() {
+    let (ledger, broker) = counting();
+    broker.reconcile();
+    while ledger.scans.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let soon = issue(API, STATIC);
+    let soon = leasehold_engine::request::IssueLease { ttl: Some(Duration::from_secs(3)), ..soon };
+    let id = broker.engine.issue_lease(soon).await.unwrap().lease.id;
+    sleep(Duration::from_millis(3_100)).await;
+    assert!(matches!(look(&broker, id).await.state, LeaseState::Expired { .. }));
+}
+
+/// A dynamic lease that is revoked, and its revocation finished, while its credential is still being made.
+async fn revoked_while_it_is_made(
+    broker: &Broker,
+) -> (LeaseId, JoinHandle<Result<IssuedLease, EngineError>>) {
+    let engine = broker.engine.clone();
+    let making = tokio::spawn(async move { engine.issue_lease(issue(API, DYNAMIC)).await });
+    let id = loop {
+        tokio::task::yield_now().await;
+        if let Some(id) = broker.ledger.records().iter().find_map(|record| record.lease) {
+            break id;
+        }
+    };
+    let revoke = RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None };
+    broker.engine.revoke_lease(revoke).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(matches!(look(broker, id).await.state, LeaseState::Revoked { cause: Cause::Operator, .. }));
+    (id, making)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_made_after_its_lease_was_revoked_is_ended() {
+    let broker = Broker::new();
+    let held = broker.back_end.maker.acquire().await.unwrap();
+    let (_, making) = revoked_while_it_is_made(&broker).await;
+    drop(held);
+    assert!(matches!(making.await.unwrap(), Err(EngineError::Lease(StepError::Revoked))));
+    sleep(Duration::from_secs(1)).await;
+    assert!(broker.back_end.users.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_comes_after_the_lease_was_revoked_changes_nothing() {
+    let broker = Broker::new();
+    broker.reconcile();
+    let held = broker.back_end.maker.acquire().await.unwrap();
+    let (id, making) = revoked_while_it_is_made(&broker).await;
+    *broker.back_end.refusing.lock().unwrap() = Some(ErrorClass::Denied);
+    sleep(Duration::from_secs(1)).await;
+    drop(held);
+    assert_eq!(making.await.unwrap().unwrap_err().reason(), "PROVIDER_DENIED_BROKER");
+    assert!(matches!(look(&broker, id).await.state, LeaseState::Revoked { cause: Cause::Operator, .. }));
+    sleep(Lease::ENDED_RETENTION + Duration::from_secs(60)).await;
+    let left = broker.ledger.scan(&KeyRange::prefix("expiry/"), 10).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
