@@ -8,6 +8,7 @@ use leasehold_core::{
     record::{Actor, Kind, Record},
     state::{Commit, Entry, Key, KeyRange, Revision},
 };
+use tokio::task::coop;
 
 use crate::{
     access::{Context, why},
@@ -84,6 +85,8 @@ impl Engine {
                     break 'pages;
                 }
                 looked = looked.saturating_add(1);
+                // The ledger answers at once: without this, a long look would hold up whatever else the thread does.
+                coop::consume_budget().await;
                 range = range.after(&entry.key);
                 last = Some(entry.key.clone());
                 let Some(lease) = self.lease_of(entry).await? else { continue };

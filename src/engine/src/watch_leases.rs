@@ -18,7 +18,10 @@ use leasehold_core::{
     record::Actor,
     state::{Change, Key, KeyRange, Revision},
 };
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    task::coop,
+};
 
 use crate::{
     engine::Engine,
@@ -88,6 +91,7 @@ impl Engine {
         loop {
             let page = self.ledger.scan(&range, PAGE).await?;
             for entry in &page {
+                coop::consume_budget().await;
                 let Some(id) = entry.key.lease_id() else { continue };
                 let Some((lease, revision)) = self.load(id).await? else { continue };
                 let change = match after {

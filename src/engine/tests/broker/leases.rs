@@ -1,6 +1,12 @@
 //! Issue, renew, revoke, get, list.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use leasehold_core::{
     LeaseId,
@@ -151,6 +157,43 @@ async fn pages_join_without_gap_or_repeat() {
         page_token: Some("lease/x".to_owned()),
     };
     assert!(matches!(broker.engine.list_leases(foreign).await, Err(EngineError::BadPageToken)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_look_lets_others_have_their_turn() {
+    let broker = Broker::new();
+    for _ in 0..3000 {
+        broker.issue(STATIC).await.unwrap();
+    }
+    let turns = Arc::new(AtomicU64::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let since = |before: u64| turns.load(SeqCst) - before;
+
+    let before = turns.load(SeqCst);
+    let all = ListLeases {
+        actor: actor(OTHER),
+        scope: LeaseScope::All { holder: None, secret: None },
+        page_size: 1000,
+        page_token: None,
+    };
+    assert!(broker.engine.list_leases(all).await.unwrap().items.is_empty());
+    assert!(since(before) >= 10, "{} turns during a listing", since(before));
+
+    let before = turns.load(SeqCst);
+    assert_eq!(broker.engine.status(actor(ADMIN)).await.unwrap().live_leases, 3000);
+    assert!(since(before) >= 3, "{} turns during a count", since(before));
+
+    let before = turns.load(SeqCst);
+    let _watch = broker.engine.watch_leases(actor(API), None).await.unwrap();
+    assert!(since(before) >= 10, "{} turns during a snapshot", since(before));
+    other.abort();
 }
 
 #[tokio::test(start_paused = true)]
