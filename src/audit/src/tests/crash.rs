@@ -120,7 +120,7 @@ fn a_torn_end_is_told_and_kept_aside_each_time() {
     let clean = std::fs::read(bench.segment()).unwrap();
     let at = end(&clean);
     let mut saved = Vec::new();
-    for garbage in [&b"{\"seq\":2,\"pr"[..], b"\x01", b"garbage\n"] {
+    for garbage in [&b"{\"seq\":2,\"pr"[..], b"{", b"\0what came after\n"] {
         let mut torn = clean.clone();
         torn[at..at + garbage.len()].copy_from_slice(garbage);
         std::fs::write(bench.segment(), &torn).unwrap();
