@@ -228,3 +228,12 @@ impl IndexWork {
             error.map(|why| LedgerError::Unavailable(format!("the index cannot be written: {why}")));
     }
 }
+
+impl Drop for IndexWork {
+    /// Also when the thread panics, nobody waits for it in vain.
+    fn drop(&mut self) {
+        let gone = LedgerError::Unavailable("the index is no longer written: restart".to_owned());
+        self.indexer.lock().trouble = Some(gone);
+        self.queue.wake();
+    }
+}

@@ -191,8 +191,15 @@ impl Opening<'_> {
     ) -> Result<u64, Unfit> {
         let fatal = |why: OpenError| Unfit::Fatal(why);
         let entries = leasehold_audit::read(&self.journal.dir, from.seq.saturating_add(1));
+        let entries = entries.map_err(|why| fatal(why.into()))?;
+        if entries.head().seq > from.seq {
+            let (ends, starts) = (from.seq, entries.head().seq);
+            return Err(Unfit::Because(format!(
+                "it ends with record {ends}, but the journal starts after record {starts}"
+            )));
+        }
         let mut replayed = 0u64;
-        for entry in entries.map_err(|why| fatal(why.into()))? {
+        for entry in entries {
             let entry = entry.map_err(|why| fatal(why.into()))?;
             if let Some(why) = objection(entry.record.kind, &entry.record.details) {
                 return Err(Unfit::Because(why));

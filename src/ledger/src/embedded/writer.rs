@@ -109,12 +109,13 @@ impl Writer {
             })?;
             journal.stage(&request.record, request.sealed.as_deref()).map_err(|why| refusal(&why))
         };
-        let alone = group.len() == 1;
+        // Most groups have no condition at all: then nobody asks what was written.
+        let asked = group.len() > 1 && group.iter().any(|request| !request.conditions.is_empty());
         let mut outcomes = Vec::with_capacity(group.len());
         for request in group {
             let outcome = stage(request, &written);
             match &outcome {
-                Ok(revision) if !alone => written.extend(
+                Ok(revision) if asked => written.extend(
                     request.writes.iter().map(|write| (&write.key, write.value.as_ref().map(|_| *revision))),
                 ),
                 Err(LedgerError::Conflict(_)) => {

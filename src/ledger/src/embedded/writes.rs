@@ -5,6 +5,8 @@
 //! so that a change moved to another record does not open: whoever can write the journal but lacks the key cannot
 //! compose a history of changes out of old ones.
 
+use std::io::Write as _;
+
 use leasehold_core::{
     SecretBytes,
     record::Record,
@@ -44,15 +46,14 @@ pub(crate) fn open(
 }
 
 fn context(node: &str, record: &Record) -> Vec<u8> {
-    let mut context = Vec::with_capacity(160);
+    let mut context = Vec::with_capacity(256);
     put_bytes(&mut context, b"leasehold/journal/writes");
     put_bytes(&mut context, node.as_bytes());
     put_bytes(&mut context, &record.time.as_nanosecond().to_le_bytes());
-    put_bytes(&mut context, record.actor.id.to_string().as_bytes());
-    put_bytes(&mut context, record.kind.to_string().as_bytes());
-    if let Some(lease) = &record.lease {
-        put_bytes(&mut context, lease.to_string().as_bytes());
-    }
+    put_bytes(&mut context, record.actor.id.as_str().as_bytes());
+    put_bytes(&mut context, record.lease.as_ref().map_or(&[], |lease| &lease.bits()[..]));
+    // Last, because its length is not known before; writing to a vector does not fail.
+    let _ = write!(context, "{}", record.kind);
     context
 }
 

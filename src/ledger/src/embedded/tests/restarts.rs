@@ -175,6 +175,58 @@ async fn keys_that_do_not_fit_are_said_to_be_missing() {
 }
 
 #[tokio::test]
+async fn an_archived_beginning_is_no_loss_while_a_snapshot_reaches_it() {
+    let home = Home {
+        limits: Limits { bytes: 1, records: 1 },
+        snapshot_records: 40,
+        segment_bytes: 4096,
+        ..Home::new()
+    };
+    let (ledger, _) = home.open();
+    for n in 0.. {
+        fill(&ledger, n, n + 1).await;
+        if ledger.stats().snapshots > 0 && ledger.stats().segments > 2 {
+            break;
+        }
+        assert!(n < 10_000, "no snapshot was written");
+    }
+    let before = all(&ledger).await;
+    drop(ledger);
+    let snapshot = std::fs::read_dir(home.path("snapshots")).unwrap().next().unwrap().unwrap().path();
+    let as_of: u64 = snapshot.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let mut segments: Vec<_> =
+        std::fs::read_dir(home.path("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    let first =
+        |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap_or(u64::MAX);
+    let archived =
+        segments.windows(2).filter(|pair| first(&pair[1]) <= as_of + 1).map(|pair| pair[0].clone());
+    let archived: Vec<_> = archived.collect();
+    assert!(!archived.is_empty(), "{segments:?} {as_of}");
+    for segment in &archived {
+        std::fs::remove_file(segment).unwrap();
+    }
+
+    std::fs::remove_dir_all(home.path("index")).unwrap();
+    let (ledger, recovery) = home.open();
+    assert_eq!(recovery.snapshot, Some(as_of), "{recovery}");
+    assert_eq!(all(&ledger).await, before);
+    drop(ledger);
+
+    // A rebuild that was killed before it had a manifest left an index that looks new and may be trusted.
+    std::fs::remove_dir_all(home.path("index/catalogue")).unwrap();
+    let (ledger, recovery) = home.open();
+    assert_eq!(recovery.snapshot, Some(as_of), "{recovery}");
+    assert_eq!(all(&ledger).await, before);
+    drop(ledger);
+
+    std::fs::remove_dir_all(home.path("snapshots")).unwrap();
+    std::fs::remove_dir_all(home.path("index")).unwrap();
+    let refused = home.try_open().err().unwrap();
+    assert!(matches!(refused, OpenError::NoStart { first, .. } if first > 1), "{refused}");
+}
+
+#[tokio::test]
 async fn a_rebuild_begins_with_the_newest_snapshot_that_is_whole() {
     let home = Home { limits: Limits { bytes: 1, records: 1 }, snapshot_records: 60, ..Home::new() };
     let (ledger, _) = home.open();
@@ -220,5 +272,38 @@ async fn a_rebuild_begins_with_the_newest_snapshot_that_is_whole() {
     std::fs::remove_dir_all(home.path("index")).unwrap();
     let (ledger, recovery) = home.open();
     assert!(recovery.rejected_snapshots[0].contains("not what was recorded"), "{recovery}");
+    assert_eq!(all(&ledger).await, before);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_was_cut_short_starts_again_from_the_snapshot() {
+    let home = Home {
+        limits: Limits { bytes: 1, records: 1 },
+        segment_bytes: 4096,
+        snapshot_records: 60,
+        ..Home::new()
+    };
+    let (ledger, _) = home.open();
+    ledger.commit(commit(vec![], vec![put("first", "1")])).await.unwrap();
+    for n in 0.. {
+        fill(&ledger, n, n + 1).await;
+        if ledger.stats().snapshots > 0 {
+            break;
+        }
+        assert!(n < 100_000, "no snapshot was written");
+    }
+    let before = all(&ledger).await;
+    ledger.close().await;
+    drop(ledger);
+    // The oldest segment was archived; the snapshot knows what was in it.
+    let oldest = std::fs::read_dir(home.path("journal")).unwrap().map(|entry| entry.unwrap().path()).min();
+    std::fs::remove_file(oldest.unwrap()).unwrap();
+    // The process ended right after it had begun to make the index anew.
+    std::fs::remove_dir_all(home.path("index")).unwrap();
+    std::fs::create_dir(home.path("index")).unwrap();
+    marker::Marker::new(&home.path("index"), &home.boot_id).set_open().unwrap();
+    let (ledger, recovery) = home.open();
+    eprintln!("{recovery}");
+    assert!(recovery.snapshot.is_some(), "{recovery}");
     assert_eq!(all(&ledger).await, before);
 }
