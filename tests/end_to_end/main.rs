@@ -1,0 +1,18 @@
+//! The daemon and the command line as people meet them: started, asked, reloaded, stopped, and given what they cannot use.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod errors;
+mod kit;
+mod leases;
+mod people;
+mod reload;
+mod standard;
+mod start;
+mod stop;
