@@ -303,7 +303,6 @@ async fn a_rebuild_that_was_cut_short_starts_again_from_the_snapshot() {
     std::fs::create_dir(home.path("index")).unwrap();
     marker::Marker::new(&home.path("index"), &home.boot_id).set_open().unwrap();
     let (ledger, recovery) = home.open();
-    eprintln!("{recovery}");
     assert!(recovery.snapshot.is_some(), "{recovery}");
     assert_eq!(all(&ledger).await, before);
 }
