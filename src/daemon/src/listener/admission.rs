@@ -27,7 +27,7 @@ pub(crate) struct Bounds {
 pub(crate) enum Admission {
     /// There is room.
     Admit,
-    /// There is none, and someone with more than a fair share has to give up an idle connection for it.
+    /// There is none, and someone with more than a fair share has to give up a connection for it.
     Displace,
     /// No.
     Refuse(Refused),

@@ -37,7 +37,7 @@ impl Ending {
             }
             Self::Displaced => status(
                 Code::Unavailable,
-                "connections are scarce and this one was idle: connect again",
+                "connections are scarce and this principal had more than its share: connect again, with fewer",
                 "CONNECTION_DISPLACED",
             ),
         }

@@ -124,14 +124,13 @@ impl Registry {
 }
 
 impl State {
-    /// Ends the longest idle connection of the principal with the most; nothing when all of them are in use.
+    /// Ends a connection of the principal with the most: the longest idle one, or the longest unused when all are in use,
+    /// since keeping connections busy must not be a way to lock the others out.
     fn displace(&mut self) -> Option<()> {
         let (most, _) = self.holders.iter().max_by_key(|(_, count)| **count)?;
-        let idle = self
-            .open
-            .iter()
-            .filter(|(_, open)| open.connection.peer().principal() == most && !open.connection.has_streams());
-        let number = *idle.min_by_key(|(number, open)| (open.used, **number))?.0;
+        let theirs = self.open.iter().filter(|(_, open)| open.connection.peer().principal() == most);
+        let number =
+            *theirs.min_by_key(|(number, open)| (open.connection.has_streams(), open.used, **number))?.0;
         self.remove(number)?.end(Ending::Displaced);
         Some(())
     }

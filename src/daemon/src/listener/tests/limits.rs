@@ -63,17 +63,25 @@ async fn when_connections_are_scarce_the_greedy_are_refused_first() {
 }
 
 #[tokio::test]
-async fn connections_in_use_are_not_taken_away() {
+async fn connections_in_use_are_taken_away_last_and_only_down_to_a_fair_share() {
     let mut world = World::new();
-    world.limits.max_connections = 2;
+    world.limits.max_connections = 4;
     let server = world.start();
-    let greedy = connect_all(&world, &server, "/greedy", 2).await;
-    let mut watches = Vec::new();
+    let greedy = connect_all(&world, &server, "/greedy", 4).await;
+    let mut waiting = Vec::new();
     for client in &greedy {
-        watches.push(client.ask("/wait").await.unwrap());
+        waiting.push(client.ask("/wait").await.unwrap());
     }
-    refused(&world, &server, "/new").await;
-    for client in &greedy {
+    // Whoever keeps all connections busy cannot lock the others out with that.
+    let modest = connect_all(&world, &server, "/modest", 2).await;
+    refused(&world, &server, "/modest").await;
+    assert_eq!(server.listener.stats().connections, 4);
+    let mut left = 0;
+    for client in greedy {
+        left += usize::from(client.ask("/").await.is_ok());
+    }
+    assert_eq!(left, 2);
+    for client in modest {
         client.ask_who().await;
     }
 }
