@@ -109,6 +109,11 @@ impl Index {
         Ok(Self { store: Arc::new(store), limits, state })
     }
 
+    /// Whether the index in `dir` is known to be damaged: only a new one helps.
+    pub(crate) fn is_doubtful(dir: &Path) -> bool {
+        Store::is_doubtful(dir)
+    }
+
     /// The last record that the disk has.
     pub(crate) fn indexed(&self) -> Head {
         self.read().manifest.head()

@@ -13,6 +13,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::Index;
+
 /// The note of one index.
 #[derive(Clone)]
 pub(crate) struct Marker {
@@ -47,6 +49,9 @@ impl Marker {
     pub(crate) fn trust(&self) -> Trust {
         if !self.dir.exists() {
             return Trust::New;
+        }
+        if Index::is_doubtful(&self.dir) {
+            return Trust::None("something damaged was read from it");
         }
         let Ok(text) = fs::read(self.path()) else {
             return Trust::None("nothing says that it was closed in order");

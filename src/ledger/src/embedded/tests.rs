@@ -1,5 +1,6 @@
 //! The embedded ledger through its public face, on a real disk.
 
+mod damage;
 mod failures;
 mod model;
 mod restarts;

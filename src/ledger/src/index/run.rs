@@ -35,6 +35,7 @@ pub(crate) struct RunWriter {
 
 impl Run {
     pub(crate) fn open(store: &Store, index: [u8; 16], facts: RunFacts) -> Result<Self, IndexError> {
+        store.check_catalogue(&facts)?;
         let file = store.open_run(facts.id)?;
         let place = Place { at: facts.bytes, length: facts.filter };
         let filter = store.read(&file, &index, facts.id, place)?;

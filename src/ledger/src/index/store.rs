@@ -23,6 +23,8 @@ use crate::bytes::{put_bytes, put_number};
 /// How much sled may cache. Its cache is counted in accesses, not bytes, so that it is small only with small values.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 const MANIFEST: &[u8] = b"manifest";
+/// A file that is in the directory when something damaged was read from it.
+const DOUBTFUL: &str = "doubtful";
 
 /// What the index consists of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +64,7 @@ pub(crate) struct Place {
 
 /// The directory of the index.
 pub(crate) struct Store {
+    dir: PathBuf,
     runs: PathBuf,
     catalogue_dir: PathBuf,
     db: sled::Db,
@@ -102,7 +105,7 @@ impl Store {
         let db = panic::catch_unwind(AssertUnwindSafe(|| config.open()))
             .map_err(|_| IndexError::Damaged("sled gave up on the catalogue".to_owned()))??;
         let blocks = db.open_tree("blocks")?;
-        let store = Self { runs, catalogue_dir, db, blocks, keys };
+        let store = Self { dir: dir.to_owned(), runs, catalogue_dir, db, blocks, keys };
         let manifest = store.manifest()?;
         Ok((store, manifest))
     }
@@ -115,6 +118,11 @@ impl Store {
             .map_err(IndexError::sealed("the manifest"))?;
         let manifest = serde_json::from_slice(plain.expose());
         Ok(Some(manifest.map_err(|why| IndexError::Damaged(format!("the manifest: {why}")))?))
+    }
+
+    /// Whether something damaged was read from the index in `dir`, by this process or one before.
+    pub(crate) fn is_doubtful(dir: &Path) -> bool {
+        dir.join(DOUBTFUL).exists()
     }
 
     /// Makes `manifest` the one that counts, and hands all of sled's writes to the kernel.
@@ -167,10 +175,38 @@ impl Store {
         place: Place,
     ) -> Result<SecretBytes, IndexError> {
         let mut sealed = vec![0; usize::try_from(place.length).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut sealed, place.at).map_err(IndexError::io(self.run_path(run), "read"))?;
-        self.keys
-            .open(&block_context(index, run, place.at), &sealed)
-            .map_err(|why| IndexError::sealed(&self.run_path(run).display().to_string())(why))
+        file.read_exact_at(&mut sealed, place.at)
+            .map_err(IndexError::io(self.run_path(run), "read"))
+            .and_then(|()| {
+                let opened = self.keys.open(&block_context(index, run, place.at), &sealed);
+                opened.map_err(|why| IndexError::sealed(&self.run_path(run).display().to_string())(why))
+            })
+            .inspect_err(|why| self.doubt(why))
+    }
+
+    /// Leaves word that the index is to be made anew at the next start: only there can that be done.
+    fn doubt(&self, why: &IndexError) {
+        let path = self.dir.join(DOUBTFUL);
+        if !matches!(why, IndexError::Key(_)) && !path.exists() {
+            tracing::error!(%why, "the index is damaged: restart, and it is made anew from the journal");
+            if let Err(why) = File::create(&path) {
+                tracing::error!(%why, "{} cannot be created: move the index away yourself", path.display());
+            }
+        }
+    }
+
+    /// Checks that every block of a run is catalogued: what sled forgot would be missing from the state without a word.
+    pub(crate) fn check_catalogue(&self, facts: &RunFacts) -> Result<(), IndexError> {
+        let mut blocks = self.blocks_from(facts.id, None)?;
+        let mut end = 0;
+        // They were written in the order of their keys, without a gap.
+        while let Some((place, _)) = blocks.next()?.filter(|(place, _)| place.at == end) {
+            end = place.at.saturating_add(u64::from(place.length));
+        }
+        if end == facts.bytes {
+            return Ok(());
+        }
+        Err(IndexError::Damaged(format!("the catalogue has lost blocks of run {}", facts.id)))
     }
 
     /// Notes where the block that starts with `first` lies.
