@@ -33,7 +33,7 @@ pub(crate) async fn upstream_calls(report: &mut Report) {
     let plan = Plan {
         more: format!(
             "[[provider]]\nname = \"aws\"\nkind = \"aws\"\nregion = \"eu-central-1\"\n\
-             endpoint_url = \"http://{address}\"\naccess_key_id = \"AKIDEXAMPLE\"\n\
+             endpoint_url = \"http://{address}\"\naccess_key_id = \"AKIAIOSFODNN7EXAMPLE\"\n\
              secret_access_key_file = \"aws-secret\"\n\n\
              [[secret]]\npath = \"{SECRET}\"\nprovider = \"aws\"\nref = \"payments-db\"\n"
         ),
