@@ -4,6 +4,7 @@
 //! [`status`] alone. Who calls comes from the [`listener`](crate::listener), which lets nobody through without an
 //! identity and which ends streams whose peer is no longer trusted. What a call may do is the engine's to decide.
 
+mod audit_leave;
 mod audit_stream;
 mod broker_status;
 mod caller;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use leasehold_engine::{Engine, EngineError, request::RevokeLease};
 use leasehold_proto::v1::{self, operator_service_server::OperatorService};
 use tonic::{Request, Response, Status};
 
 use super::{
+    audit_leave::Leave,
     audit_stream::Journal,
     broker_status::{self, Facts},
     caller, convert,
@@ -103,10 +104,12 @@ impl OperatorService for Operators {
         let query = convert::audit_query(message)?;
         let seat = self.audits.take(&actor.id)?;
         let asked = query.described();
-        self.engine.authorize_audit(actor, asked).await.map_err(|error| of_engine(&error))?;
-        let records = self.journal.query(query).map(move |record| {
-            let _taken = &seat;
-            Ok(v1::QueryAuditResponse { record: Some(record?) })
+        let leave = Leave::ask(self.engine.clone(), self.facts.clone(), actor, asked).await?;
+        let records = self.journal.query(query);
+        let records = stream::try_unfold((records, leave, seat), |(mut records, mut leave, seat)| async {
+            let Some(record) = records.try_next().await? else { return Ok(None) };
+            leave.check().await?;
+            Ok(Some((v1::QueryAuditResponse { record: Some(record) }, (records, leave, seat))))
         });
         Ok(Response::new(records.boxed()))
     }

@@ -112,6 +112,19 @@ async fn a_follower_gets_what_comes_after_the_tail_until_its_limit() {
     assert_eq!(rest, [6, 7]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_follower_is_asked_about_again_under_new_policies() {
+    let edge = Edge::new();
+    edge.journal(&records(1));
+    let mut stream = query(&edge, v1::QueryAuditRequest { follow: true, ..ask() }).await;
+    assert_eq!(stream.try_next().await.unwrap().unwrap().record.unwrap().sequence, 1);
+    edge.facts.closed.store(true, SeqCst);
+    edge.journal(&records(1));
+    let refused = stream.try_next().await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "DENIED_OR_NOT_FOUND"));
+    assert_eq!(edge.ledger.records().pop().unwrap().outcome, Outcome::Denied);
+}
+
 #[tokio::test]
 async fn damage_ends_the_query_with_what_it_is() {
     let edge = Edge::new();

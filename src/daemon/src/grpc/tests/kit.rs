@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -78,7 +78,7 @@ impl Edge {
         let (ledger_health, healthy) = watch::channel(LedgerHealth::Ok);
         let (stop, stopped) = watch::channel(false);
         let (routes, health) = Routes::new(Parts {
-            engine: engine(ledger.clone()),
+            engine: engine(ledger.clone(), facts.clone()),
             journal_dir: dir.path().to_owned(),
             facts: facts.clone(),
             ledger_health: healthy,
@@ -139,7 +139,7 @@ pub(super) fn reason(status: &Status) -> String {
     status.get_details_error_info().unwrap().reason
 }
 
-fn engine(ledger: Memory) -> Arc<Engine> {
+fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
     let entry = Entry {
         provider: "main".parse().unwrap(),
         source: Source::Static { reference: "db".into() },
@@ -152,7 +152,7 @@ fn engine(ledger: Memory) -> Arc<Engine> {
         clock: Arc::new(PausedClock { start: tokio::time::Instant::now() }),
         entropy: Arc::new(Counter::default()),
         ledger: Arc::new(ledger),
-        authorizer: Arc::new(Rules),
+        authorizer: Arc::new(Rules(facts)),
         mac: Arc::new(LengthTag),
         providers: BTreeMap::from([("main".parse().unwrap(), provider)]),
         catalog: Catalog::new([(SECRET.parse().unwrap(), entry)], []).unwrap(),
@@ -165,6 +165,8 @@ fn engine(ledger: Memory) -> Arc<Engine> {
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) head: AtomicU64,
+    /// Other policies are in force since, by which nobody reads the journal.
+    pub(super) closed: AtomicBool,
 }
 
 impl Facts for Told {
@@ -174,7 +176,7 @@ impl Facts for Told {
             node: "a".into(),
             trust_domain: "example.org".into(),
             started_at: Timestamp::UNIX_EPOCH,
-            policy_digest: "d1".into(),
+            policy_digest: if self.closed.load(SeqCst) { "d2" } else { "d1" }.into(),
             policies: 1,
             last_reload: None,
         }
@@ -221,7 +223,7 @@ impl ValueMac for LengthTag {
 }
 
 /// Production workloads may use production secrets; operators may do everything but take leases.
-struct Rules;
+struct Rules(Arc<Told>);
 
 impl Authorizer for Rules {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
@@ -231,6 +233,8 @@ impl Authorizer for Rules {
             Resource::Secret(secret) if own => path.starts_with(&format!("/{}/", secret.environment())),
             _ => path.starts_with("/operator/"),
         };
+        let closed = request.action == Action::ReadAudit && self.0.closed.load(SeqCst);
+        let allowed = allowed && !closed;
         Decision {
             action: request.action,
             effect: if allowed { Effect::Allow } else { Effect::Deny },
