@@ -1,5 +1,6 @@
 //! The ledger on this machine: the audit journal is the truth, and an index that can be thrown away answers reads.
 
+mod courier;
 mod health;
 mod indexer;
 mod marker;
@@ -29,17 +30,18 @@ use leasehold_core::{
     state::{Change, Commit, Entry, Key, KeyRange, LedgerError, Revision},
 };
 use leasehold_seal::KeyRing;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use self::{
+    courier::Couriers,
+    indexer::{IndexWork, Indexer, SnapshotRule},
+    queue::{Closed, Queue, Request},
+    writer::{Counts, Writer},
+};
 pub use self::{
     health::{LedgerHealth, LedgerStats},
     open_error::OpenError,
     recovery::Recovery,
-};
-use self::{
-    indexer::{IndexWork, Indexer, SnapshotRule},
-    queue::{Closed, Queue, Request},
-    writer::{Counts, Writer},
 };
 use crate::{
     index::{Index, Limits},
@@ -76,6 +78,7 @@ struct Shared {
     node: String,
     keys: Arc<KeyRing>,
     journal_dir: PathBuf,
+    couriers: Couriers,
     queue: Arc<Queue>,
     index: Arc<Index>,
     indexer: Arc<Indexer>,
@@ -146,6 +149,7 @@ impl Embedded {
             node: options.node,
             keys: options.keys,
             journal_dir: options.dir.join("journal"),
+            couriers: Couriers::default(),
             queue,
             index,
             indexer,
@@ -206,8 +210,8 @@ impl Ledger for Embedded {
                     .map_err(|why| LedgerError::Unavailable(why.to_string()))?,
             ),
         };
-        let (answer, outcome) = oneshot::channel();
-        let request = Request { record, conditions, writes, sealed, answer: Some(answer) };
+        let (reply, outcome) = self.0.couriers.reply();
+        let request = Request { record, conditions, writes, sealed, reply: Some(reply) };
         let closed = || LedgerError::Unavailable("the ledger is closed".to_owned());
         if !self.0.queue.push(request) {
             return Err(closed());

@@ -204,7 +204,7 @@ impl IndexWork {
         ]);
         let (conditions, writes) = (Vec::new(), Vec::new());
         // Without the record, the snapshot is still good: its seal holds, and it follows from the chain.
-        let _ = self.queue.push(Request { record, conditions, writes, sealed: None, answer: None });
+        let _ = self.queue.push(Request { record, conditions, writes, sealed: None, reply: None });
     }
 
     fn finish(self, end: Option<Head>) {

@@ -7,9 +7,10 @@ use std::{
 
 use leasehold_core::{
     record::Record,
-    state::{Condition, LedgerError, Revision, Write},
+    state::{Condition, Write},
 };
-use tokio::sync::oneshot;
+
+use super::courier::Reply;
 
 /// A commit, made ready by its caller: what needs no order is done before it queues.
 pub(crate) struct Request {
@@ -18,7 +19,7 @@ pub(crate) struct Request {
     pub(crate) writes: Vec<Write>,
     pub(crate) sealed: Option<Vec<u8>>,
     /// Absent when nobody waits.
-    pub(crate) answer: Option<oneshot::Sender<Result<Revision, LedgerError>>>,
+    pub(crate) reply: Option<Reply>,
 }
 
 /// Where commits wait. The writer takes all that there are at once.

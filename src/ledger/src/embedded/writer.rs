@@ -79,8 +79,8 @@ impl Writer {
 
     fn commit(&mut self, group: &mut Vec<Request>) {
         if let Err(why) = self.wait_for_index() {
-            group.drain(..).for_each(|request| answer(request, Err(why.clone())));
-            return self.say(Err(why));
+            self.say(Err(why.clone()));
+            return answer(group, std::iter::repeat_with(|| Err(why.clone())));
         }
         let mut outcomes = self.stage(group);
         if outcomes.iter().any(Result::is_ok) {
@@ -93,9 +93,7 @@ impl Writer {
                 }
             }
         }
-        for (request, outcome) in group.drain(..).zip(outcomes) {
-            answer(request, outcome);
-        }
+        answer(group, outcomes);
     }
 
     /// Checks the group in order and stages what may be committed. What one commit writes, the next one's conditions see.
@@ -215,10 +213,15 @@ impl Drop for Writer {
     }
 }
 
-fn answer(request: Request, outcome: Result<Revision, LedgerError>) {
-    if let Some(answer) = request.answer {
-        let _ = answer.send(outcome);
-    }
+/// Tells everybody how it went, and only then lets go of the group.
+fn answer(group: &mut Vec<Request>, outcomes: impl IntoIterator<Item = Result<Revision, LedgerError>>) {
+    let replies = group.iter_mut().map(|request| request.reply.take());
+    let to_call: Vec<_> = replies
+        .zip(outcomes)
+        .filter_map(|(reply, outcome)| reply.and_then(|reply| reply.send(outcome)))
+        .collect();
+    to_call.iter().for_each(|courier| courier.call());
+    group.clear();
 }
 
 /// What a failure of the journal means to who wanted to commit.
