@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use leasehold_audit::Files;
+use leasehold_audit::{Files, Torn};
 use leasehold_core::{SpiffeId, ports::Clock, record::Actor};
 use leasehold_engine::Engine;
 use leasehold_ledger::{Embedded, EmbeddedOptions, Recovery, boot_id};
@@ -38,6 +38,8 @@ pub struct Broker {
     pub(crate) health: futures::future::BoxFuture<'static, ()>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) reload: Reload,
+    /// What was done about an unfinished end of the journal, if there was one.
+    pub(crate) recovered: Option<BTreeMap<String, String>>,
     pub(crate) started: BTreeMap<String, String>,
     pub(crate) drain_timeout: Duration,
     _state: StateDir,
@@ -80,6 +82,7 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
     let providers = providers::open(&config.providers, &means)?;
     let sockets = listener::bind(&config.listen.addresses)?;
 
+    let recovered = recovery.torn.as_ref().map(mended);
     let started = summary(&config, &node, &recovery, tls.summary(), &policies);
     let tls = Store::new(tls);
     let authorizer = Arc::new(CedarAuthorizer::new(policies));
@@ -128,6 +131,7 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
         health: Box::pin(health),
         stop,
         reload,
+        recovered,
         started,
         drain_timeout,
         _state: state,
@@ -145,6 +149,16 @@ fn clock(recovery: &Recovery) -> Arc<dyn Clock> {
         );
     }
     Arc::new(clock)
+}
+
+/// What was put aside of the journal's end, for the record of it.
+fn mended(torn: &Torn) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("segment".to_owned(), torn.segment.display().to_string()),
+        ("offset".to_owned(), torn.offset.to_string()),
+        ("bytes".to_owned(), torn.bytes.to_string()),
+        ("saved".to_owned(), torn.saved.display().to_string()),
+    ])
 }
 
 /// What the start found, for the log and for the record of it.
@@ -262,5 +276,14 @@ mod tests {
         assert_eq!(ours.provider_queue, theirs.provider_queue);
         assert_eq!(ours.provider_timeout, theirs.provider_timeout);
         assert_eq!(config.limits.message_size.bytes(), grpc::Settings::default().max_request_bytes);
+    }
+
+    #[test]
+    fn an_unfinished_end_of_the_journal_is_a_record_of_its_own() {
+        let torn = Torn { segment: "1.log".into(), offset: 512, bytes: 9, saved: "1.512.0.torn".into() };
+        let details = mended(&torn);
+        assert_eq!(details["segment"], "1.log");
+        assert_eq!((details["offset"].as_str(), details["bytes"].as_str()), ("512", "9"));
+        assert_eq!(details["saved"], "1.512.0.torn");
     }
 }

@@ -94,6 +94,7 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
         health,
         stop,
         reload,
+        recovered,
         started,
         drain_timeout,
         ..
@@ -102,8 +103,11 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
 
     let addresses: Vec<String> =
         sockets.iter().filter_map(|socket| Some(socket.local_addr().ok()?.to_string())).collect();
-    if let Err(error) = engine.note(Kind::BrokerStarted, Outcome::Ok, started).await {
-        tracing::error!(%error, "the journal has no record of this start");
+    let recovered = recovered.map(|details| (Kind::JournalRecovered, details));
+    for (kind, details) in recovered.into_iter().chain([(Kind::BrokerStarted, started)]) {
+        if let Err(error) = engine.note(kind, Outcome::Ok, details).await {
+            tracing::error!(%error, %kind, "the journal has no record of this start");
+        }
     }
     let mut reconcile = tokio::spawn(engine.clone().reconcile(stop.subscribe()));
     let mut listener = tokio::spawn(listener.run(sockets, routes, stop.subscribe()));
