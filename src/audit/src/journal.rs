@@ -147,14 +147,7 @@ impl Journal {
     pub fn probe(&mut self) -> Result<(), JournalError> {
         self.refuse_poisoned()?;
         self.check_place()?;
-        if self.wants_room {
-            match self.next.ensure() {
-                Err(JournalError::Poisoned { reason }) => return Err(self.poison(reason)),
-                ensured => ensured?,
-            }
-            self.wants_room = false;
-        }
-        Ok(())
+        self.make_room()
     }
 
     /// The last durable record.
@@ -175,6 +168,8 @@ impl Journal {
         if self.misplaced {
             self.check_place()?;
         }
+        // What is left of this segment is not for those who ask for little: full is full, until there is room for all.
+        self.make_room()?;
         if !self.current.has_room(group.len()) {
             self.rotate(group.len())?;
         }
@@ -190,6 +185,18 @@ impl Journal {
         self.stats.bytes = self.stats.bytes.saturating_add(group.len() as u64);
         if self.current.is_half_full() {
             self.next.prepare();
+        }
+        Ok(())
+    }
+
+    /// Once there was no room for a next segment, one is made before anything else is written.
+    fn make_room(&mut self) -> Result<(), JournalError> {
+        if self.wants_room {
+            match self.next.ensure() {
+                Err(JournalError::Poisoned { reason }) => return Err(self.poison(reason)),
+                ensured => ensured?,
+            }
+            self.wants_room = false;
         }
         Ok(())
     }

@@ -23,6 +23,10 @@ fn a_full_disk_refuses_and_works_again_when_there_is_room() {
     assert!(matches!(&why, JournalError::Full { .. }), "{why}");
     assert!(matches!(journal.probe(), Err(JournalError::Full { .. })));
     assert!(matches!(group(&mut journal, 2), Err(JournalError::Full { .. })));
+    assert!(
+        matches!(group(&mut journal, 1), Err(JournalError::Full { .. })),
+        "less would fit, and is refused too"
+    );
     assert_eq!(bench.seqs().len() as u64, acknowledged);
     assert!(!bench.path().join("next.tmp").exists(), "what was taken is given back");
 
