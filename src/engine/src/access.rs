@@ -1,11 +1,13 @@
 //! Asking policy, and writing down what it said.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::BoxFuture;
 use leasehold_core::{
     SecretPath,
     access::{AccessRequest, Action, Resource},
     record::{Actor, Decision, Kind, Outcome, Record},
+    secret::FieldName,
     state::Commit,
 };
 
@@ -13,6 +15,21 @@ use crate::{engine::Engine, error::EngineError};
 
 /// What policies may look at beside the principal and the resource.
 pub(crate) type Context = BTreeMap<String, serde_json::Value>;
+
+/// What policies may look at of a lease that is asked for, or for longer.
+pub(crate) fn lending(ttl: Option<Duration>, fields: &[FieldName]) -> Context {
+    let mut context = Context::new();
+    if let Some(ttl) = ttl {
+        // Rounded up: a policy's limit is one for fractions of a second, too.
+        let seconds = ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0));
+        context.insert("ttl_seconds".to_owned(), seconds.into());
+    }
+    if !fields.is_empty() {
+        let fields: Vec<_> = fields.iter().map(FieldName::as_str).collect();
+        context.insert("fields".to_owned(), fields.into());
+    }
+    context
+}
 
 impl Engine {
     pub(crate) fn decide(
@@ -36,21 +53,35 @@ impl Engine {
     }
 
     /// Makes the denial durable and answers with it. `why` is for auditors: the caller learns nothing of it.
-    pub(crate) async fn deny<T>(&self, mut record: Record, why: &str) -> Result<T, EngineError> {
-        record.outcome = Outcome::Denied;
-        record.details.insert("reason".to_owned(), why.to_owned());
-        self.ledger.commit(Commit::record_only(record)).await?;
-        Err(EngineError::Denied)
+    ///
+    /// Boxed, as [`Engine::fail`] is: the common case should not carry the room for the rare one through every await.
+    pub(crate) fn deny<'a, T: Send + 'a>(
+        &'a self,
+        mut record: Record,
+        why: &'static str,
+    ) -> BoxFuture<'a, Result<T, EngineError>> {
+        Box::pin(async move {
+            record.outcome = Outcome::Denied;
+            record.details.insert("reason".to_owned(), why.to_owned());
+            self.ledger.commit(Commit::record_only(record)).await?;
+            Err(EngineError::Denied)
+        })
     }
 
     /// Makes the failure durable and answers with it.
-    pub(crate) async fn fail<T>(&self, mut record: Record, error: EngineError) -> Result<T, EngineError> {
-        record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
-        if let EngineError::Provider(cause) | EngineError::WriteRefused(cause) = &error {
-            record.details.insert("error".to_owned(), cause.to_string());
-        }
-        self.ledger.commit(Commit::record_only(record)).await?;
-        Err(error)
+    pub(crate) fn fail<'a, T: Send + 'a>(
+        &'a self,
+        mut record: Record,
+        error: EngineError,
+    ) -> BoxFuture<'a, Result<T, EngineError>> {
+        Box::pin(async move {
+            record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
+            if let EngineError::Provider(cause) | EngineError::WriteRefused(cause) = &error {
+                record.details.insert("error".to_owned(), cause.to_string());
+            }
+            self.ledger.commit(Commit::record_only(record)).await?;
+            Err(error)
+        })
     }
 
     pub(crate) fn record(&self, kind: Kind, actor: &Actor) -> Record {

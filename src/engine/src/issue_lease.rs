@@ -16,7 +16,7 @@ use leasehold_core::{
 use tracing::error;
 
 use crate::{
-    access::{Context, why},
+    access::{lending, why},
     cache::{CacheKey, Cached, Found},
     engine::Engine,
     error::EngineError,
@@ -33,10 +33,10 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn issue_lease(self: &Arc<Self>, request: IssueLease) -> Result<IssuedLease, EngineError> {
         let engine = self.clone();
-        Self::detached(async move {
+        Self::detach(async move {
             match engine.issue(&request).await {
                 // Two requests with one id met: the second now finds the first one's lease.
-                Err(EngineError::Conflict) => engine.issue(&request).await,
+                Err(EngineError::Conflict) => Box::pin(engine.issue(&request)).await,
                 result => result,
             }
         })
@@ -48,7 +48,8 @@ impl Engine {
         let now = record.time;
         record.secret = Some(request.secret.clone());
         record.request_id = request.request_id.clone();
-        let decision = self.decide_on(&request.actor, Action::IssueLease, &request.secret, context(request));
+        let context = lending(request.ttl, &request.fields);
+        let decision = self.decide_on(&request.actor, Action::IssueLease, &request.secret, context);
         let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
         record.decision = Some(decision);
         if !allowed {
@@ -65,12 +66,12 @@ impl Engine {
             Err(error) => return self.fail(record, error).await,
         };
         if let Some(Memory::Made(lease)) = &memory {
-            return self.answer_again(request, *lease, record).await;
+            return Box::pin(self.answer_again(request, *lease, record)).await;
         }
         let asked = Asked { request, resolved: &resolved, upstream: &upstream, limits, memory };
         match &resolved.entry.source {
             Source::Static { reference } => self.issue_static(asked, reference, record).await,
-            Source::Dynamic { role } => self.issue_dynamic(asked, role, record).await,
+            Source::Dynamic { role } => Box::pin(self.issue_dynamic(asked, role, record)).await,
         }
     }
 
@@ -316,18 +317,6 @@ struct Asked<'a> {
     upstream: &'a Arc<Upstream>,
     limits: TtlLimits,
     memory: Option<Memory>,
-}
-
-fn context(request: &IssueLease) -> Context {
-    let mut context = Context::new();
-    if let Some(ttl) = request.ttl {
-        context.insert("ttl_seconds".to_owned(), ttl.as_secs().into());
-    }
-    if !request.fields.is_empty() {
-        let fields: Vec<_> = request.fields.iter().map(FieldName::as_str).collect();
-        context.insert("fields".to_owned(), fields.into());
-    }
-    context
 }
 
 /// The fields that were asked for; all when none was named.

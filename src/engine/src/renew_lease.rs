@@ -12,7 +12,7 @@ use leasehold_core::{
 };
 
 use crate::{
-    access::{Context, why},
+    access::{lending, why},
     engine::Engine,
     error::EngineError,
     request::RenewLease,
@@ -26,7 +26,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn renew_lease(self: &Arc<Self>, request: RenewLease) -> Result<Lease, EngineError> {
         let engine = self.clone();
-        Self::detached(async move {
+        Self::detach(async move {
             match engine.renew(&request).await {
                 Err(EngineError::Conflict) => engine.renew(&request).await,
                 result => result,
@@ -48,10 +48,7 @@ impl Engine {
         }
         record.secret = Some(lease.secret.clone());
         record.version.clone_from(&lease.version);
-        let mut context = Context::new();
-        if let Some(ttl) = request.ttl {
-            context.insert("ttl_seconds".to_owned(), ttl.as_secs().into());
-        }
+        let context = lending(request.ttl, &lease.fields);
         let decision = self.decide_on(&request.actor, Action::RenewLease, &lease.secret, context);
         let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
         record.decision = Some(decision);

@@ -20,7 +20,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn revoke_lease(self: &Arc<Self>, request: RevokeLease) -> Result<Lease, EngineError> {
         let engine = self.clone();
-        Self::detached(async move {
+        Self::detach(async move {
             match engine.revoke(&request).await {
                 Err(EngineError::Conflict) => engine.revoke(&request).await,
                 result => result,

@@ -93,7 +93,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn write_secret(self: &Arc<Self>, request: WriteSecret) -> Result<VersionId, EngineError> {
         let engine = self.clone();
-        Self::detached(async move { engine.write(request).await }).await
+        Self::detach(async move { engine.write(request).await }).await
     }
 
     async fn write(&self, request: WriteSecret) -> Result<VersionId, EngineError> {
@@ -154,10 +154,10 @@ impl Engine {
             path,
             provider: upstream.name.clone(),
             capabilities: upstream.capabilities(),
-            source: resolved.entry.source,
+            source: resolved.entry.source.clone(),
             limits: resolved.entry.limits,
             mount: resolved.mount,
-            description: resolved.entry.description,
+            description: resolved.entry.description.clone(),
         })
     }
 }

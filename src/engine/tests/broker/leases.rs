@@ -78,6 +78,23 @@ async fn denied_and_unknown_are_one_answer_and_both_are_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn policy_sees_the_fields_of_a_lease_at_its_renewal_too_and_never_less_time_than_is_asked() {
+    let broker = Broker::new();
+    let asked = leasehold_engine::request::IssueLease {
+        ttl: Some(Duration::from_millis(60_001)),
+        fields: vec!["username".parse().unwrap()],
+        ..issue(API, STATIC)
+    };
+    let id = broker.engine.issue_lease(asked).await.unwrap().lease.id;
+    broker.engine.renew_lease(renew(API, id, Some(90))).await.unwrap();
+    let inputs: Vec<_> = broker.ledger.records().into_iter().map(|r| r.decision.unwrap().inputs).collect();
+    for (inputs, seconds) in inputs.iter().zip([61, 90]) {
+        assert_eq!(inputs["ttl_seconds"], seconds);
+        assert_eq!(inputs["fields"][0], "username");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ttl_is_clipped_and_a_renewal_stops_at_the_maximum() {
     let broker = Broker::new();
     let mut request = issue(API, STATIC);
