@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use crate::{
 /// Every secret and mount, by path.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    secrets: BTreeMap<SecretPath, Entry>,
+    secrets: BTreeMap<SecretPath, Arc<Entry>>,
     mounts: BTreeMap<PathPrefix, Entry>,
 }
 
@@ -65,7 +66,7 @@ pub struct Freshness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// Its entry, with a mount's `{rest}` filled in.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// The mount that it was found under.
     pub mount: Option<PathPrefix>,
 }
@@ -111,7 +112,7 @@ impl Catalog {
                 faults.push(CatalogFault::RestWithoutMount(path.clone()));
             }
             match catalog.secrets.entry(path) {
-                btree_map::Entry::Vacant(slot) => drop(slot.insert(entry)),
+                btree_map::Entry::Vacant(slot) => drop(slot.insert(Arc::new(entry))),
                 btree_map::Entry::Occupied(slot) => {
                     faults.push(CatalogFault::DuplicateSecret(slot.key().clone()))
                 }
@@ -142,12 +143,12 @@ impl Catalog {
             .filter_map(|(prefix, entry)| Some((prefix, prefix.rest_of(path)?, entry)))
             .max_by_key(|(prefix, _, _)| prefix.as_str().len())?;
         let entry = Entry { source: entry.source.with_rest(rest), ..entry.clone() };
-        Some(Resolved { entry, mount: Some(prefix.clone()) })
+        Some(Resolved { entry: Arc::new(entry), mount: Some(prefix.clone()) })
     }
 
     /// The secrets that have entries of their own, in the order of their paths.
     pub fn secrets(&self) -> impl Iterator<Item = (&SecretPath, &Entry)> {
-        self.secrets.iter()
+        self.secrets.iter().map(|(path, entry)| (path, &**entry))
     }
 
     /// The mounts, in the order of their prefixes.
@@ -187,8 +188,8 @@ mod tests {
     }
 
     fn reference(resolved: Option<Resolved>) -> Option<String> {
-        match resolved?.entry.source {
-            Source::Static { reference } => Some(reference.into()),
+        match &resolved?.entry.source {
+            Source::Static { reference } => Some(reference.to_string()),
             Source::Dynamic { .. } => None,
         }
     }
