@@ -14,6 +14,12 @@
 )]
 
 mod acknowledged;
-mod crash;
+mod disk;
+mod index;
+mod killed;
+mod outside;
 mod seed;
+mod state;
+mod surgery;
+mod tail;
 mod traffic;

@@ -36,6 +36,7 @@ pub(crate) struct Workload {
 /// The workloads at work.
 pub(crate) struct Running {
     tasks: JoinSet<(Workload, Option<Error>)>,
+    may_fail: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
 }
 
@@ -44,8 +45,14 @@ impl Workload {
         Self { seed, held: Vec::new(), unanswered: None, facts: Vec::new() }
     }
 
+    /// Takes back what was asked last: the broker has said that it did not happen.
+    pub(crate) fn was_refused(&mut self) {
+        self.unanswered = None;
+        self.held.iter_mut().for_each(|held| held.asked = None);
+    }
+
     /// Works until `over` or until a call fails.
-    async fn work(&mut self, client: &Client, over: &AtomicBool) -> Option<Error> {
+    async fn work(&mut self, client: &Client, may_fail: &AtomicBool, over: &AtomicBool) -> Option<Error> {
         while !over.load(SeqCst) {
             let active = |held: &Held| held.lease.state == LeaseState::Active;
             // The latest leases, so that those from before the last crashes are left as they were.
@@ -58,7 +65,7 @@ impl Workload {
                 _ => self.issue(client).await,
             };
             if let Err(error) = result {
-                assert!(over.load(SeqCst), "a call failed while the broker was well: {error:?}");
+                assert!(may_fail.load(SeqCst), "a call failed while the broker was well: {error:?}");
                 return Some(error);
             }
         }
@@ -119,23 +126,29 @@ impl Workload {
 impl Running {
     /// Sets the workloads to work over a few connections.
     pub(crate) async fn start(site: &Site, workloads: Vec<Workload>) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
+        let (may_fail, over) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let mut clients = Vec::new();
         for _ in 0..4 {
             clients.push(site.client("workload").connect().await.expect("the broker serves the workload"));
         }
         let mut tasks = JoinSet::new();
         for (n, mut workload) in workloads.into_iter().enumerate() {
-            let (client, over) = (clients[n % clients.len()].clone(), over.clone());
+            let client = clients[n % clients.len()].clone();
+            let (may_fail, over) = (may_fail.clone(), over.clone());
             tasks.spawn(async move {
-                let error = workload.work(&client, &over).await;
+                let error = workload.work(&client, &may_fail, &over).await;
                 (workload, error)
             });
         }
-        Self { tasks, over }
+        Self { tasks, may_fail, over }
     }
 
-    /// Says that from now on a call may fail. To be said before anything is done that makes one fail.
+    /// Says that from now on calls may fail. To be said before anything is done that makes one fail.
+    pub(crate) fn may_fail(&self) {
+        self.may_fail.store(true, SeqCst);
+    }
+
+    /// Ends the work when all calls have been answered.
     pub(crate) fn end(&self) {
         self.over.store(true, SeqCst);
     }

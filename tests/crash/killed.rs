@@ -46,7 +46,7 @@ async fn rounds_on_a_new_site(seed: &mut Seed, rounds: u64) -> u64 {
     for _ in 0..rounds {
         let running = Running::start(&site, workloads).await;
         sleep(Duration::from_millis(seed.within(5..400))).await;
-        running.end();
+        running.may_fail();
         daemon.kill();
         (workloads, _) = running.finish().await;
 
@@ -68,7 +68,7 @@ async fn rounds_on_a_new_site(seed: &mut Seed, rounds: u64) -> u64 {
 }
 
 /// Checks everything that the workloads were told; returns how many answers those were since `known`.
-async fn check(site: &Site, workloads: &mut [Workload], known: Head) -> u64 {
+pub(crate) async fn check(site: &Site, workloads: &mut [Workload], known: Head) -> u64 {
     let client = daemon::workload(site).await;
     let listed = list(&client).await;
     let mut facts = Vec::new();
