@@ -1,12 +1,5 @@
 //! The daemon and the command line as people meet them: started, asked, reloaded, stopped, and given what they cannot use.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod errors;
 mod kit;

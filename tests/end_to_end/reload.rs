@@ -107,7 +107,7 @@ async fn what_is_broken_never_replaces_what_works() {
         assert!(reload.rejection.contains(told), "{file}: nothing of {told:?} in {}", reload.rejection);
         let log = daemon.log();
         let said = |line: &str| line.contains("not reloaded, the old configuration stays");
-        assert!(log.lines().any(|line| said(line)), "{log}");
+        assert!(log.lines().any(said), "{log}");
         let rejected = records(&site, "config.rejected").await;
         assert_eq!(rejected.len(), n + 1, "{file}");
         assert_eq!(rejected[n].outcome(), AuditOutcome::Failed);

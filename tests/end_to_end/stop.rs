@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, atomic::Ordering::SeqCst, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use leasehold_client::{Error, LeaseState};
@@ -10,19 +10,12 @@ use leasehold_provider_conformance::scripted::{Reply, ScriptedServer};
 use leasehold_tests::{
     daemon::{self, Daemon},
     site::{Plan, SECRET, Site},
+    wait::until,
 };
 use rustix::process::Signal;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::kit::{aws, aws_value, issue, lease, leasehold};
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "it does not come to pass that {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
 
 /// A site whose secret lives in an AWS that answers by script.
 fn site(aws_at: &ScriptedServer, limits: &str) -> Site {

@@ -1,18 +1,15 @@
 //! Ten thousand idle connections, which is the default limit, and one more.
 
-use std::{
-    fs,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs, sync::Arc};
 
 use leasehold_tests::{
     daemon::Daemon,
     raw::Raw,
     site::{Plan, Site},
+    wait::until,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// The default limit of the broker.
 const LIMIT: usize = 10_000;
@@ -96,11 +93,7 @@ async fn ten_thousand_idle_connections_at_the_limit() {
     let new = site.tls(Some(&site.identity(&principal(PRINCIPALS))));
     let newcomer = open(&site, &new).await.expect("somebody new gets in");
     let closed = || held.iter().filter(|raw| raw.is_closed()).count();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while closed() == 0 {
-        assert!(Instant::now() < deadline, "nobody was displaced");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("somebody is displaced", async || closed() > 0).await;
     assert_eq!(closed(), 1, "one makes room for one");
 
     // Those that are there still work.
@@ -111,10 +104,6 @@ async fn ten_thousand_idle_connections_at_the_limit() {
 
     // What is given back can be had again.
     drop(held);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(why) = open(&site, &tls[0]).await {
-        assert!(Instant::now() < deadline, "the room is not given back: {why}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until("the room is given back", async || open(&site, &tls[0]).await.is_ok()).await;
     assert!(daemon.stop().await.success());
 }

@@ -1,18 +1,18 @@
 //! What strangers and the greedy cannot do: stall, and take it all.
 
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Duration};
 
 use leasehold_tests::{
     daemon::Daemon,
     raw::Raw,
     site::{OPERATOR, Plan, STRANGER, Site, WORKLOAD},
+    wait::until,
 };
 use rustls::ClientConfig;
-use std::sync::Arc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// A site with these limits, its daemon, and what a client of a principal is configured with.
@@ -30,14 +30,13 @@ async fn try_connect(site: &Site, tls: &Arc<ClientConfig>) -> Result<Raw, String
 
 /// Connects once there is room again, which the broker notices a little after the client.
 async fn connect_in_time(site: &Site, tls: &Arc<ClientConfig>) -> Raw {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        match try_connect(site, tls).await {
-            Ok(raw) => return raw,
-            Err(why) => assert!(Instant::now() < deadline, "there is no room: {why}"),
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
+    let mut connected = None;
+    until("there is room", async || {
+        connected = try_connect(site, tls).await.ok();
+        connected.is_some()
+    })
+    .await;
+    connected.unwrap()
 }
 
 #[tokio::test]
@@ -120,11 +119,7 @@ async fn when_connections_are_scarce_each_principal_has_a_fair_share() {
     }
     // Somebody new gets in although it is full, at the cost of the greedy one's longest idle connection.
     let newcomer = try_connect(&site, &new).await.expect("somebody new gets a connection");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !taken.iter().any(Raw::is_closed) && !held.iter().any(Raw::is_closed) {
-        assert!(Instant::now() < deadline, "nobody was displaced");
-        sleep(Duration::from_millis(10)).await;
-    }
+    until("somebody is displaced", async || taken.iter().chain(&held).any(Raw::is_closed)).await;
     assert!(held.iter().all(|raw| !raw.is_closed()), "the modest one had to go");
     for raw in held.iter().chain([&newcomer]) {
         raw.check().await.unwrap();

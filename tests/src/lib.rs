@@ -5,6 +5,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "a test that meets one of these has failed"
@@ -17,3 +18,4 @@ pub mod echo;
 pub mod load;
 pub mod raw;
 pub mod site;
+pub mod wait;
