@@ -12,6 +12,7 @@ use leasehold_core::{
     secret::VersionId,
     state::{Commit, KeyRange},
 };
+use tokio::task::coop;
 
 use crate::{
     access::{Context, why},
@@ -42,20 +43,26 @@ impl Engine {
         };
         let size = page_size.clamp(1, LONGEST_PAGE);
         let catalog = self.catalog();
-        let mut visible = catalog
+        let asked = catalog
             .secrets()
             .map(|(path, _)| path)
             .filter(|path| prefix.as_ref().is_none_or(|prefix| prefix.rest_of(path).is_some()))
-            .filter(|path| after.as_ref().is_none_or(|after| *path > after))
-            .filter(|path| self.decide_on(&actor, Action::DescribeSecret, path, Context::new()).is_allowed());
-        let mut items = Vec::new();
-        for path in visible.by_ref().take(size) {
+            .filter(|path| after.as_ref().is_none_or(|after| *path > after));
+        let (mut items, mut more) = (Vec::<SecretDescription>::new(), false);
+        for path in asked {
+            // A decision takes its time, and there may be thousands: others get their turn.
+            coop::consume_budget().await;
+            if !self.decide_on(&actor, Action::DescribeSecret, path, Context::new()).is_allowed() {
+                continue;
+            }
+            if items.len() == size {
+                more = true;
+                break;
+            }
             if let Some((resolved, upstream)) = self.resolve(path) {
                 items.push(self.description(path.clone(), resolved, &upstream).await?);
             }
         }
-        let more = visible.next().is_some();
-        drop(visible);
         let next_page_token = items.last().filter(|_| more).map(|item| item.path.to_string());
         let mut record = self.record(Kind::SecretDescribed, &actor);
         record.details.insert("listed".to_owned(), items.len().to_string());

@@ -114,14 +114,23 @@ pub(crate) fn shown(value: &SecretValue) -> BTreeMap<String, String> {
     value.fields.iter().map(|(name, bytes)| (name.to_string(), text(bytes))).collect()
 }
 
-fn catalog() -> Catalog {
-    let entry = |source| Entry {
+fn entry(source: Source) -> Entry {
+    Entry {
         provider: "main".parse().unwrap(),
         source,
         limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
         freshness: Freshness { max_age: Duration::from_secs(30), max_stale: STALE },
         description: None,
-    };
+    }
+}
+
+/// A catalog of so many secrets, `prod/0` and on.
+pub(crate) fn many_secrets(count: usize) -> Catalog {
+    let one = |n| (format!("prod/{n}").parse().unwrap(), entry(Source::Static { reference: "db".into() }));
+    Catalog::new((0..count).map(one), []).unwrap()
+}
+
+fn catalog() -> Catalog {
     let secrets = [
         (STATIC.parse().unwrap(), entry(Source::Static { reference: "db".into() })),
         (DYNAMIC.parse().unwrap(), entry(Source::Dynamic { role: "readonly".into() })),

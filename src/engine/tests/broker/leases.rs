@@ -22,7 +22,9 @@ use leasehold_engine::{
 };
 use tokio::time::advance;
 
-use crate::kit::{ADMIN, API, Broker, DYNAMIC, OTHER, STATIC, actor, issue, shown, spiffe, two_fields};
+use crate::kit::{
+    ADMIN, API, Broker, DYNAMIC, OTHER, STATIC, actor, issue, many_secrets, shown, spiffe, two_fields,
+};
 
 fn renew(who: &str, lease: LeaseId, ttl: Option<u64>) -> RenewLease {
     RenewLease { actor: actor(who), lease, ttl: ttl.map(Duration::from_secs), request_id: None }
@@ -210,6 +212,12 @@ async fn a_long_look_lets_others_have_their_turn() {
     let before = turns.load(SeqCst);
     let _watch = broker.engine.watch_leases(actor(API), None).await.unwrap();
     assert!(since(before) >= 10, "{} turns during a snapshot", since(before));
+
+    broker.engine.replace_catalog(many_secrets(2000));
+    let before = turns.load(SeqCst);
+    let page = broker.engine.list_secrets(actor(OTHER), None, 10, None).await.unwrap();
+    assert!(page.items.is_empty());
+    assert!(since(before) >= 10, "{} turns during a listing of secrets", since(before));
     other.abort();
 }
 
