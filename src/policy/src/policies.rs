@@ -411,6 +411,20 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_withheld_from_those_who_ask_for_all_of_them_too() {
+        let text = r#"
+            permit (principal, action == Action::"IssueLease", resource)
+            unless { context.fields.isEmpty() || context.fields.contains("root") };"#;
+        let policies = Policies::parse([("a.cedar".to_owned(), text.to_owned())], settings()).unwrap();
+        let decide = |inputs: Value| {
+            ask(&policies, "example.org/prod/api", Action::IssueLease, "prod/x", inputs).is_allowed()
+        };
+        assert!(decide(json!({"fields": ["user"]})));
+        assert!(!decide(json!({"fields": ["user", "root"]})));
+        assert!(!decide(json!({})));
+    }
+
+    #[test]
     fn whatever_cannot_be_evaluated_is_denied_and_said() {
         let text = r#"
             @id("all") permit (principal, action, resource);
