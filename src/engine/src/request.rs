@@ -102,8 +102,11 @@ pub struct Page<T> {
 /// What happened to a lease, as its holder's watch tells it.
 #[derive(Clone, Debug)]
 pub struct LeaseNotice {
-    /// The position in the ledger: a watch can be resumed behind it.
+    /// The record that made the lease what it is.
     pub revision: Revision,
+    /// Where a watch can be resumed when this and everything before it has been told. Of a lease that changed while the
+    /// snapshot was read it is earlier than the change: others may have changed unseen.
+    pub resume: Revision,
     /// What happened.
     pub change: LeaseChange,
     /// The lease as it is now.

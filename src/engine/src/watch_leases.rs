@@ -88,8 +88,13 @@ impl Engine {
         const PAGE: usize = 1000;
         let mut range = KeyRange::held_by(holder);
         let mut notices = Vec::new();
+        // The latest record that is known to be in all that is read here. Of a later one only a part may be: leases that
+        // were read before it changed them.
+        let mut whole = None;
         loop {
             let page = self.ledger.scan(&range, PAGE).await?;
+            let seen = || page.iter().map(|entry| entry.revision).chain(after).max().unwrap_or_default();
+            let whole = *whole.get_or_insert_with(seen);
             for entry in &page {
                 coop::consume_budget().await;
                 let Some(id) = entry.key.lease_id() else { continue };
@@ -100,7 +105,12 @@ impl Engine {
                     None if lease.is_ended() => continue,
                     None => LeaseChange::Snapshot,
                 };
-                notices.push(LeaseNotice { revision, change, lease: Arc::new(lease) });
+                notices.push(LeaseNotice {
+                    revision,
+                    resume: revision.min(whole),
+                    change,
+                    lease: Arc::new(lease),
+                });
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => range = range.after(&last.key),
@@ -161,7 +171,8 @@ fn notice_of(change: &Change) -> Option<LeaseNotice> {
     if change.key != Key::lease(lease.id) || matches!(lease.state, LeaseState::Pending { .. }) {
         return None;
     }
-    Some(LeaseNotice { revision: change.revision, change: change_of(&lease), lease: Arc::new(lease) })
+    let (revision, told) = (change.revision, change_of(&lease));
+    Some(LeaseNotice { revision, resume: revision, change: told, lease: Arc::new(lease) })
 }
 
 fn change_of(lease: &Lease) -> LeaseChange {

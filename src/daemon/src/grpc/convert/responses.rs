@@ -77,7 +77,7 @@ pub(crate) fn notice(notice: &LeaseNotice) -> v1::WatchLeasesResponse {
     };
     let event = v1::LeaseEvent { change: change.into(), lease: Some(lease(&notice.lease)) };
     v1::WatchLeasesResponse {
-        resume_token: resume_token(notice.revision),
+        resume_token: resume_token(notice.resume),
         event: Some(v1::watch_leases_response::Event::LeaseEvent(event)),
     }
 }
