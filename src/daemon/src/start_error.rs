@@ -2,6 +2,7 @@
 
 use std::io;
 
+use leasehold_audit::JournalError;
 use leasehold_core::principal::InvalidSpiffeId;
 use leasehold_ledger::OpenError;
 use leasehold_seal::KeyRingError;
@@ -65,6 +66,8 @@ impl StartError {
         match self {
             Self::Config(_) | Self::Findings(_) | Self::Log(_) | Self::Identity(_) => Exit::Config,
             Self::StateDir(StateDirError::InUse { .. }) => Exit::InUse,
+            // Nothing is wrong with the state, and when there is room again a restart helps.
+            Self::Ledger(error) if is_for_want_of_room(error) => Exit::Failed,
             Self::StateDir(_) | Self::Key(_) | Self::Ledger(_) | Self::Init(_) => Exit::State,
             Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => Exit::Failed,
         }
@@ -82,6 +85,31 @@ impl From<Vec<ProviderFault>> for StartError {
     }
 }
 
+fn is_for_want_of_room(error: &OpenError) -> bool {
+    let source = match error {
+        OpenError::Io { source, .. }
+        | OpenError::Journal(JournalError::Io { source, .. } | JournalError::Full { source, .. }) => source,
+        _ => return false,
+    };
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn lines<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_worth_another_start_and_a_closed_one_is_not() {
+        let exit = |kind: io::ErrorKind| {
+            StartError::from(OpenError::Io { path: "/s".into(), verb: "written", source: kind.into() }).exit()
+        };
+        assert_eq!(exit(io::ErrorKind::StorageFull), Exit::Failed);
+        assert_eq!(exit(io::ErrorKind::PermissionDenied), Exit::State);
+        let cut = OpenError::Journal(JournalError::Cut { ends_at: 1, applied: 2 });
+        assert_eq!(StartError::from(cut).exit(), Exit::State);
+    }
 }
