@@ -65,6 +65,8 @@ impl Upstream {
     ) -> Result<T, ProviderError> {
         self.check_circuit()?;
         let _turn = self.take_turn().await?;
+        // Those who went before may have found out meanwhile that it does not answer.
+        self.check_circuit()?;
         let result = match tokio::time::timeout(self.timeout, call).await {
             Ok(result) => result,
             Err(_) => Err(ProviderError::new(

@@ -6,7 +6,7 @@ use leasehold_core::provider::ErrorClass;
 use leasehold_engine::EngineError;
 use tokio::time::advance;
 
-use crate::kit::{API, Broker, STATIC, issue};
+use crate::kit::{API, Broker, STATIC, issue, many_secrets};
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_concurrent_misses_are_one_upstream_call() {
@@ -94,4 +94,22 @@ async fn a_back_end_that_does_not_answer_costs_a_bounded_time() {
     broker.back_end.gate.forget_permits(usize::MAX);
     let error = broker.issue(STATIC).await.unwrap_err();
     assert_eq!(error.reason(), "PROVIDER_UNAVAILABLE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_turn_is_told_as_soon_as_the_back_end_is_given_a_rest() {
+    let broker = Broker::new();
+    broker.engine.replace_catalog(many_secrets(300));
+    let _held = broker.back_end.gate.acquire_many(u32::MAX).await.unwrap();
+    let start = tokio::time::Instant::now();
+    let tasks: Vec<_> = (0..300)
+        .map(|n| {
+            let engine = broker.engine.clone();
+            tokio::spawn(async move { engine.issue_lease(issue(API, &format!("prod/{n}"))).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap_err().reason(), "PROVIDER_UNAVAILABLE");
+    }
+    assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
 }

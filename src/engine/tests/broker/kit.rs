@@ -126,7 +126,10 @@ fn entry(source: Source) -> Entry {
 
 /// A catalog of so many secrets, `prod/0` and on.
 pub(crate) fn many_secrets(count: usize) -> Catalog {
-    let one = |n| (format!("prod/{n}").parse().unwrap(), entry(Source::Static { reference: "db".into() }));
+    let one = |n| {
+        let source = Source::Static { reference: format!("db{n}").into() };
+        (format!("prod/{n}").parse().unwrap(), entry(source))
+    };
     Catalog::new((0..count).map(one), []).unwrap()
 }
 
