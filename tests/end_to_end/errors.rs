@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use leasehold_proto::v1::{
-    IssueLeaseRequest, ListLeasesRequest, RenewLeaseRequest, RevokeLeaseRequest, SecretValue,
-    WriteSecretRequest,
+    IssueLeaseRequest, ListLeasesRequest, QueryAuditRequest, RenewLeaseRequest, RevokeLeaseRequest,
+    SecretValue, WriteSecretRequest,
 };
 use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer};
 use leasehold_tests::{
     daemon::{self, Daemon},
     raw::reason,
     site::{OPERATOR, Plan, SECRET, STRANGER, Site, WORKLOAD},
+    wait::until,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -111,6 +112,49 @@ async fn what_is_too_large_is_refused() {
     let status = raw.operators().write_secret(write(2 << 20)).await.unwrap_err();
     assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
     raw.operators().write_secret(write(64 << 10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_have_a_limit_that_says_when_to_try_again() {
+    let site = Site::new(Plan::default());
+    let _daemon = Daemon::start(&site).await;
+    let raw = raw(&site, OPERATOR).await;
+    let follow = QueryAuditRequest { follow: true, ..Default::default() };
+    let mut streams = Vec::new();
+    let refused = loop {
+        match raw.operators().query_audit(follow.clone()).await {
+            Ok(stream) => streams.push(stream.into_inner()),
+            Err(status) => break status,
+        }
+        assert!(streams.len() < 100, "there is no limit");
+    };
+    assert_told(&refused, Code::ResourceExhausted, "TOO_MANY_STREAMS");
+    assert!(refused.get_details_retry_info().and_then(|info| info.retry_delay).is_some());
+    // Those that were there go on, and one that ends makes room.
+    for stream in &mut streams {
+        assert!(stream.message().await.unwrap().is_some());
+    }
+    streams.pop();
+    until("there is room again", async || raw.operators().query_audit(follow.clone()).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn what_a_back_end_cannot_do_is_said() {
+    let upstream = ScriptedServer::start(|_, _| Reply::Cut).await.unwrap();
+    let site = Site::new(Plan { more: aws(&upstream.url()), ..Plan::default() });
+    site.write("aws.key", "not-a-real-secret-key\n");
+    let _daemon = Daemon::start(&site).await;
+    let request = WriteSecretRequest {
+        path: SECRET.into(),
+        value: Some(SecretValue {
+            fields: [("value".to_owned(), b"x".to_vec())].into(),
+            content_type: String::new(),
+        }),
+        ..Default::default()
+    };
+    let status = raw(&site, OPERATOR).await.operators().write_secret(request).await.unwrap_err();
+    assert_told(&status, Code::Unimplemented, "PROVIDER_UNSUPPORTED");
+    assert_eq!(upstream.calls().load(std::sync::atomic::Ordering::SeqCst), 0, "it was asked nonetheless");
 }
 
 #[tokio::test]

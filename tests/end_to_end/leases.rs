@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use leasehold_client::{
-    Client, Error, Issue, IssuedLease, LeaseChange, LeaseFilter, LeaseState, Notice, Watch,
+    Client, Error, Issue, IssuedLease, LeaseChange, LeaseFilter, LeaseState, Notice, Watch, Write,
 };
+use leasehold_core::SecretValue;
 use leasehold_tests::{
     daemon::{self, Daemon},
     site::{Plan, SECRET, STRANGER, Site, WORKLOAD},
@@ -110,6 +111,29 @@ async fn a_watch_tells_what_happens_and_can_be_resumed() {
     }
     let quiet = timeout(Duration::from_millis(1), theirs.next()).await;
     assert!(quiet.is_err(), "somebody else's watch told {quiet:?}");
+}
+
+#[tokio::test]
+async fn a_repeated_write_is_one_version_even_at_a_new_daemon() {
+    let site = Site::new(Plan::default());
+    let daemon = Daemon::start(&site).await;
+    let write = async |value: &str| {
+        let write = Write {
+            secret: SECRET.parse().unwrap(),
+            value: SecretValue::plain(value.to_owned()),
+            expected: None,
+            request_id: Some("w-1".parse().unwrap()),
+        };
+        daemon::operator(&site).await.operator().write_secret(write).await
+    };
+    let first = write("one").await.unwrap();
+    assert_eq!(write("one").await.unwrap(), first);
+    daemon.kill();
+    let _daemon = Daemon::start(&site).await;
+    assert_eq!(write("one").await.unwrap(), first);
+    let other = write("two").await.expect_err("it is another write");
+    assert!(other.reason().is_some(), "{other:?}");
+    assert_eq!(value(&lease(&daemon::workload(&site).await).await), b"one");
 }
 
 #[tokio::test]

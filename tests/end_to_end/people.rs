@@ -10,7 +10,6 @@ use leasehold_tests::{
     authority::{Authority, Leaf},
     daemon::{self, Daemon},
     site::{BROKER, Plan, SECRET, Site, WORKLOAD},
-    wait::until,
 };
 use serde_json::Value;
 
@@ -116,7 +115,7 @@ async fn who_has_the_wrong_certificate_is_told_what_is_wrong_with_it() {
     let elsewhere = Leaf { hosts: vec!["broker.example.org".into()], ..Leaf::server(BROKER) };
     site.install_server(&site.authority.sign(&elsewhere));
     daemon.signal(rustix::process::Signal::HUP);
-    until("it is reloaded", async || daemon.log().contains("reloaded: ")).await;
+    daemon.says("reloaded: ").await;
     assert_told(&leasehold(&site, "workload", "lease list"), 6, &["not for `127.0.0.1`"]);
     let known = leasehold(&site, "workload", &format!("lease list --server-id {BROKER}"));
     assert_eq!(known.code, 0, "{known:?}");

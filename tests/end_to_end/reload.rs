@@ -7,7 +7,9 @@ use leasehold_tests::{
     daemon::{self, Daemon},
     raw::Raw,
     site::{BROKER, Plan, SECRET, STRANGER, Site, WORKLOAD},
+    wait::until,
 };
+use rustix::process::Signal;
 
 use crate::kit::{issue, lease, raw, records};
 
@@ -119,6 +121,36 @@ async fn what_is_broken_never_replaces_what_works() {
         assert_eq!(now.server, server, "{file}");
     }
     assert_eq!(daemon.reload(&site).await.rejection, "", "mended, it is taken");
+}
+
+#[tokio::test]
+async fn a_storm_of_reloads_fails_no_request() {
+    let site = Site::new(Plan::default());
+    let daemon = Daemon::start(&site).await;
+    daemon::put(&site, SECRET, "one").await;
+    let client = daemon::workload(&site).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let asking = tokio::spawn(async move {
+        let mut leased = 0;
+        while !*stopped.borrow() {
+            lease(&client).await;
+            leased += 1;
+        }
+        leased
+    });
+    for round in 0..20 {
+        site.install_server(&site.authority.sign(&Leaf::server(BROKER)));
+        site.write("policies/20-more.cedar", if round % 2 == 0 { "permit (" } else { "" });
+        daemon.signal(Signal::HUP);
+        // New connections while it reads.
+        raw(&site, WORKLOAD).await.check().await.unwrap();
+    }
+    std::fs::remove_file(site.path("policies/20-more.cedar")).unwrap();
+    // What was asked for meanwhile may still be read; what is there now is taken in the end.
+    until("the last one is taken", async || daemon.reload(&site).await.rejection.is_empty()).await;
+    stop.send(true).unwrap();
+    assert!(asking.await.unwrap() > 20, "it was not asked enough to tell");
+    assert!(daemon.stop().await.success());
 }
 
 #[tokio::test]

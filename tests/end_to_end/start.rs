@@ -46,6 +46,19 @@ fn a_state_directory_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn another_users_state_directory_is_refused() {
+    let site = Site::new(Plan::default());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(site.state(), Some(65_534), None).unwrap();
+    } else {
+        // Who is not root cannot give away, and finds what is root's.
+        let config = fs::read_to_string(site.path("leasehold.toml")).unwrap();
+        site.write("leasehold.toml", &config.replace("dir = \"state\"", "dir = \"/etc\""));
+    }
+    assert_told(&leaseholdd(&site, "run"), 3, &["the state directory", "belongs to user", "chown"]);
+}
+
+#[test]
 fn a_seal_key_that_cannot_be_used_is_refused() {
     let site = Site::new(Plan::default());
     mode(&site, "seal.key", 0o640);

@@ -86,7 +86,7 @@ async fn ten_thousand_idle_connections_at_the_limit() {
 
     // One more of somebody who has a fair share is refused, and says why to operators only.
     assert!(open(&site, &tls[0]).await.is_err(), "connection {} was let in", limit + 1);
-    assert!(daemon.log().contains("all connections are in use"), "{}", daemon.log());
+    daemon.says("all connections are in use").await;
     assert_eq!(held.iter().filter(|raw| raw.is_closed()).count(), 0);
 
     // One more of somebody new displaces one.

@@ -10,7 +10,7 @@ use std::{
 use leasehold_client::{Client, proto::ReloadStatus};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{binaries, site::Site};
+use crate::{binaries, site::Site, wait::until};
 
 /// A running `leaseholdd`; killed when it is dropped.
 pub struct Daemon {
@@ -66,6 +66,11 @@ impl Daemon {
     /// What it has said on both outputs, of all its lives on this site.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until its log has this; a peer can see what the broker does a little before the log says it.
+    pub async fn says(&self, text: &str) {
+        until(&format!("the log says {text:?}"), async || self.log().contains(text)).await;
     }
 
     /// Sends a signal.
