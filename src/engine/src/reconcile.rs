@@ -24,6 +24,8 @@ const LOOK: usize = 512;
 const AT_ONCE: usize = 128;
 /// It looks at least this often, whatever it was told.
 const PERIOD: Duration = Duration::from_secs(30);
+/// And not more often than this, unless it has more to do than fits one look: what ends in between is settled together.
+const BREATH: Duration = Duration::from_millis(50);
 /// After the ledger refused, it waits this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -78,9 +80,13 @@ impl Engine {
         let more = unsettled == 0 && (full || !forgot_all);
         let next = self.ledger.scan(&KeyRange::due(), 1).await?;
         let next = next.first().and_then(|entry| entry.key.due_time());
-        let soonest = if more { now } else { next.unwrap_or(Timestamp::MAX) };
-        // What is still due could not be done: it waits, so that it does not spin.
-        let soonest = if !more && soonest <= now { after(now, PAUSE) } else { soonest };
+        let soonest = match next {
+            _ if more => now,
+            // What is still due could not be done: it waits, so that it does not spin.
+            Some(next) if next <= now => after(now, PAUSE),
+            Some(next) => next.max(after(now, BREATH)),
+            None => Timestamp::MAX,
+        };
         Ok(soonest.min(after(now, PERIOD)))
     }
 

@@ -205,6 +205,22 @@ async fn leases_that_are_due_later_do_not_keep_the_reconciler_busy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leases_that_end_shortly_after_each_other_are_settled_together() {
+    let (ledger, broker) = counting();
+    for _ in 0..500 {
+        broker.issue(STATIC).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_secs(59)).await;
+    broker.reconcile();
+    sleep(Duration::from_secs(2)).await;
+    let expired = broker.ledger.records().iter().filter(|r| r.kind == Kind::LeaseExpired).count();
+    assert_eq!(expired, 500);
+    let scans = ledger.scans.load(SeqCst);
+    assert!(scans < 100, "{scans} scans within a second");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_is_due_soon_wakes_the_reconciler_even_in_the_middle_of_a_look() {
     let (ledger, broker) = counting();
     broker.reconcile();
