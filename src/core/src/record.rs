@@ -51,7 +51,8 @@ pub struct Record {
     /// Keyed HMACs of the disclosed fields: they answer "was this string ever issued?" and nothing else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub value_hmac: BTreeMap<FieldName, ValueTag>,
-    /// Whatever else an auditor should know, such as `stale_for` or `reason`; text that the broker wrote itself.
+    /// Whatever else an auditor should know, such as `stale_for`: text that the broker wrote itself, or took over from a
+    /// back end's error; only the `reason` of a revocation is its caller's own sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
 }

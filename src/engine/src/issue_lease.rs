@@ -148,6 +148,14 @@ impl Engine {
             Ok(issued) => issued,
             Err(error) => return self.issue_failed(record, pending, revision, error).await,
         };
+        // A credential of which nothing can be disclosed is not issued: the reconciler ends the pending lease.
+        let value = match select(&issued.value, &request.fields) {
+            Ok(value) => value,
+            Err(error) => {
+                record.lease = Some(pending.id);
+                return self.fail(record, error).await;
+            }
+        };
         let event = Event::Issued {
             version: issued.version.clone(),
             handle: issued.handle,
@@ -175,7 +183,6 @@ impl Engine {
             Err(problem) => return Err(problem.into()),
         }
         self.expect_at(lease.due_at());
-        let value = select(&issued.value, &request.fields)?;
         Ok(IssuedLease { lease, value })
     }
 

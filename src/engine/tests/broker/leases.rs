@@ -241,6 +241,19 @@ async fn a_dynamic_lease_is_intended_before_it_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_credential_that_lacks_the_field_asked_for_is_not_issued_and_is_ended() {
+    let broker = Broker::new();
+    broker.reconcile();
+    let fields = vec!["token".parse().unwrap()];
+    let asked = leasehold_engine::request::IssueLease { fields, ..issue(API, DYNAMIC) };
+    assert_eq!(broker.engine.issue_lease(asked).await.unwrap_err().reason(), "FIELD_NOT_FOUND");
+    let failed = Outcome::Failed { reason: "FIELD_NOT_FOUND".to_owned() };
+    assert_eq!(broker.kinds(), [(Kind::LeaseAttempted, Outcome::Ok), (Kind::LeaseIssued, failed)]);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(broker.back_end.users.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_back_end_that_refuses_leaves_no_lease() {
     let broker = Broker::new();
     broker.back_end.fail(Some(ErrorClass::Denied));
