@@ -50,8 +50,11 @@ pub(crate) struct Snapshot {
     block: BlockBuilder,
     keys: u64,
     path: PathBuf,
-    new: PathBuf,
+    new: Unfinished,
 }
+
+/// The file under its first name, which is gone when it has its last one. What is given up takes no room.
+struct Unfinished(PathBuf);
 
 /// A snapshot that is durable.
 pub(crate) struct Written {
@@ -136,7 +139,7 @@ impl Snapshots {
         let mut line = serde_json::to_vec(&header).map_err(|why| IndexError::Damaged(why.to_string()))?;
         line.push(b'\n');
         out.write(&line).map_err(IndexError::io(&new, "written"))?;
-        Ok(Snapshot { whole, out, block: BlockBuilder::default(), keys: 0, path, new })
+        Ok(Snapshot { whole, out, block: BlockBuilder::default(), keys: 0, path, new: Unfinished(new) })
     }
 
     /// Opens one for reading.
@@ -195,22 +198,28 @@ impl Snapshot {
 
     fn write_block(&mut self) -> Result<(), IndexError> {
         let Some((_, plain)) = self.block.take() else { return Ok(()) };
-        self.out.frame(&self.new, ENTRIES, plain.expose())
+        self.out.frame(&self.new.0, ENTRIES, plain.expose())
     }
 
     fn finish(mut self) -> Result<Written, IndexError> {
         self.write_block()?;
         let mut count = Vec::new();
         put_number(&mut count, self.keys);
-        self.out.frame(&self.new, END, &count)?;
+        self.out.frame(&self.new.0, END, &count)?;
         let Output { file, head, digest, .. } = self.out;
         let synced = file.into_inner().map_err(|why| why.into_error()).and_then(|file| file.sync_all());
-        synced.map_err(IndexError::io(&self.new, "synced"))?;
-        fs::rename(&self.new, &self.path).map_err(IndexError::io(&self.path, "renamed"))?;
+        synced.map_err(IndexError::io(&self.new.0, "synced"))?;
+        fs::rename(&self.new.0, &self.path).map_err(IndexError::io(&self.path, "renamed"))?;
         let dir = self.path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(IndexError::io(dir, "synced"))?;
         let digest = HEXLOWER.encode(digest.finish().as_ref());
         Ok(Written { path: self.path, head, digest, keys: self.keys })
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -306,3 +306,19 @@ async fn a_rebuild_that_was_cut_short_starts_again_from_the_snapshot() {
     assert!(recovery.snapshot.is_some(), "{recovery}");
     assert_eq!(all(&ledger).await, before);
 }
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_finished_takes_no_room() {
+    let home = Home { limits: Limits { bytes: 1, records: 1 }, snapshot_records: 60, ..Home::new() };
+    let (ledger, _) = home.open();
+    // Where a snapshot would get its name there is a directory already.
+    for seq in 0..400 {
+        std::fs::create_dir(home.path(&format!("snapshots/{seq:020}.snapshot"))).unwrap();
+    }
+    fill(&ledger, 0, 300).await;
+    ledger.close().await;
+    assert_eq!(ledger.stats().snapshots, 0);
+    let left = std::fs::read_dir(home.path("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> = left.filter(|path| path.extension().is_some_and(|found| found == "new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
