@@ -39,7 +39,9 @@ async fn an_index_that_is_gone_or_doubtful_is_made_anew() {
         );
         patient.put_back("whole", "");
 
-        for path in files(patient.index()) {
+        // After a kill there is not yet much in it.
+        let files = if let End::InOrder = end { files(patient.index()) } else { Vec::new() };
+        for path in files {
             let bytes = fs::read(&path).unwrap();
             let Some(middle) = bytes.iter().rposition(|byte| *byte != 0).map(|last| last / 2) else {
                 continue;

@@ -50,6 +50,7 @@ impl Patient {
     /// Lets the workloads work until there are so many segments; then the broker ends.
     pub(crate) async fn live(&mut self, segments: usize, end: End) {
         let daemon = Daemon::start(&self.site).await;
+        self.check().await;
         let running = Running::start(&self.site, std::mem::take(&mut self.workloads)).await;
         let deadline = Instant::now() + Duration::from_secs(120);
         while self.segments().len() < segments {
@@ -110,11 +111,7 @@ impl Patient {
     pub(crate) async fn serves(&mut self) -> String {
         let said = self.said();
         let daemon = Daemon::start(&self.site).await;
-        let client = daemon::workload(&self.site).await;
-        let listed = list(&client).await;
-        for workload in &mut self.workloads {
-            workload.check(&client, &listed).await;
-        }
+        self.check().await;
         let log = daemon.log()[said..].to_owned();
         daemon.kill();
         log
@@ -154,6 +151,15 @@ impl Patient {
         let output = command.args(["audit", "verify"]).arg(self.site.state()).args(more).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).expect("it speaks UTF-8"))
+    }
+
+    /// Checks that the broker has everything that the workloads know.
+    async fn check(&mut self) {
+        let client = daemon::workload(&self.site).await;
+        let listed = list(&client).await;
+        for workload in &mut self.workloads {
+            workload.check(&client, &listed).await;
+        }
     }
 
     /// How much the broker has said so far.
