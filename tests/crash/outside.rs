@@ -63,6 +63,7 @@ pub(crate) async fn refuses(
     reason: &str,
     health: LedgerHealth,
 ) -> String {
+    assert!(issue(site).await.is_err(), "a lease was issued though nothing can be written");
     becomes(site, Serving::No).await;
     let (client, operator) = (daemon::workload(site).await, daemon::operator(site).await.operator());
     let mut held = workloads.iter().flat_map(|workload| &workload.held);

@@ -52,6 +52,8 @@ async fn a_removed_journal_is_missed_until_it_is_back() {
     let (segment, aside) = (patient.segments()[0].clone(), patient.site.path("aside.log"));
 
     fs::rename(&segment, &aside).unwrap();
+    // Nobody asks for anything, and yet it is found out.
+    becomes(&patient.site, Serving::No).await;
     patient.is_missing_its_journal("is gone while the daemon writes to it: put it back").await;
     fs::rename(&aside, &segment).unwrap();
     daemon = patient.works_again(daemon).await;
