@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     sync::{Arc, PoisonError, RwLock, atomic::AtomicI64},
     time::Duration,
 };
@@ -148,15 +147,6 @@ impl Engine {
         let mut bits = [0; 16];
         self.entropy.fill(&mut bits)?;
         Ok(LeaseId::from_bits(bits))
-    }
-
-    /// Runs a use case on a task of its own, so that a client that hangs up does not stop it half way. Not an `async fn`:
-    /// the work is moved once, into its task, and what the caller awaits is small.
-    pub(crate) fn detach<T: Send + 'static>(
-        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-    ) -> impl Future<Output = Result<T, EngineError>> + Send {
-        let task = tokio::spawn(work);
-        async { task.await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string()))) }
     }
 
     /// Wakes the reconciler when `due` comes before its next look.

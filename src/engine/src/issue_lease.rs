@@ -22,6 +22,7 @@ use crate::{
     error::EngineError,
     idempotency::Memory,
     request::{IssueLease, IssuedLease},
+    shield::shield,
     upstream::Upstream,
 };
 
@@ -33,7 +34,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn issue_lease(self: &Arc<Self>, request: IssueLease) -> Result<IssuedLease, EngineError> {
         let engine = self.clone();
-        Self::detach(async move {
+        shield(async move {
             match engine.issue(&request).await {
                 // Two requests with one id met: the second now finds the first one's lease.
                 Err(EngineError::Conflict) => Box::pin(engine.issue(&request)).await,

@@ -16,6 +16,7 @@ mod renew_lease;
 pub mod request;
 mod revoke_lease;
 mod secrets;
+mod shield;
 mod upstream;
 mod watch_leases;
 

@@ -16,6 +16,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     request::RenewLease,
+    shield::shield,
     upstream::Upstream,
 };
 
@@ -26,7 +27,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn renew_lease(self: &Arc<Self>, request: RenewLease) -> Result<Lease, EngineError> {
         let engine = self.clone();
-        Self::detach(async move {
+        shield(async move {
             match engine.renew(&request).await {
                 Err(EngineError::Conflict) => engine.renew(&request).await,
                 result => result,

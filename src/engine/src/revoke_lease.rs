@@ -10,7 +10,7 @@ use leasehold_core::{
     state::{Commit, Condition, Key},
 };
 
-use crate::{access::why, engine::Engine, error::EngineError, request::RevokeLease};
+use crate::{access::why, engine::Engine, error::EngineError, request::RevokeLease, shield::shield};
 
 impl Engine {
     /// Ends a lease. To end one that is over already is a success, so that a retry is safe. A dynamic lease comes back
@@ -20,7 +20,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn revoke_lease(self: &Arc<Self>, request: RevokeLease) -> Result<Lease, EngineError> {
         let engine = self.clone();
-        Self::detach(async move {
+        shield(async move {
             match engine.revoke(&request).await {
                 Err(EngineError::Conflict) => engine.revoke(&request).await,
                 result => result,

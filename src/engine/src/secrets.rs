@@ -19,6 +19,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     request::{Page, SecretDescription, WriteSecret},
+    shield::shield,
     upstream::Upstream,
 };
 
@@ -100,7 +101,7 @@ impl Engine {
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn write_secret(self: &Arc<Self>, request: WriteSecret) -> Result<VersionId, EngineError> {
         let engine = self.clone();
-        Self::detach(async move { engine.write(request).await }).await
+        shield(async move { engine.write(request).await }).await
     }
 
     async fn write(&self, request: WriteSecret) -> Result<VersionId, EngineError> {

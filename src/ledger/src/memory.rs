@@ -49,15 +49,7 @@ impl Memory {
         self.lock().failure = error;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic of one test's thread is that test's failure, not the next reader's.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl Ledger for Memory {
-    async fn commit(&self, commit: Commit) -> Result<Revision, LedgerError> {
+    fn commit_now(&self, commit: Commit) -> Result<Revision, LedgerError> {
         let mut state = self.lock();
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
@@ -74,6 +66,21 @@ impl Ledger for Memory {
             audience.tell(&Change { revision, key: write.key, value: write.value });
         }
         Ok(revision)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of one test's thread is that test's failure, not the next reader's.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Ledger for Memory {
+    async fn commit(&self, commit: Commit) -> Result<Revision, LedgerError> {
+        let committed = self.commit_now(commit);
+        // A durable ledger lets others run while its caller waits: so does this one.
+        tokio::task::yield_now().await;
+        committed
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
