@@ -76,7 +76,7 @@ impl JournalFile for ForgetfulFile {
             let to_the_border = SECTOR - (offset as usize + at) % SECTOR;
             let end = bytes.len().min(at + to_the_border);
             let chance = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
-            if (chance ^ (chance >> 32)).count_ones() % 3 == 0 {
+            if (chance ^ (chance >> 32)).count_ones().is_multiple_of(3) {
                 self.inner.write_at(&bytes[at..end], offset + at as u64)?;
             }
             at = end;

@@ -12,13 +12,14 @@ use tokio::time::sleep;
 
 use crate::{
     acknowledged::{list, one_lease_a_request, recorded, verified},
+    counter::Counter,
     seed::Seed,
     traffic::{Running, VALUE, Workload},
 };
 
 const ROUNDS: u64 = 50;
 /// After so many rounds it goes on with a new site: what is old was looked at often enough.
-const ROUNDS_OF_A_SITE: u64 = 25;
+const ROUNDS_OF_A_SITE: u64 = 10;
 const WORKLOADS: usize = 16;
 
 #[tokio::test]
@@ -37,18 +38,23 @@ async fn a_killed_broker_has_everything_that_it_acknowledged() {
 
 /// Returns how many answers there were.
 async fn rounds_on_a_new_site(seed: &mut Seed, rounds: u64) -> u64 {
-    let site = Site::new(Plan { ledger: "segment_size = \"1MiB\"".into(), ..Plan::default() });
+    let mut plan = Plan { ledger: "segment_size = \"1MiB\"".into(), ..Plan::default() };
+    plan.more.push_str(Counter::SECRET);
+    let site = Site::new(plan);
     let journal = site.state().join("journal");
     let mut daemon = Daemon::start(&site).await;
     daemon::put(&site, SECRET, VALUE).await;
     let mut workloads: Vec<_> = (0..WORKLOADS).map(|_| Workload::new(seed.split())).collect();
+    let mut counter = Counter::new(&site).await;
     let (mut known, mut sum) = (Head::START, 0);
     for _ in 0..rounds {
+        let counting = counter.run(&site).await;
         let running = Running::start(&site, workloads).await;
         sleep(Duration::from_millis(seed.within(5..400))).await;
         running.may_fail();
         daemon.kill();
         (workloads, _) = running.finish().await;
+        counter = counting.await.expect("it does not panic");
 
         while seed.within(0..4) == 0 {
             let starting = Daemon::spawn(&site, Command::new(binaries::leaseholdd()));
@@ -57,6 +63,7 @@ async fn rounds_on_a_new_site(seed: &mut Seed, rounds: u64) -> u64 {
         }
         daemon = Daemon::start(&site).await;
         sum += check(&site, &mut workloads, known).await;
+        counter.check(&site).await;
         known = verified(&journal, known).head;
     }
     assert!(daemon.stop().await.success());
@@ -64,7 +71,7 @@ async fn rounds_on_a_new_site(seed: &mut Seed, rounds: u64) -> u64 {
     check(&site, &mut workloads, known).await;
     verified(&journal, known);
     one_lease_a_request(&journal);
-    sum
+    sum + counter.check(&site).await
 }
 
 /// Checks everything that the workloads were told; returns how many answers those were since `known`.

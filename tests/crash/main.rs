@@ -14,6 +14,7 @@
 )]
 
 mod acknowledged;
+mod counter;
 mod disk;
 mod index;
 mod killed;

@@ -10,6 +10,9 @@ use crate::{
     state::{End, Patient},
 };
 
+/// What is done, the last record after that, and how.
+type Cut<'a> = (&'static str, u64, &'a dyn Fn(&Patient));
+
 #[tokio::test]
 async fn a_cut_end_is_found_by_whoever_knows_a_later_record() {
     let mut patient = Patient::new(&mut Seed::from_env()).await;
@@ -23,7 +26,7 @@ async fn a_cut_end_is_found_by_whoever_knows_a_later_record() {
     let last_segment = patient.segments()[last].clone();
     let in_it = patient.lines(last).len() - 1;
     assert!(in_it > 5, "{in_it} records in the last segment");
-    let cuts: [(&str, u64, &dyn Fn(&Patient)); 4] = [
+    let cuts: [Cut<'_>; 4] = [
         ("the last record is made zeros", head.seq - 1, &|patient| {
             patient.edit(last, |lines| lines.truncate(in_it));
         }),
