@@ -6,6 +6,7 @@ use std::{fs, process::Command};
 use leasehold_audit::Head;
 use leasehold_client::proto::LedgerHealth;
 use leasehold_tests::{
+    binaries,
     daemon::{self, Daemon},
     site::{Plan, SECRET, Site},
 };
@@ -127,4 +128,20 @@ async fn a_failing_disk_ends_the_broker_before_anything_is_disclosed_that_is_not
         check(&faulty.site, &mut faulty.workloads, Head::START).await;
         verified(&faulty.site.state().join("journal"), Head::START);
     }
+}
+
+#[tokio::test]
+async fn the_real_program_cannot_be_told_to_fail() {
+    let site = Site::new(Plan::default());
+    fs::write(site.path("faults"), "fail-sync 1\nno-space\n").unwrap();
+    let mut program = Command::new(binaries::leaseholdd());
+    program.env("LEASEHOLD_FAULTS", site.path("faults")).env("LEASEHOLD_FORGETS", "1");
+    let mut daemon = Daemon::spawn(&site, program);
+    daemon.ready(&site).await;
+    daemon::put(&site, SECRET, VALUE).await;
+    let mut workloads = [Workload::new(Seed::from_env())];
+    outside::works(&site, &mut workloads).await;
+    daemon.kill();
+    let _daemon = Daemon::start(&site).await;
+    check(&site, &mut workloads, Head::START).await;
 }
