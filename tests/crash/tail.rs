@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 
 use leasehold_audit::Head;
+use leasehold_core::record::Kind;
 
 use crate::{
     acknowledged::verified,
@@ -110,6 +111,11 @@ async fn a_torn_write_is_put_aside_and_nothing_acknowledged_with_it() {
         let saved = patient.journal().join(format!("{:020}.{end}.0.torn", 1));
         assert_eq!(fs::read(saved).unwrap(), bytes, "{what}: it is kept as it was");
         verified(&patient.journal(), Head::START);
+        let mut entries = leasehold_audit::read(&patient.journal(), next).unwrap();
+        assert!(
+            entries.any(|entry| entry.unwrap().record.kind == Kind::JournalRecovered),
+            "{what}: no record of it"
+        );
         let first = String::from_utf8(patient.lines(0)[lines.len()].clone()).unwrap();
         assert!(first.starts_with(&format!("{{\"seq\":{next},")), "{what}: {first}");
         patient.put_back("killed", "");
