@@ -21,7 +21,7 @@ async fn a_cut_end_is_found_by_whoever_knows_a_later_record() {
     patient.save("whole");
     let head = verified(&patient.journal(), Head::START).head;
     let known = head.to_string();
-    let last = patient.segments().len() - 1;
+    let last = patient.last();
     assert_eq!(patient.verify(&["--known", &known]).0, Some(0));
 
     let last_segment = patient.segments()[last].clone();
@@ -81,10 +81,11 @@ async fn a_torn_write_is_put_aside_and_nothing_acknowledged_with_it() {
     let mut patient = Patient::new(&mut Seed::from_env()).await;
     patient.live(1, End::Killed).await;
     patient.save("killed");
-    let segment = patient.segments()[0].clone();
-    let lines = patient.lines(0);
-    let end: u64 = patient.line(0, lines.len()).offset;
-    let next = patient.line(0, lines.len()).seq;
+    let last = patient.last();
+    let segment = patient.segments()[last].clone();
+    let lines = patient.lines(last);
+    let end: u64 = patient.line(last, lines.len()).offset;
+    let next = patient.line(last, lines.len()).seq;
     // A group of two records as the broker would have written it next, and what a crash may leave of it.
     let group = lines[lines.len() - 2..].concat();
     let torn: [(&str, Vec<u8>); 4] = [
@@ -108,7 +109,7 @@ async fn a_torn_write_is_put_aside_and_nothing_acknowledged_with_it() {
             log.contains(&format!("{} bytes of an unfinished write in {}", bytes.len(), segment.display())),
             "{what}:\n{log}"
         );
-        let saved = patient.journal().join(format!("{:020}.{end}.0.torn", 1));
+        let saved = segment.with_extension(format!("{end}.0.torn"));
         assert_eq!(fs::read(saved).unwrap(), bytes, "{what}: it is kept as it was");
         verified(&patient.journal(), Head::START);
         let mut entries = leasehold_audit::read(&patient.journal(), next).unwrap();
@@ -116,7 +117,7 @@ async fn a_torn_write_is_put_aside_and_nothing_acknowledged_with_it() {
             entries.any(|entry| entry.unwrap().record.kind == Kind::JournalRecovered),
             "{what}: no record of it"
         );
-        let first = String::from_utf8(patient.lines(0)[lines.len()].clone()).unwrap();
+        let first = String::from_utf8(patient.lines(last)[lines.len()].clone()).unwrap();
         assert!(first.starts_with(&format!("{{\"seq\":{next},")), "{what}: {first}");
         patient.put_back("killed", "");
     }
@@ -127,11 +128,12 @@ async fn no_flipped_bit_in_the_last_record_passes_for_a_torn_write() {
     let mut seed = Seed::from_env();
     let mut patient = Patient::new(&mut seed).await;
     patient.live(1, End::Killed).await;
-    let segment = patient.segments()[0].clone();
+    let last = patient.last();
+    let segment = patient.segments()[last].clone();
     let whole = fs::read(&segment).unwrap();
-    let last = patient.lines(0).len() - 1;
-    let at = patient.line(0, last);
-    let (start, length) = (at.offset as usize, patient.lines(0)[last].len());
+    let record = patient.lines(last).len() - 1;
+    let at = patient.line(last, record);
+    let (start, length) = (at.offset as usize, patient.lines(last)[record].len());
     let mut places: Vec<usize> = vec![0, 1, 7, length - 2, length - 1];
     places.extend((0..20).map(|_| seed.within(0..length as u64) as usize));
     for place in places {

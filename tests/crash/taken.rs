@@ -1,6 +1,9 @@
 //! The journal's file is removed, replaced or cut under the running broker, with real files and the real program.
 
-use std::fs::{self, OpenOptions};
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+};
 
 use leasehold_audit::Head;
 use leasehold_client::proto::LedgerHealth;
@@ -27,9 +30,8 @@ async fn serving() -> (Patient, Daemon) {
 
 impl Patient {
     /// Nothing is written, and the status tells why.
-    async fn is_missing_its_journal(&self, why: &str) {
+    async fn is_missing_its_journal(&self, segment: &Path, why: &str) {
         let message = refuses(&self.site, &self.workloads, REASON, LedgerHealth::Unavailable).await;
-        let segment = self.journal().join(format!("{:020}.log", 1));
         assert!(message.contains(&format!("{} {why}", segment.display())), "no `{why}` in {message}");
     }
 
@@ -49,26 +51,26 @@ impl Patient {
 #[tokio::test]
 async fn a_removed_journal_is_missed_until_it_is_back() {
     let (mut patient, mut daemon) = serving().await;
-    let (segment, aside) = (patient.segments()[0].clone(), patient.site.path("aside.log"));
+    let (segment, aside) = (patient.segments()[patient.last()].clone(), patient.site.path("aside.log"));
 
     fs::rename(&segment, &aside).unwrap();
     // Nobody asks for anything, and yet it is found out.
     becomes(&patient.site, Serving::No).await;
-    patient.is_missing_its_journal("is gone while the daemon writes to it: put it back").await;
+    patient.is_missing_its_journal(&segment, "is gone while the daemon writes to it: put it back").await;
     fs::rename(&aside, &segment).unwrap();
     daemon = patient.works_again(daemon).await;
 
     // The last name is taken, and somebody else has the file still.
     fs::hard_link(&segment, &aside).unwrap();
     fs::remove_file(&segment).unwrap();
-    patient.is_missing_its_journal("is gone while the daemon writes to it: put it back").await;
+    patient.is_missing_its_journal(&segment, "is gone while the daemon writes to it: put it back").await;
     fs::rename(&aside, &segment).unwrap();
     daemon = patient.works_again(daemon).await;
 
     // The whole folder.
     let (folder, aside) = (patient.journal(), patient.site.path("aside"));
     fs::rename(&folder, &aside).unwrap();
-    patient.is_missing_its_journal("is gone while the daemon writes to it: put it back").await;
+    patient.is_missing_its_journal(&segment, "is gone while the daemon writes to it: put it back").await;
     fs::rename(&aside, &folder).unwrap();
     patient.works_again(daemon).await;
 }
@@ -76,14 +78,14 @@ async fn a_removed_journal_is_missed_until_it_is_back() {
 #[tokio::test]
 async fn a_replaced_journal_is_not_written_to() {
     let (mut patient, daemon) = serving().await;
-    let (segment, aside) = (patient.segments()[0].clone(), patient.site.path("aside.log"));
+    let (segment, aside) = (patient.segments()[patient.last()].clone(), patient.site.path("aside.log"));
     fs::hard_link(&segment, &aside).unwrap();
     let copy = patient.site.path("copy.log");
     let bytes = fs::copy(&segment, &copy).unwrap();
     fs::rename(&copy, &segment).unwrap();
     let before = fs::read(&segment).unwrap();
     assert_eq!(before.len() as u64, bytes);
-    patient.is_missing_its_journal("was replaced by another file").await;
+    patient.is_missing_its_journal(&segment, "was replaced by another file").await;
     assert!(fs::read(&segment).unwrap() == before, "the stranger was written to");
     fs::rename(&aside, &segment).unwrap();
     patient.works_again(daemon).await;
@@ -92,12 +94,15 @@ async fn a_replaced_journal_is_not_written_to() {
 #[tokio::test]
 async fn a_journal_that_was_cut_is_restored_from_a_copy() {
     let (mut patient, daemon) = serving().await;
-    let (segment, copy) = (patient.segments()[0].clone(), patient.site.path("copy.log"));
+    let (segment, copy) = (patient.segments()[patient.last()].clone(), patient.site.path("copy.log"));
     fs::copy(&segment, &copy).unwrap();
-    let end = patient.lines(0).concat().len() as u64;
+    let end = patient.lines(patient.last()).concat().len() as u64;
     OpenOptions::new().write(true).open(&segment).unwrap().set_len(end / 2).unwrap();
     patient
-        .is_missing_its_journal(&format!("was cut to {} bytes while the daemon writes to it", end / 2))
+        .is_missing_its_journal(
+            &segment,
+            &format!("was cut to {} bytes while the daemon writes to it", end / 2),
+        )
         .await;
     assert_eq!(fs::metadata(&segment).unwrap().len(), end / 2, "what is left was written to");
 
