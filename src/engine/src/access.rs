@@ -62,7 +62,7 @@ impl Engine {
     ) -> BoxFuture<'a, Result<T, EngineError>> {
         Box::pin(async move {
             record.outcome = Outcome::Denied;
-            record.details.insert("reason".to_owned(), why.to_owned());
+            record.details.insert("denied".to_owned(), why.to_owned());
             self.ledger.commit(Commit::record_only(record)).await?;
             Err(EngineError::Denied)
         })

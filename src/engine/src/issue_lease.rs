@@ -82,16 +82,18 @@ impl Engine {
         reference: &str,
         mut record: Record,
     ) -> Result<IssuedLease, EngineError> {
-        let (request, now) = (asked.request, record.time);
-        let found =
-            match self.value(asked.upstream, reference, None, asked.resolved.entry.freshness, now).await {
-                Ok(found) => found,
-                Err(error) => return self.fail(record, error).await,
-            };
+        let request = asked.request;
+        let freshness = asked.resolved.entry.freshness;
+        let found = match self.value(asked.upstream, reference, None, freshness, record.time).await {
+            Ok(found) => found,
+            Err(error) => return self.fail(record, error).await,
+        };
         let value = match select(&found.cached.value, &request.fields) {
             Ok(value) => value,
             Err(error) => return self.fail(record, error).await,
         };
+        // It begins when there is something to hold: what a slow back end took is not the holder's loss.
+        let now = self.now();
         let mut lease = Lease::new_static(
             self.new_lease_id()?,
             request.actor.id.clone(),

@@ -291,3 +291,29 @@ async fn a_write_is_seen_by_the_next_lease() {
     assert_eq!(described.live_leases, 2);
     assert!(!format!("{:?}", broker.ledger.records()).contains("canary"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_begins_when_there_is_something_to_hold() {
+    let broker = Broker::new();
+    let held = broker.back_end.gate.acquire_many(1).await.unwrap();
+    broker.back_end.gate.forget_permits(usize::MAX);
+    let mut request = issue(API, STATIC);
+    request.ttl = Some(Duration::from_secs(2));
+    let engine = broker.engine.clone();
+    let asked = tokio::spawn(async move { engine.issue_lease(request).await });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    drop(held);
+    let lease = asked.await.unwrap().unwrap().lease;
+    assert!(lease.is_live(broker.engine.now()), "{lease:?}");
+    assert_eq!(lease.expires_at.duration_since(lease.issued_at).as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_revocation_keeps_what_its_caller_said() {
+    let broker = Broker::new();
+    let lease = broker.issue(STATIC).await.unwrap().lease.id;
+    let request = RevokeLease { reason: Some("mine now".to_owned()), ..revoke(OTHER, lease) };
+    assert!(matches!(broker.engine.revoke_lease(request).await, Err(EngineError::Denied)));
+    let details = broker.ledger.records().last().unwrap().details.clone();
+    assert_eq!((details["reason"].as_str(), details["denied"].as_str()), ("mine now", "policy"));
+}
