@@ -16,7 +16,7 @@ use tokio::signal::unix::Signal;
 
 use crate::{
     check::{self, Fresh},
-    config::Config,
+    config::{Config, provider::Provider},
     grpc::LastReload,
     notify,
     tls::Store,
@@ -53,7 +53,8 @@ impl Reload {
         let (file, running, clock) = (self.running.file.clone(), self.running.clone(), self.clock.clone());
         // Reading files and compiling policies would hold requests up.
         let read = tokio::task::spawn_blocking(move || {
-            let config = keep_what_needs_a_restart(&running, Config::load(&file).map_err(|f| f.to_string())?);
+            let config =
+                keep_what_needs_a_restart(&running, Config::load(&file).map_err(|f| f.to_string())?)?;
             let fresh = check::read_fresh(&config.config, &clock)
                 .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
             Ok::<_, String>((config, fresh))
@@ -123,7 +124,20 @@ struct Kept {
     needs_restart: Vec<String>,
 }
 
-fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Kept {
+/// # Errors
+/// When a provider is not the one that runs: the catalog's references were written for the new one, and would be resolved
+/// by the old.
+fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Result<Kept, String> {
+    let others: Vec<_> = new.providers.iter().filter(|provider| !running.runs(provider)).collect();
+    if !others.is_empty() {
+        let each = others.iter().map(|provider| {
+            format!(
+                "{}: the provider `{}` is new or has changed, which takes a restart",
+                provider.place, provider.name
+            )
+        });
+        return Err(each.collect::<Vec<_>>().join("\n"));
+    }
     let mut needs_restart = Vec::new();
     let mut keep = |name: &str, changed: bool| {
         if changed {
@@ -140,17 +154,18 @@ fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Kept {
     keep("[cache]", running.cache != new.cache);
     keep("[log]", running.log != new.log);
     keep("[runtime]", running.runtime != new.runtime);
-    for provider in &new.providers {
-        let same =
-            |old: &&crate::config::provider::Provider| old.name == provider.name && old.kind == provider.kind;
-        keep(&format!("provider `{}`", provider.name), !running.providers.iter().any(|old| same(&old)));
-    }
     for old in &running.providers {
         let gone = !new.providers.iter().any(|provider| provider.name == old.name);
         keep(&format!("provider `{}`", old.name), gone);
     }
     new.identity.trust_domain = running.identity.trust_domain.clone();
-    Kept { config: new, needs_restart }
+    Ok(Kept { config: new, needs_restart })
+}
+
+impl Config {
+    fn runs(&self, provider: &Provider) -> bool {
+        self.providers.iter().any(|running| running.name == provider.name && running.kind == provider.kind)
+    }
 }
 
 #[cfg(feature = "local")]

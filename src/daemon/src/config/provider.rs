@@ -7,7 +7,7 @@ mod local;
 
 use std::{collections::BTreeMap, path::Path};
 
-use leasehold_core::provider::ProviderName;
+use leasehold_core::provider::{ProviderError, ProviderName};
 
 use super::{
     fault::Place,
@@ -34,6 +34,22 @@ pub enum Kind {
     /// AWS Secrets Manager.
     #[cfg(feature = "aws")]
     Aws(leasehold_provider_aws::AwsConfig),
+}
+
+impl Kind {
+    /// Whether the back end could have a secret by this name; a mount's `{rest}` stands for any.
+    ///
+    /// # Errors
+    /// What its grammar says against it.
+    pub(super) fn check_reference(&self, reference: &str) -> Result<(), ProviderError> {
+        let name = reference.replace("{rest}", "x");
+        match self {
+            #[cfg(feature = "local")]
+            Self::Local(_) => leasehold_provider_local::check_reference(&name),
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => leasehold_provider_aws::check_reference(&name),
+        }
+    }
 }
 
 /// Every kind that a build can have, whether this one has it or not.

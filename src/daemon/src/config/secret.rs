@@ -62,12 +62,19 @@ impl Entries {
             let known: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
             for item in self.secrets.values().chain(self.mounts.values()) {
                 let name = item.entry.provider.as_str();
-                if !known.contains(&name) {
+                let Some(provider) = providers.iter().find(|provider| provider.name.as_str() == name) else {
                     let help = match known.is_empty() {
                         true => "no `[[provider]]` is configured".to_owned(),
                         false => proposal(name, &known),
                     };
                     sink.put(item.provider.clone(), format!("there is no provider `{name}`"), help);
+                    continue;
+                };
+                if let Source::Static { reference } = &item.entry.source
+                    && let Err(why) = provider.kind.check_reference(reference)
+                {
+                    let help = format!("write `ref` as the back end behind `{name}` names its secrets");
+                    sink.put(item.place.clone(), why.to_string(), help);
                 }
             }
         }

@@ -172,12 +172,14 @@ fn what_needs_a_restart_is_said_and_does_not_change() {
         Config::parse(&Source::new("/c/l.toml", text), &[]).unwrap()
     };
     let running = config("[ledger]\ndir = 'd'\n[[provider]]\nname = 'a'\nkind = 'local'\n");
-    let new = config(
-        "[ledger]\ndir = 'd'\nnode = 'n'\n[limits]\nconnections = 7\n\
-         [[provider]]\nname = 'b'\nkind = 'local'\n[policy]\ndir = 'p'\n",
-    );
-    let kept = keep_what_needs_a_restart(&running, new.clone());
-    assert_eq!(kept.needs_restart, ["[ledger] node", "[limits]", "provider `b`", "provider `a`"]);
+    let new = config("[ledger]\ndir = 'd'\nnode = 'n'\n[limits]\nconnections = 7\n[policy]\ndir = 'p'\n");
+    let kept = keep_what_needs_a_restart(&running, new.clone()).unwrap();
+    assert_eq!(kept.needs_restart, ["[ledger] node", "[limits]", "provider `a`"]);
     assert_eq!(kept.config.policy.dir, new.policy.dir);
-    assert!(keep_what_needs_a_restart(&running, running.clone()).needs_restart.is_empty());
+    assert!(keep_what_needs_a_restart(&running, running.clone()).unwrap().needs_restart.is_empty());
+    for more in ["name = 'b'\nkind = 'local'", "name = 'a'\nkind = 'local'\nhistory = 3"] {
+        let new = config(&format!("[ledger]\ndir = 'd'\n[[provider]]\n{more}\n"));
+        let why = keep_what_needs_a_restart(&running, new).err().unwrap();
+        assert!(why.contains("is new or has changed, which takes a restart"), "{why}");
+    }
 }
