@@ -64,7 +64,7 @@ impl Report {
     }
 
     pub(crate) fn complain(text: &str) {
-        writeln!(std::io::stderr(), "{text}").unwrap();
+        eprintln!("{text}");
     }
 
     pub(crate) fn is_short(&self) -> bool {
@@ -72,6 +72,6 @@ impl Report {
     }
 
     fn say(text: &str) {
-        writeln!(std::io::stdout(), "{text}").unwrap();
+        println!("{text}");
     }
 }
