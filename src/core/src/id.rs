@@ -42,13 +42,23 @@ impl LeaseId {
 
     /// The 26 characters without the prefix: lower case, for names in back ends that allow no hyphen.
     pub fn suffix(&self) -> String {
-        BASE32_NOPAD.encode(&self.0).to_ascii_lowercase()
+        self.with_suffix(str::to_owned)
+    }
+
+    /// Every lease writes its id into half a dozen keys: no allocation for each.
+    fn with_suffix<T>(&self, then: impl FnOnce(&str) -> T) -> T {
+        // INVARIANT: 16 bytes are 26 characters of base32, all of them ASCII.
+        let mut text = [0; 26];
+        BASE32_NOPAD.encode_mut(&self.0, &mut text);
+        text.make_ascii_lowercase();
+        then(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Self::PREFIX, self.suffix())
+        f.write_str(Self::PREFIX)?;
+        self.with_suffix(|suffix| f.write_str(suffix))
     }
 }
 
