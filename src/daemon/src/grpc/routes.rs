@@ -82,9 +82,11 @@ impl Default for Settings {
     }
 }
 
-/// Every service of the broker. Cheap to clone.
+/// Every service of the broker. Every request has a clone: it costs one count.
 #[derive(Clone)]
-pub struct Routes {
+pub struct Routes(Arc<Services>);
+
+struct Services {
     leases: LeaseServiceServer<Leases>,
     operators: OperatorServiceServer<Operators>,
     health: HealthServer<HealthService>,
@@ -122,7 +124,8 @@ impl Routes {
         let reflection = reflection(settings.max_request_bytes)
             .inspect_err(|error| tracing::error!(%error, "reflection is not offered"))
             .ok();
-        (Self { leases, operators, health, reflection }, health::report(reporter, ledger_health, stop))
+        let services = Services { leases, operators, health, reflection };
+        (Self(Arc::new(services)), health::report(reporter, ledger_health, stop))
     }
 }
 
@@ -150,12 +153,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
-        match (service.map(|(service, _)| service), &mut self.reflection) {
-            (Some(LEASES), _) => self.leases.call(request),
-            (Some(OPERATORS), _) => self.operators.call(request),
-            (Some(HEALTH), _) => self.health.call(request),
+        let Services { leases, operators, health, reflection } = &*self.0;
+        match (service.map(|(service, _)| service), reflection) {
+            (Some(LEASES), _) => leases.clone().call(request),
+            (Some(OPERATORS), _) => operators.clone().call(request),
+            (Some(HEALTH), _) => health.clone().call(request),
             (Some(REFLECTION), Some(reflection)) => {
-                Box::pin(reflection.call(request.map(tonic::body::Body::new)))
+                Box::pin(reflection.clone().call(request.map(tonic::body::Body::new)))
             }
             _ => {
                 let status = Status::unimplemented("there is no such service here");
