@@ -68,11 +68,6 @@ impl Queue {
         true
     }
 
-    /// Whether a request waits.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.lock().requests.is_empty()
-    }
-
     /// Moves what waits into `list`, which is empty.
     pub(crate) fn take(&self, list: &mut Vec<Request>) -> Taken {
         let mut waiting = self.lock();

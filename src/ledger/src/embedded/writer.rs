@@ -69,10 +69,6 @@ impl Writer {
     fn wait(&mut self) {
         let healthy = *self.health.borrow() == LedgerHealth::Ok;
         thread::park_timeout(if healthy { LOOK } else { LOOK_AGAIN });
-        if healthy && self.queue.is_waiting() {
-            // The commit finds out by itself how the journal is.
-            return;
-        }
         let poisoned = matches!(*self.health.borrow(), LedgerHealth::Poisoned(_));
         if !poisoned {
             let found = self.journal.probe().map_err(|why| refusal(&why));
