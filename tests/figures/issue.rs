@@ -20,13 +20,15 @@ use leasehold_tests::{
     site::{OPERATOR, Plan, SECRET, Site, WORKLOAD, client_tls},
 };
 use prost::Message;
+use rustls::ClientConfig;
 
 use crate::figure::{Report, Target};
 
 pub(crate) const ECHO: &str = "__echo";
 
 const POLICIES: usize = 100;
-const CONNECTIONS: usize = 4;
+/// Every workload has a connection of its own and a few requests on it at a time.
+const STREAMS: usize = 8;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(3);
 
@@ -57,20 +59,19 @@ pub(crate) async fn all(report: &mut Report, wants: impl Fn(&str) -> bool) {
             Call::new("leasehold.v1.LeaseService/IssueLease", &request)
         })
         .collect();
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        connections.push(Connection::open(site.address, tls.clone()).await.unwrap());
-    }
+    let mut connections = connect(site.address, &tls, 1).await;
     let sample = echo::sample(&mut connections[0], &calls[0]).await.unwrap();
     let baseline = Baseline::start(&site, &sample).await;
 
     let mut best = 0.0_f64;
     for in_flight in [128, 512] {
+        connections = connect(site.address, &tls, in_flight / STREAMS).await;
+        let echoing = connect(baseline.address, &tls, in_flight / STREAMS).await;
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let before = ledger(&site).await;
         let mut issued = 0;
         for _ in 0..ROUNDS {
-            let echoed = closed_loop(&baseline.connections, &calls, in_flight, ROUND).await.unwrap();
+            let echoed = closed_loop(&echoing, &calls, in_flight, ROUND).await.unwrap();
             let leased = closed_loop(&connections, &calls, in_flight, ROUND).await.unwrap();
             issued += leased.calls;
             ours.push(leased.per_second());
@@ -80,7 +81,8 @@ pub(crate) async fn all(report: &mut Report, wants: impl Fn(&str) -> bool) {
         let after = ledger(&site).await;
         best = best.max(median(&mut ours));
         Report::note(&format!(
-            "{in_flight} in flight: {:.0} leases/s, echo {:.0}/s, ratios {ratios:.3?}",
+            "{in_flight} in flight on {} connections: {:.0} leases/s, echo {:.0}/s, ratios {ratios:.3?}",
+            connections.len(),
             median(&mut ours),
             median(&mut theirs)
         ));
@@ -149,7 +151,7 @@ async fn evidence(report: &mut Report, site: &Site, broker: Daemon) {
 
 struct Baseline {
     child: Child,
-    connections: Vec<Connection>,
+    address: SocketAddr,
 }
 
 impl Baseline {
@@ -172,12 +174,7 @@ impl Baseline {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        let tls = site.tls(Some(&site.identity(WORKLOAD)));
-        let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(address, tls.clone()).await.unwrap());
-        }
-        Self { child, connections }
+        Self { child, address }
     }
 }
 
@@ -186,6 +183,14 @@ impl Drop for Baseline {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+async fn connect(address: SocketAddr, tls: &Arc<ClientConfig>, count: usize) -> Vec<Connection> {
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        connections.push(Connection::open(address, tls.clone()).await.unwrap());
+    }
+    connections
 }
 
 async fn ledger(site: &Site) -> LedgerStatus {
