@@ -148,21 +148,12 @@ impl Lease {
         term: Term,
         now: Timestamp,
     ) -> Self {
+        // As if it had been intended, and made at once.
         Self {
-            id,
-            holder,
-            secret,
-            provider,
             version: Some(version),
             kind: LeaseKind::Static,
-            fields: Vec::new(),
             state: LeaseState::Active,
-            issued_at: now,
-            expires_at: term.expires_at,
-            max_expires_at: term.max_expires_at,
-            renewals: 0,
-            stale_since: None,
-            handle: None,
+            ..Self::new_pending(id, holder, secret, provider, term, now, now)
         }
     }
 
