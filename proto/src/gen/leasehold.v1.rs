@@ -371,6 +371,10 @@ pub struct Lease {
     /// QUARANTINED.
     #[prost(message, optional, tag = "16")]
     pub revocation: ::core::option::Option<LeaseRevocation>,
+    /// Present when nothing can end the credential before its time: it works until then, whatever happens to the lease, and
+    /// a lease that is revoked is REVOKING until then. Absent when the back end can end it, and for static leases.
+    #[prost(message, optional, tag = "17")]
+    pub irrevocable_until_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// How far the broker has come with ending a credential at its back end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -491,6 +495,8 @@ pub enum LeaseEndCause {
     Operator = 3,
     /// Its credential was begun and never confirmed.
     Abandoned = 4,
+    /// Its back end ended or lost the credential without being asked.
+    Upstream = 5,
 }
 impl LeaseEndCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -504,6 +510,7 @@ impl LeaseEndCause {
             Self::Holder => "LEASE_END_CAUSE_HOLDER",
             Self::Operator => "LEASE_END_CAUSE_OPERATOR",
             Self::Abandoned => "LEASE_END_CAUSE_ABANDONED",
+            Self::Upstream => "LEASE_END_CAUSE_UPSTREAM",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -514,6 +521,7 @@ impl LeaseEndCause {
             "LEASE_END_CAUSE_HOLDER" => Some(Self::Holder),
             "LEASE_END_CAUSE_OPERATOR" => Some(Self::Operator),
             "LEASE_END_CAUSE_ABANDONED" => Some(Self::Abandoned),
+            "LEASE_END_CAUSE_UPSTREAM" => Some(Self::Upstream),
             _ => None,
         }
     }
@@ -619,14 +627,30 @@ pub enum ProviderCapability {
     ReadVersions = 2,
     /// New versions can be written.
     Write = 3,
-    /// Versions can be made unusable.
-    Retire = 4,
+    /// New versions can be written as pending, and promoted later.
+    Stage = 4,
     /// Credentials can be made for one holder.
     Issue = 5,
     /// The lives of such credentials can be extended.
     Renew = 6,
     /// Such credentials can be ended early.
     Revoke = 7,
+    /// The back end can make a new value itself when told to.
+    Rotate = 8,
+    /// A pending or older version can be made the current one.
+    Promote = 9,
+    /// A version can be made unreadable for a time.
+    Disable = 10,
+    /// A disabled version can be made readable.
+    Enable = 11,
+    /// A version's value can be removed for good.
+    Destroy = 12,
+    /// A secret can be deleted so that it can be restored.
+    Delete = 13,
+    /// A deleted secret can be brought back.
+    Restore = 14,
+    /// A deleted secret can be removed for good.
+    Purge = 15,
 }
 impl ProviderCapability {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -639,10 +663,18 @@ impl ProviderCapability {
             Self::Read => "PROVIDER_CAPABILITY_READ",
             Self::ReadVersions => "PROVIDER_CAPABILITY_READ_VERSIONS",
             Self::Write => "PROVIDER_CAPABILITY_WRITE",
-            Self::Retire => "PROVIDER_CAPABILITY_RETIRE",
+            Self::Stage => "PROVIDER_CAPABILITY_STAGE",
             Self::Issue => "PROVIDER_CAPABILITY_ISSUE",
             Self::Renew => "PROVIDER_CAPABILITY_RENEW",
             Self::Revoke => "PROVIDER_CAPABILITY_REVOKE",
+            Self::Rotate => "PROVIDER_CAPABILITY_ROTATE",
+            Self::Promote => "PROVIDER_CAPABILITY_PROMOTE",
+            Self::Disable => "PROVIDER_CAPABILITY_DISABLE",
+            Self::Enable => "PROVIDER_CAPABILITY_ENABLE",
+            Self::Destroy => "PROVIDER_CAPABILITY_DESTROY",
+            Self::Delete => "PROVIDER_CAPABILITY_DELETE",
+            Self::Restore => "PROVIDER_CAPABILITY_RESTORE",
+            Self::Purge => "PROVIDER_CAPABILITY_PURGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -652,10 +684,18 @@ impl ProviderCapability {
             "PROVIDER_CAPABILITY_READ" => Some(Self::Read),
             "PROVIDER_CAPABILITY_READ_VERSIONS" => Some(Self::ReadVersions),
             "PROVIDER_CAPABILITY_WRITE" => Some(Self::Write),
-            "PROVIDER_CAPABILITY_RETIRE" => Some(Self::Retire),
+            "PROVIDER_CAPABILITY_STAGE" => Some(Self::Stage),
             "PROVIDER_CAPABILITY_ISSUE" => Some(Self::Issue),
             "PROVIDER_CAPABILITY_RENEW" => Some(Self::Renew),
             "PROVIDER_CAPABILITY_REVOKE" => Some(Self::Revoke),
+            "PROVIDER_CAPABILITY_ROTATE" => Some(Self::Rotate),
+            "PROVIDER_CAPABILITY_PROMOTE" => Some(Self::Promote),
+            "PROVIDER_CAPABILITY_DISABLE" => Some(Self::Disable),
+            "PROVIDER_CAPABILITY_ENABLE" => Some(Self::Enable),
+            "PROVIDER_CAPABILITY_DESTROY" => Some(Self::Destroy),
+            "PROVIDER_CAPABILITY_DELETE" => Some(Self::Delete),
+            "PROVIDER_CAPABILITY_RESTORE" => Some(Self::Restore),
+            "PROVIDER_CAPABILITY_PURGE" => Some(Self::Purge),
             _ => None,
         }
     }
@@ -1607,6 +1647,13 @@ pub struct ProviderStatus {
     /// Why it is not being asked just now; empty when it is.
     #[prost(string, tag = "3")]
     pub unavailable_reason: ::prost::alloc::string::String,
+    /// When the broker's own credentials there end unless they are renewed; absent when they do not end, or are made anew
+    /// for each call.
+    #[prost(message, optional, tag = "4")]
+    pub credential_expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why the last attempt to sign in or to renew those credentials failed; empty when it did not.
+    #[prost(string, tag = "5")]
+    pub sign_in_problem: ::prost::alloc::string::String,
 }
 /// The ledger's state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use data_encoding::HEXLOWER;
 use leasehold_core::{
     ports::Provider,
-    provider::{Capabilities, ErrorClass, Fetch, Fetched, ProviderError, WriteVersion},
+    provider::{Capabilities, Demand, ErrorClass, Fetch, Fetched, Finding, ProviderError, WriteVersion},
     secret::VersionId,
 };
 use tokio::{sync::OnceCell, time::timeout};
@@ -129,6 +129,20 @@ impl Provider for AwsProvider {
         id.parse().map_err(|_| {
             ProviderError::new(ErrorClass::Permanent, "AWS answered a write without a good version id")
         })
+    }
+
+    async fn check(&self, demands: &[Demand]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for demand in demands {
+            if let Demand::Read { reference } = demand {
+                let step = format!("read `{reference}`");
+                findings.push(match self.fetch(Fetch { reference, version: None }).await {
+                    Ok(_) => Finding::passed(step, ""),
+                    Err(error) => Finding::failed(step, error.to_string(), "see docs/providers/aws.md"),
+                });
+            }
+        }
+        findings
     }
 }
 

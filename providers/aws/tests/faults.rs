@@ -11,7 +11,7 @@ use std::{
 use leasehold_core::{
     SecretValue,
     ports::Provider,
-    provider::{ErrorClass, Fetch, Fetched, ProviderError, WriteVersion},
+    provider::{ErrorClass, Fetch, Fetched, ProviderError, Stage, WriteVersion},
 };
 use leasehold_provider_aws::{AwsConfig, AwsProvider, Credentials};
 use leasehold_provider_conformance::scripted::{Answer, Reply, Request, ScriptedServer};
@@ -62,7 +62,13 @@ async fn fetch(provider: &AwsProvider) -> Result<Fetched, ProviderError> {
 async fn write(provider: &AwsProvider, text: &str, expected: Option<&str>) -> Result<String, ProviderError> {
     let value = SecretValue::plain(text.to_owned());
     let expected = expected.map(|id| id.parse().unwrap());
-    let request = WriteVersion { reference: "a", value: &value, token: TOKEN, expected: expected.as_ref() };
+    let request = WriteVersion {
+        reference: "a",
+        value: &value,
+        token: TOKEN,
+        expected: expected.as_ref(),
+        stage: Stage::Current,
+    };
     provider.write(request).await.map(|version| version.to_string())
 }
 

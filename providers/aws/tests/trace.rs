@@ -11,7 +11,7 @@ use std::{
 use leasehold_core::{
     SecretValue,
     ports::Provider,
-    provider::{ErrorClass, Fetch, WriteVersion},
+    provider::{ErrorClass, Fetch, Stage, WriteVersion},
 };
 use leasehold_provider_aws::{AwsConfig, AwsProvider, Credentials};
 use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer};
@@ -69,7 +69,8 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_key() {
     .unwrap();
 
     let value = SecretValue::plain("canary-write".to_owned());
-    let request = WriteVersion { reference: "a", value: &value, token: VERSION, expected: None };
+    let request =
+        WriteVersion { reference: "a", value: &value, token: VERSION, expected: None, stage: Stage::Current };
     provider.write(request).await.unwrap();
     let fetch = || provider.fetch(Fetch { reference: "a", version: None });
     fetch().await.unwrap();

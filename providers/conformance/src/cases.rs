@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use leasehold_core::{
     SecretBytes, SecretValue,
-    provider::{Capabilities, ErrorClass, Fetch, ProviderError},
+    provider::{Capabilities, Change, ErrorClass, Fetch, ProviderError},
     secret::VersionId,
 };
 
@@ -113,7 +113,7 @@ impl Case {
             | Self::VersionConflict
             | Self::ConcurrentWrites
             | Self::TooLargeValue => can.read && can.write,
-            Self::RetiredVersion => can.read && can.retire,
+            Self::RetiredVersion => can.read && can.can(Change::Destroy),
             Self::DeniedCapabilities => true,
         }
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use leasehold_core::{
     ports::{Clock, Entropy, Provider},
-    provider::{Capabilities, Fetch, Fetched, ProviderError, WriteVersion},
+    provider::{
+        Capabilities, Change, ChangeSecret, Demand, Fetch, Fetched, Finding, ProviderError, WriteVersion,
+    },
     secret::VersionId,
 };
 use leasehold_seal::KeyRing;
@@ -55,7 +57,13 @@ impl LocalProvider {
 #[async_trait]
 impl Provider for LocalProvider {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { read: true, versions: true, write: true, retire: true, ..Capabilities::default() }
+        Capabilities {
+            read: true,
+            versions: true,
+            write: true,
+            changes: &[Change::Destroy],
+            ..Capabilities::default()
+        }
     }
 
     async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
@@ -77,9 +85,29 @@ impl Provider for LocalProvider {
         id(&version)
     }
 
-    async fn retire(&self, reference: &str, version: &VersionId) -> Result<(), ProviderError> {
-        let version = Version::from_id(version)?;
-        self.run(reference, move |store, reference| store.retire(reference, &version)).await
+    async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
+        match (request.change, request.version) {
+            (Change::Destroy, Some(version)) => {
+                let version = Version::from_id(version)?;
+                self.run(request.reference, move |store, reference| store.retire(reference, &version)).await
+            }
+            _ => Err(ProviderError::unsupported(request.change.as_str())),
+        }
+    }
+
+    async fn check(&self, demands: &[Demand]) -> Vec<Finding> {
+        let references = demands.iter().filter_map(|demand| match demand {
+            Demand::Read { reference } | Demand::Write { reference } => Some(reference),
+            Demand::Issue { .. } => None,
+        });
+        let mut findings = vec![Finding::passed("open the directory", "")];
+        findings.extend(references.filter(|reference| !reference.contains("{rest}")).filter_map(
+            |reference| {
+                let error = crate::check_reference(reference).err()?;
+                Some(Finding::failed(format!("read `{reference}`"), error.to_string(), "correct its `ref`"))
+            },
+        ));
+        findings
     }
 }
 

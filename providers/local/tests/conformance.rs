@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use leasehold_core::{
     SecretValue, Timestamp,
     ports::{Clock, Provider},
-    provider::{ErrorClass, Fetch, ProviderError, WriteVersion},
+    provider::{ErrorClass, Fetch, ProviderError, Stage, WriteVersion},
     secret::VersionId,
 };
 use leasehold_provider_conformance::{Fixture, Placed, run};
@@ -69,7 +69,9 @@ impl Local {
 
     async fn write(&self, reference: &str, text: &str, token: &str) -> Result<VersionId, ProviderError> {
         let value = SecretValue::plain(text.to_owned());
-        self.provider.write(WriteVersion { reference, value: &value, token, expected: None }).await
+        self.provider
+            .write(WriteVersion { reference, value: &value, token, expected: None, stage: Stage::Current })
+            .await
     }
 
     async fn read(&self, reference: &str, version: Option<&VersionId>) -> Result<String, ProviderError> {
@@ -95,7 +97,13 @@ impl Fixture for Local {
     async fn put(&self, name: &str, value: &SecretValue) -> Result<Placed, String> {
         let reference = format!("conformance/{name}");
         let token = format!("put-{}", self.tokens.fetch_add(1, Ordering::SeqCst));
-        let request = WriteVersion { reference: &reference, value, token: &token, expected: None };
+        let request = WriteVersion {
+            reference: &reference,
+            value,
+            token: &token,
+            expected: None,
+            stage: Stage::Current,
+        };
         let version = self.provider.write(request).await.map_err(|error| error.to_string())?;
         Ok(Placed { reference, version })
     }
@@ -236,7 +244,8 @@ async fn another_key_ring_is_said_to_be_the_wrong_one() {
     let other = open(&config, &Arc::new(KeyRing::generate(&SystemEntropy).unwrap())).unwrap();
     let read = other.fetch(Fetch { reference: "a", version: None }).await.unwrap_err();
     let value = SecretValue::plain("another".to_owned());
-    let write = WriteVersion { reference: "a", value: &value, token: "t2", expected: None };
+    let write =
+        WriteVersion { reference: "a", value: &value, token: "t2", expected: None, stage: Stage::Current };
     for error in [read, other.write(write).await.unwrap_err()] {
         assert_eq!(error.class, ErrorClass::Permanent);
         let cause = std::error::Error::source(&error).unwrap().to_string();

@@ -42,6 +42,8 @@ pub struct Lease {
     pub ended_at: Option<Timestamp>,
     /// Why it ended or is to end.
     pub end_cause: Option<EndCause>,
+    /// Present when nothing can end the credential before its time: it works until then, even after a revocation.
+    pub irrevocable_until: Option<Timestamp>,
 }
 
 /// Where a lease is in its life.
@@ -76,6 +78,8 @@ pub enum EndCause {
     Operator,
     /// It was begun and never confirmed.
     Abandoned,
+    /// The back end ended its credential without being asked.
+    Upstream,
     /// Something that this version does not know.
     Unknown,
 }
@@ -165,6 +169,7 @@ impl EndCause {
             Self::Holder => "holder",
             Self::Operator => "operator",
             Self::Abandoned => "abandoned",
+            Self::Upstream => "upstream",
             Self::Unknown => "unknown",
         }
     }
@@ -190,6 +195,7 @@ impl TryFrom<v1::Lease> for Lease {
             v1::LeaseEndCause::Holder => Some(EndCause::Holder),
             v1::LeaseEndCause::Operator => Some(EndCause::Operator),
             v1::LeaseEndCause::Abandoned => Some(EndCause::Abandoned),
+            v1::LeaseEndCause::Upstream => Some(EndCause::Upstream),
         };
         let version = match lease.version.as_str() {
             "" => None,
@@ -211,6 +217,7 @@ impl TryFrom<v1::Lease> for Lease {
             stale_since: lease.stale_since_time.map(timestamp).transpose()?,
             ended_at: lease.end_time.map(timestamp).transpose()?,
             end_cause,
+            irrevocable_until: lease.irrevocable_until_time.map(timestamp).transpose()?,
         })
     }
 }

@@ -21,22 +21,28 @@ pub enum Action {
     DescribeSecret,
     /// Write a new version through the broker.
     WriteSecret,
+    /// Promote, disable, enable, destroy, delete, restore or purge what exists.
+    ChangeSecret,
     /// See the broker's state.
     ReadStatus,
+    /// Have the broker try what its back ends allow it.
+    CheckProvider,
     /// Read the audit journal.
     ReadAudit,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::IssueLease,
         Self::RenewLease,
         Self::ReadLease,
         Self::RevokeLease,
         Self::DescribeSecret,
         Self::WriteSecret,
+        Self::ChangeSecret,
         Self::ReadStatus,
+        Self::CheckProvider,
         Self::ReadAudit,
     ];
 
@@ -49,7 +55,9 @@ impl Action {
             Self::RevokeLease => "RevokeLease",
             Self::DescribeSecret => "DescribeSecret",
             Self::WriteSecret => "WriteSecret",
+            Self::ChangeSecret => "ChangeSecret",
             Self::ReadStatus => "ReadStatus",
+            Self::CheckProvider => "CheckProvider",
             Self::ReadAudit => "ReadAudit",
         }
     }

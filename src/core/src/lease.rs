@@ -56,9 +56,12 @@ pub struct Lease {
     /// When the value was last confirmed by the back end, if it was served past its freshness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<Timestamp>,
-    /// What ends a dynamic credential.
+    /// What ends a dynamic credential, or what was reserved for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<RevocationHandle>,
+    /// Present when nothing can end the credential before its time: it works until then, whatever happens to the lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub irrevocable_until: Option<Timestamp>,
 }
 
 /// Whether the value existed before the lease.
@@ -126,6 +129,8 @@ pub enum Cause {
     Operator,
     /// It was begun and never confirmed.
     Abandoned,
+    /// The back end ended its credential.
+    Upstream,
 }
 
 /// What a provider needs to end a credential: it names a real one, so it is kept like a secret.
@@ -182,6 +187,7 @@ impl Lease {
             renewals: 0,
             stale_since: None,
             handle: None,
+            irrevocable_until: None,
         }
     }
 
@@ -235,6 +241,7 @@ impl Cause {
             Self::Holder => "holder",
             Self::Operator => "operator",
             Self::Abandoned => "abandoned",
+            Self::Upstream => "upstream",
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     access::AccessRequest,
     lease::RevocationHandle,
     provider::{
-        Capabilities, Fetch, Fetched, IssueCredential, IssuedCredential, ProviderError, RevokeCredential,
-        WriteVersion,
+        Capabilities, ChangeSecret, Demand, Fetch, Fetched, Finding, IssueCredential, IssuedCredential,
+        ProviderError, RenewCredential, RevokeCredential, SignIn, VersionFacts, WriteVersion,
     },
     record::{Decision, ValueTag},
     secret::VersionId,
@@ -59,40 +59,78 @@ pub trait Ledger: Send + Sync + 'static {
     fn watch(&self, range: KeyRange) -> BoxStream<'static, Result<Change, LedgerError>>;
 }
 
-/// A back end. Every call is idempotent by the lease's id or the version's token.
+/// A back end: the secrets that it has. Every call is idempotent by the version's token; what a back end cannot do, it
+/// leaves as it is here.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// How the broker itself stands with it. Asks nobody.
+    fn sign_in(&self) -> SignIn {
+        SignIn::default()
+    }
+
+    /// What makes credentials there, when it can.
+    fn issuer(&self) -> Option<&dyn Issuer> {
+        None
+    }
 
     /// Reads a static secret.
     async fn fetch(&self, _request: Fetch<'_>) -> Result<Fetched, ProviderError> {
         Err(ProviderError::unsupported("be read"))
     }
 
-    /// Makes a credential for one holder.
-    async fn issue(&self, _request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
-        Err(ProviderError::unsupported("make credentials"))
+    /// The versions of a static secret, the newest first.
+    async fn versions(&self, _reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
+        Err(ProviderError::unsupported("list versions"))
     }
 
-    /// Extends such a credential's life; returns the end that the back end granted.
-    async fn renew(&self, _handle: &RevocationHandle, _until: Timestamp) -> Result<Timestamp, ProviderError> {
-        Err(ProviderError::unsupported("renew credentials"))
-    }
-
-    /// Ends such a credential. One that is gone already is a success.
-    async fn revoke(&self, _request: RevokeCredential<'_>) -> Result<(), ProviderError> {
-        Err(ProviderError::unsupported("revoke credentials"))
-    }
-
-    /// Writes a new version and makes it current.
+    /// Writes a new version.
     async fn write(&self, _request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
         Err(ProviderError::unsupported("be written"))
     }
 
-    /// Makes an old version unusable. One that is gone already is a success.
-    async fn retire(&self, _reference: &str, _version: &VersionId) -> Result<(), ProviderError> {
-        Err(ProviderError::unsupported("retire versions"))
+    /// Changes a version or a secret that exists. One that is so already is a success.
+    async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
+        Err(ProviderError::unsupported(request.change.as_str()))
+    }
+
+    /// Signs in and tries what the configuration will ask, without changing anything.
+    async fn check(&self, demands: &[Demand]) -> Vec<Finding>;
+}
+
+/// A back end that makes credentials. Every call is idempotent by the lease's id.
+#[async_trait]
+pub trait Issuer: Send + Sync {
+    /// What will end a credential even if the answer to [`Issuer::issue`] is lost: the broker makes it durable before it
+    /// asks for the credential. `None` where the lease's id is enough to find it, or where nothing can end it. A
+    /// reservation that is never used ends by itself.
+    async fn reserve(&self, _role: &str) -> Result<Option<RevocationHandle>, ProviderError> {
+        Ok(None)
+    }
+
+    /// Makes a credential for one holder.
+    async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError>;
+
+    /// Extends a credential's life; returns the end that the back end granted. [`ErrorClass::Absent`] says that the back
+    /// end has ended it.
+    ///
+    /// [`ErrorClass::Absent`]: crate::provider::ErrorClass::Absent
+    async fn renew(&self, _request: RenewCredential<'_>) -> Result<Timestamp, ProviderError> {
+        Err(ProviderError::unsupported("renew credentials"))
+    }
+
+    /// Ends a credential. One that is gone already is a success.
+    async fn revoke(&self, _request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+        Err(ProviderError::unsupported("revoke credentials"))
+    }
+
+    /// When the back end will end a credential, `None` for never; [`ErrorClass::Absent`] says that it has.
+    ///
+    /// [`ErrorClass::Absent`]: crate::provider::ErrorClass::Absent
+    async fn look_up(&self, _handle: &RevocationHandle) -> Result<Option<Timestamp>, ProviderError> {
+        Err(ProviderError::unsupported("look credentials up"))
     }
 }
 

@@ -114,6 +114,12 @@ pub enum Kind {
     /// A new version was written.
     #[serde(rename = "secret.written")]
     SecretWritten,
+    /// Something that exists was changed, such as a version disabled; `details` says what.
+    #[serde(rename = "secret.changed")]
+    SecretChanged,
+    /// A back end was tried for what the configuration asks of it.
+    #[serde(rename = "provider.checked")]
+    ProviderChecked,
     /// The audit journal was read.
     #[serde(rename = "audit.read")]
     AuditRead,

@@ -12,6 +12,7 @@ use crate::{
     id::{LeaseId, RequestId},
     path::SecretPath,
     principal::SpiffeId,
+    provider::ProviderName,
     record::Record,
     secret::{SecretBytes, VersionId},
 };
@@ -159,6 +160,11 @@ impl Key {
         Self(format!("secret/{path} {version} {id}").into())
     }
 
+    /// A credential that a back end made, or was asked to make.
+    pub fn made(provider: &ProviderName, id: LeaseId) -> Self {
+        Self(format!("made/{provider} {id}").into())
+    }
+
     /// Who was ever issued a version; kept after the lease.
     pub fn held(path: &SecretPath, version: &VersionId, holder: &SpiffeId) -> Self {
         Self(format!("held/{path} {version} {holder}").into())
@@ -230,6 +236,11 @@ impl KeyRange {
     /// The leases that could not be ended.
     pub fn quarantined() -> Self {
         Self::prefix("quarantined/")
+    }
+
+    /// The credentials that a back end made, or was asked to make, and that are not over.
+    pub fn made_by(provider: &ProviderName) -> Self {
+        Self::prefix(format!("made/{provider} "))
     }
 
     /// One holder's leases.

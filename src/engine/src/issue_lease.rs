@@ -7,7 +7,7 @@ use leasehold_core::{
     access::Action,
     catalog::{Freshness, Resolved, Source},
     lease::{Event, StepError},
-    provider::{ErrorClass, Fetch, IssueCredential, ProviderError, RevokeCredential},
+    provider::{ErrorClass, Fetch, IssueCredential, ProviderError},
     record::{Kind, Outcome, Record, ValueTag},
     secret::{FieldName, VersionId},
     state::{Commit, Condition, Key, LedgerError, Revision, Write},
@@ -121,9 +121,17 @@ impl Engine {
         mut record: Record,
     ) -> Result<IssuedLease, EngineError> {
         let (request, now) = (asked.request, record.time);
+        let Some(issuer) = asked.upstream.provider.issuer() else {
+            let error = ProviderError::unsupported("make credentials");
+            return self.fail(record, EngineError::Provider(Arc::new(error))).await;
+        };
         let capabilities = asked.upstream.capabilities();
         let limits = capabilities.max_ttl.map_or(asked.limits, |max| asked.limits.clipped(max));
         let term = limits.term(request.ttl, now);
+        let reservation = match asked.upstream.call(issuer.reserve(role)).await {
+            Ok(reservation) => reservation,
+            Err(error) => return self.fail(record, EngineError::Provider(Arc::new(error))).await,
+        };
         let mut pending = Lease::new_pending(
             self.new_lease_id()?,
             request.actor.id.clone(),
@@ -134,6 +142,14 @@ impl Engine {
             after(now, self.settings.pending_timeout),
         );
         pending.fields.clone_from(&request.fields);
+        pending.handle.clone_from(&reservation);
+        let ttl = until(now, term.expires_at);
+        if !capabilities.revoke {
+            // As long as the credential could live if its answer were lost.
+            let longest = ttl.max(capabilities.min_ttl.unwrap_or_default());
+            pending.irrevocable_until =
+                Some(after(now, longest.saturating_add(self.settings.provider_timeout)));
+        }
         let mut attempt = record.clone();
         attempt.kind = Kind::LeaseAttempted;
         attempt.lease = Some(pending.id);
@@ -145,9 +161,11 @@ impl Engine {
             lease: pending.id,
             holder: &request.actor.id,
             role,
-            ttl: until(now, term.expires_at),
+            ttl,
+            max_ttl: until(now, term.max_expires_at),
+            reservation: reservation.as_ref(),
         };
-        let issued = match asked.upstream.call(asked.upstream.provider.issue(credential)).await {
+        let issued = match asked.upstream.call(issuer.issue(credential)).await {
             Ok(issued) => issued,
             Err(error) => return self.issue_failed(record, pending, revision, error).await,
         };
@@ -161,7 +179,7 @@ impl Engine {
         };
         let event = Event::Issued {
             version: issued.version.clone(),
-            handle: issued.handle,
+            revocation: issued.revocation,
             expires_at: issued.expires_at,
         };
         let (lease, _) = pending.clone().step(event, self.now())?;
@@ -191,7 +209,7 @@ impl Engine {
 
     /// The back end made nothing, or may have made something that nobody will get.
     async fn issue_failed(
-        &self,
+        self: &Arc<Self>,
         mut record: Record,
         pending: Lease,
         revision: Revision,
@@ -204,13 +222,18 @@ impl Engine {
         if unknown {
             return self.fail(record, error).await;
         }
-        let (ended, _) = pending.clone().step(Event::IssueFailed, self.now())?;
+        let (ended, effects) = pending.clone().step(Event::IssueFailed, self.now())?;
         let mut ending = record.clone();
         ending.outcome = Outcome::Failed { reason: error.reason().to_owned() };
         let conditions = vec![Condition::Unchanged(Key::lease(pending.id), revision)];
         let writes = ended.writes(Some(&pending))?;
         match self.ledger.commit(Commit { record: ending, conditions, writes }).await {
-            Ok(_) => Err(error),
+            Ok(revision) => {
+                if effects.revoke_upstream {
+                    tokio::spawn(self.clone().end_upstream(ended, revision));
+                }
+                Err(error)
+            }
             // Somebody else ends it already.
             Err(LedgerError::Conflict(_)) => self.fail(record, error).await,
             Err(problem) => Err(problem.into()),
@@ -220,11 +243,15 @@ impl Engine {
     /// Ends a credential that was made for a lease which is over. There is nothing left to retry it from, so it is said
     /// loudly when it fails.
     async fn end_stray(&self, lease: &Lease, upstream: &Upstream) {
-        let request = RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() };
-        if let Err(problem) = upstream.call(upstream.provider.revoke(request)).await {
-            error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider, error = %problem,
-                "a credential was made after its lease had been revoked, and could not be ended: end it by hand");
-        }
+        let problem = match lease.irrevocable_until {
+            Some(end) => format!("nothing can end it before {end}"),
+            None => match upstream.revoke(lease).await {
+                Ok(()) => return,
+                Err(problem) => problem.to_string(),
+            },
+        };
+        error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider, error = %problem,
+            "a credential was made after its lease had been revoked, and could not be ended: end it by hand");
     }
 
     /// A retry: the lease that the first try made, with its value at its version.
@@ -354,6 +381,9 @@ fn describe(record: &mut Record, lease: &Lease, tags: &BTreeMap<FieldName, Value
         .filter(|(name, _)| lease.fields.is_empty() || lease.fields.contains(name))
         .map(|(name, tag)| (name.clone(), tag.clone()))
         .collect();
+    if let Some(end) = lease.irrevocable_until {
+        record.details.insert("revocation".to_owned(), format!("none until {end}"));
+    }
     if let Some(since) = lease.stale_since {
         record.details.insert("stale_for".to_owned(), format!("{}s", until(since, now).as_secs()));
     }

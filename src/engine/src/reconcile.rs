@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt, stream};
 use leasehold_core::{
     Lease, Timestamp,
     lease::{Effects, Event, LeaseState, StepError},
-    provider::{ErrorClass, ProviderError, RevokeCredential},
+    provider::{ErrorClass, ProviderError},
     record::{Kind, Outcome},
     state::{Commit, Condition, Entry, Key, KeyRange, LedgerError, Revision, Write},
     ttl::after,
@@ -114,10 +114,7 @@ impl Engine {
     /// already, so nobody else tries at the same time.
     pub(crate) async fn end_upstream(self: Arc<Self>, lease: Lease, revision: Revision) {
         let result = match self.upstreams.get(&lease.provider) {
-            Some(upstream) => {
-                let request = RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() };
-                upstream.call(upstream.provider.revoke(request)).await
-            }
+            Some(upstream) => upstream.revoke(&lease).await,
             None => {
                 let message = format!("the provider `{}` is no longer configured", lease.provider);
                 Err(ProviderError::new(ErrorClass::Permanent, message))
@@ -161,7 +158,7 @@ impl Engine {
     }
 
     /// Steps a lease and makes the step durable, on condition that nobody stepped it in the meantime.
-    async fn advance(
+    pub(crate) async fn advance(
         &self,
         lease: &Lease,
         revision: Revision,

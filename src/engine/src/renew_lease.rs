@@ -5,9 +5,10 @@ use std::sync::Arc;
 use leasehold_core::{
     Lease, Timestamp,
     access::Action,
-    lease::{Event, LeaseKind},
-    record::Kind,
-    state::{Commit, Condition, Key},
+    lease::{Cause, Event, LeaseKind, StepError},
+    provider::{ErrorClass, ProviderError, RenewCredential},
+    record::{Kind, Record},
+    state::{Commit, Condition, Key, Revision},
     ttl::after,
 };
 
@@ -65,7 +66,10 @@ impl Engine {
         let until = limits.term(request.ttl, now).expires_at.min(latest);
         let until = match self.renew_upstream(&lease, &upstream, until).await {
             Ok(granted) => granted,
-            Err(error) => return self.fail(record, error).await,
+            Err(error) if error.class == ErrorClass::Absent => {
+                return self.gone(record, &lease, revision).await;
+            }
+            Err(error) => return self.fail(record, EngineError::Provider(Arc::new(error))).await,
         };
         let renewed = match lease.clone().step(Event::Renew { until }, now) {
             Ok((renewed, _)) => renewed,
@@ -87,13 +91,28 @@ impl Engine {
         lease: &Lease,
         upstream: &Upstream,
         until: Timestamp,
-    ) -> Result<Timestamp, EngineError> {
+    ) -> Result<Timestamp, ProviderError> {
         match (&lease.handle, lease.kind) {
             (Some(handle), LeaseKind::Dynamic) if lease.is_live(self.now()) => {
-                let granted = upstream.call(upstream.provider.renew(handle, until)).await;
-                Ok(granted.map_err(|error| EngineError::Provider(Arc::new(error)))?.min(until))
+                let Some(issuer) = upstream.provider.issuer() else {
+                    return Err(ProviderError::unsupported("renew credentials"));
+                };
+                let request = RenewCredential { lease: lease.id, handle, until };
+                Ok(upstream.call(issuer.renew(request)).await?.min(until))
             }
             _ => Ok(until),
         }
+    }
+
+    /// The back end has ended the credential: so has the lease, whatever time it had left.
+    async fn gone(
+        &self,
+        mut record: Record,
+        lease: &Lease,
+        revision: Revision,
+    ) -> Result<Lease, EngineError> {
+        self.advance(lease, revision, Event::UpstreamGone, record.time, None).await?;
+        record.details.insert("cause".to_owned(), Cause::Upstream.name().to_owned());
+        self.fail(record, StepError::Revoked.into()).await
     }
 }

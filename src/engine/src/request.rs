@@ -6,7 +6,7 @@ use leasehold_core::{
     Lease, LeaseId, RequestId, SecretPath, SecretValue, SpiffeId, Timestamp,
     catalog::Source,
     path::PathPrefix,
-    provider::{Capabilities, ProviderName},
+    provider::{Capabilities, ProviderName, SignIn},
     record::Actor,
     secret::{FieldName, VersionId},
     state::Revision,
@@ -190,6 +190,8 @@ pub struct ProviderStatus {
     pub name: ProviderName,
     /// What it can do.
     pub capabilities: Capabilities,
+    /// How the broker itself stands with it.
+    pub sign_in: SignIn,
     /// Why it is not being asked just now; absent when it is.
     pub unavailable: Option<String>,
 }

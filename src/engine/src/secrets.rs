@@ -7,7 +7,7 @@ use leasehold_core::{
     access::Action,
     catalog::{Resolved, Source},
     path::PathPrefix,
-    provider::{ErrorClass, ProviderError, WriteVersion},
+    provider::{ErrorClass, ProviderError, Stage, WriteVersion},
     record::{Actor, Kind},
     secret::VersionId,
     state::{Commit, KeyRange},
@@ -133,6 +133,7 @@ impl Engine {
             value: &request.value,
             token: &token,
             expected: request.expected.as_ref(),
+            stage: Stage::Current,
         };
         record.kind = Kind::SecretWritten;
         record.time = self.now();

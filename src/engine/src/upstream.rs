@@ -8,9 +8,9 @@ use std::{
 };
 
 use leasehold_core::{
-    Timestamp,
+    Lease, Timestamp,
     ports::{Clock, Provider},
-    provider::{Capabilities, ErrorClass, ProviderError, ProviderName},
+    provider::{Capabilities, ErrorClass, ProviderError, ProviderName, RevokeCredential},
     ttl::{after, until},
 };
 use tokio::sync::Semaphore;
@@ -78,6 +78,14 @@ impl Upstream {
         result
     }
 
+    /// Ends a lease's credential.
+    pub(crate) async fn revoke(&self, lease: &Lease) -> Result<(), ProviderError> {
+        let Some(issuer) = self.provider.issuer() else {
+            return Err(ProviderError::unsupported("revoke credentials"));
+        };
+        self.call(issuer.revoke(RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() })).await
+    }
+
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.provider.capabilities()
     }
@@ -86,6 +94,7 @@ impl Upstream {
         ProviderStatus {
             name: self.name.clone(),
             capabilities: self.capabilities(),
+            sign_in: self.provider.sign_in(),
             unavailable: self.check_circuit().err().map(|error| error.to_string()),
         }
     }

@@ -1,14 +1,15 @@
 //! Writing and retiring, and what a back end says of that which it cannot do.
 
-use std::time::Duration;
-
 use super::{ensure, fields, is, reads, text};
 use crate::fixture::Fixture;
 use futures::future::join_all;
 use leasehold_core::{
-    LeaseId, SecretBytes, SecretValue, SpiffeId, Timestamp,
+    LeaseId, SecretBytes, SecretValue, Timestamp,
     lease::RevocationHandle,
-    provider::{ErrorClass, Fetch, IssueCredential, ProviderError, RevokeCredential, WriteVersion},
+    provider::{
+        Change, ChangeSecret, ErrorClass, Fetch, ProviderError, RenewCredential, RevokeCredential, Stage,
+        WriteVersion,
+    },
     secret::VersionId,
 };
 
@@ -19,7 +20,7 @@ async fn write(
     token: &str,
     expected: Option<&VersionId>,
 ) -> Result<VersionId, ProviderError> {
-    subject.provider().write(WriteVersion { reference, value, token, expected }).await
+    subject.provider().write(WriteVersion { reference, value, token, expected, stage: Stage::Current }).await
 }
 
 fn said(error: ProviderError) -> String {
@@ -137,18 +138,23 @@ pub(super) async fn too_large(subject: &dyn Fixture) -> Result<(), String> {
     reads(subject, &placed.reference, None, &before).await.map(drop)
 }
 
+async fn destroy(subject: &dyn Fixture, reference: &str, version: &VersionId) -> Result<(), ProviderError> {
+    let change = ChangeSecret { reference, version: Some(version), change: Change::Destroy };
+    subject.provider().change(change).await
+}
+
 pub(super) async fn retired(subject: &dyn Fixture) -> Result<(), String> {
     let old = subject.put("retired", &text("old")).await?;
     let value = text("new");
     let new = subject.put("retired", &value).await?;
     for _ in 0..2 {
-        let answer = subject.provider().retire(&old.reference, &old.version).await;
+        let answer = destroy(subject, &old.reference, &old.version).await;
         answer.map_err(|error| format!("an old version is not retired: {error}"))?;
     }
     let request = Fetch { reference: &old.reference, version: Some(&old.version) };
     is(subject.provider().fetch(request).await, ErrorClass::Absent, "a retired version")?;
     is(
-        subject.provider().retire(&new.reference, &new.version).await,
+        destroy(subject, &new.reference, &new.version).await,
         ErrorClass::Invalid,
         "retiring the current one",
     )?;
@@ -161,27 +167,33 @@ pub(super) async fn denied_capabilities(subject: &dyn Fixture) -> Result<(), Str
     let reference = subject.absent_reference();
     let version = subject.absent_version();
     let handle = RevocationHandle::new(SecretBytes::new(b"none".to_vec()));
-    let holder: SpiffeId = "spiffe://conformance.test/holder".parse().map_err(|_| "no such holder")?;
     if !can.read {
         is(provider.fetch(Fetch { reference: &reference, version: None }).await, denied, "fetch")?;
     }
     if !can.write {
         is(write(subject, &reference, &text("x"), &token(0x900), None).await, denied, "write")?;
     }
-    if !can.retire {
-        is(provider.retire(&reference, &version).await, denied, "retire")?;
+    for change in Change::ALL.into_iter().filter(|change| !can.can(*change)) {
+        let version = change.is_of_version().then_some(&version);
+        let request = ChangeSecret { reference: &reference, version, change };
+        is(provider.change(request).await, denied, change.as_str())?;
     }
-    if !can.issue {
-        let lease = LeaseId::from_bits([7; 16]);
-        let request = IssueCredential { lease, holder: &holder, role: "none", ttl: Duration::from_secs(60) };
-        is(provider.issue(request).await, denied, "issue")?;
-    }
+    let issuer = provider.issuer();
+    ensure!(
+        issuer.is_some() == can.issue,
+        "it says that it issues: {}, and it has an issuer: {}",
+        can.issue,
+        issuer.is_some()
+    );
+    let Some(issuer) = issuer else { return Ok(()) };
+    let lease = LeaseId::from_bits([7; 16]);
     if !can.renew {
-        is(provider.renew(&handle, Timestamp::MAX).await, denied, "renew")?;
+        let request = RenewCredential { lease, handle: &handle, until: Timestamp::MAX };
+        is(issuer.renew(request).await, denied, "renew")?;
     }
     if !can.revoke {
-        let request = RevokeCredential { lease: LeaseId::from_bits([7; 16]), handle: Some(&handle) };
-        is(provider.revoke(request).await, denied, "revoke")?;
+        let request = RevokeCredential { lease, handle: Some(&handle) };
+        is(issuer.revoke(request).await, denied, "revoke")?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ pub(super) struct LeaseView {
     renewals: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_since: Option<Timestamp>,
+    irrevocable_until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +55,7 @@ impl LeaseView {
             max_expires_at: lease.max_expires_at,
             renewals: lease.renewals,
             stale_since: lease.stale_since,
+            irrevocable_until: lease.irrevocable_until,
             ended_at: lease.ended_at,
             end_cause: lease.end_cause.map(|cause| cause.name()),
         }
@@ -81,6 +83,9 @@ impl LeaseView {
         }
         if self.renewals > 0 {
             parts.push(("renewals", self.renewals.to_string()));
+        }
+        if let Some(end) = self.irrevocable_until {
+            parts.push(("revocation", format!("none until {end}")));
         }
         if let Some(since) = self.stale_since {
             parts.push(("stale", format!("its back end last confirmed the value {}", time(since))));
@@ -134,6 +139,7 @@ mod tests {
             max_expires_at: at(3_600),
             renewals: 0,
             stale_since: None,
+            irrevocable_until: None,
             ended_at: None,
             end_cause: None,
         }

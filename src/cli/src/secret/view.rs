@@ -96,10 +96,18 @@ pub(crate) fn capability(capability: proto::ProviderCapability) -> &'static str 
         Can::Read => "read",
         Can::ReadVersions => "read-versions",
         Can::Write => "write",
-        Can::Retire => "retire",
         Can::Issue => "issue",
         Can::Renew => "renew",
         Can::Revoke => "revoke",
+        Can::Stage => "stage",
+        Can::Rotate => "rotate",
+        Can::Promote => "promote",
+        Can::Disable => "disable",
+        Can::Enable => "enable",
+        Can::Destroy => "destroy",
+        Can::Delete => "delete",
+        Can::Restore => "restore",
+        Can::Purge => "purge",
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Lease, LeaseState, Undecodable};
+use super::{Lease, LeaseKind, LeaseState, Undecodable};
 use crate::{
     state::{Key, Write},
     ttl::after,
@@ -58,6 +58,9 @@ impl Lease {
             && !self.is_ended()
         {
             keys.push(Key::secret(&self.secret, version, self.id));
+        }
+        if self.kind == LeaseKind::Dynamic && !self.is_ended() {
+            keys.push(Key::made(&self.provider, self.id));
         }
         if matches!(self.state, LeaseState::Quarantined { .. }) {
             keys.push(Key::quarantined(self.id));

@@ -7,13 +7,16 @@
 //!    |--IssueFailed--> Revoked                             |  ^--UpstreamFailed, budget left
 //!    `--Due----------> Revoking (abandoned)                `-----UpstreamFailed, budget spent--> Quarantined
 //!                                                     Quarantined --UpstreamRevoked--> Expired | Revoked
+//! Active --UpstreamGone--> Revoked
 //! ```
+//!
+//! A credential that nothing can end early is `Revoking` until the time at which it ends by itself.
 
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::{Cause, Lease, LeaseKind, LeaseState, RevocationHandle};
-use crate::{secret::VersionId, ttl::after};
+use super::{Cause, Lease, LeaseKind, LeaseState};
+use crate::{provider::Revocation, secret::VersionId, ttl::after};
 
 /// What happens to a lease.
 #[derive(Clone, Debug)]
@@ -22,8 +25,8 @@ pub enum Event {
     Issued {
         /// Its name there.
         version: VersionId,
-        /// What ends it.
-        handle: Option<RevocationHandle>,
+        /// How it can be ended.
+        revocation: Revocation,
         /// When the back end will end it itself, if that is earlier.
         expires_at: Option<Timestamp>,
     },
@@ -43,6 +46,8 @@ pub enum Event {
     Due,
     /// The back end has ended the credential.
     UpstreamRevoked,
+    /// The back end ended the credential, or lost it, without being asked.
+    UpstreamGone,
     /// The back end has not.
     UpstreamFailed {
         /// When to try again.
@@ -95,14 +100,22 @@ impl Lease {
     /// # Errors
     /// When the event does not apply; the lease is then as it was.
     pub fn step(mut self, event: Event, now: Timestamp) -> Result<(Self, Effects), StepError> {
+        let latest_end = self.latest_end();
         let effects = match (&mut self.state, event) {
-            (LeaseState::Pending { .. }, Event::Issued { version, handle, expires_at }) => {
-                let upstream_end = expires_at.unwrap_or(Timestamp::MAX);
+            (LeaseState::Pending { .. }, Event::Issued { version, revocation, expires_at }) => {
                 self.version = Some(version);
-                self.handle = handle;
+                (self.handle, self.irrevocable_until) = match revocation {
+                    Revocation::By(handle) => (Some(handle), None),
+                    Revocation::NoneUntil(end) => (None, Some(end)),
+                };
+                let upstream_end = expires_at.or(self.irrevocable_until).unwrap_or(Timestamp::MAX);
                 self.expires_at = self.expires_at.min(upstream_end);
                 self.state = LeaseState::Active;
                 Effects::default()
+            }
+            // What was reserved for it is given back.
+            (LeaseState::Pending { .. }, Event::IssueFailed) if self.handle.is_some() => {
+                self.begin_revocation(Cause::Abandoned, now)
             }
             (LeaseState::Pending { .. }, Event::IssueFailed) => self.end(Cause::Abandoned, now),
             (LeaseState::Pending { until }, Event::Due) if now < *until => return Err(StepError::NotDue),
@@ -113,12 +126,12 @@ impl Lease {
             (LeaseState::Active, Event::Renew { .. }) if now >= self.expires_at => {
                 return Err(StepError::Expired);
             }
-            (LeaseState::Active, Event::Renew { .. }) if self.expires_at >= self.max_expires_at => {
+            (LeaseState::Active, Event::Renew { .. }) if self.expires_at >= latest_end => {
                 return Err(StepError::AtMaximum);
             }
             (LeaseState::Active, Event::Renew { until }) => {
                 // A renewal is for more time: one that asks for less than is left keeps what is left.
-                self.expires_at = until.max(self.expires_at).min(self.max_expires_at);
+                self.expires_at = until.max(self.expires_at).min(latest_end);
                 self.renewals = self.renewals.saturating_add(1);
                 Effects::default()
             }
@@ -129,7 +142,15 @@ impl Lease {
                 self.finish(Cause::Expiry, now)
             }
             (LeaseState::Active, Event::Revoke { cause }) => self.finish(cause, now),
+            (LeaseState::Active, Event::UpstreamGone) if self.kind == LeaseKind::Dynamic => {
+                self.end(Cause::Upstream, now)
+            }
 
+            (_, Event::UpstreamRevoked | Event::UpstreamFailed { .. })
+                if self.irrevocable_until.is_some() =>
+            {
+                return Err(StepError::OutOfPlace);
+            }
             (
                 LeaseState::Revoking { cause, .. } | LeaseState::Quarantined { cause, .. },
                 Event::UpstreamRevoked,
@@ -165,7 +186,10 @@ impl Lease {
                     return Err(StepError::NotDue);
                 }
                 *next_try = after(now, Self::ATTEMPT);
-                Effects { revoke_upstream: true, ..Effects::default() }
+                match (self.irrevocable_until, self.state.clone()) {
+                    (Some(until), LeaseState::Revoking { cause, .. }) => self.outlive(cause, until, now),
+                    _ => Effects { revoke_upstream: true, ..Effects::default() },
+                }
             }
             (
                 LeaseState::Revoking { .. } | LeaseState::Quarantined { .. },
@@ -194,8 +218,26 @@ impl Lease {
     }
 
     fn begin_revocation(&mut self, cause: Cause, now: Timestamp) -> Effects {
+        if let Some(until) = self.irrevocable_until {
+            return self.outlive(cause, until, now);
+        }
         self.state = LeaseState::Revoking { cause, attempts: 0, next_try: after(now, Self::ATTEMPT) };
         Effects { revoke_upstream: true, ..Effects::default() }
+    }
+
+    /// Waits for the end of a credential that nothing can end sooner: until then the lease is not over, whatever the
+    /// broker would like to say.
+    fn outlive(&mut self, cause: Cause, until: Timestamp, now: Timestamp) -> Effects {
+        if until <= now {
+            return self.end(cause, now);
+        }
+        self.state = LeaseState::Revoking { cause, attempts: 0, next_try: until };
+        Effects::default()
+    }
+
+    /// The end that no renewal passes.
+    fn latest_end(&self) -> Timestamp {
+        self.irrevocable_until.map_or(self.max_expires_at, |end| end.min(self.max_expires_at))
     }
 
     fn end(&mut self, cause: Cause, now: Timestamp) -> Effects {
@@ -203,7 +245,9 @@ impl Lease {
         self.handle = None;
         self.state = match cause {
             Cause::Expiry => LeaseState::Expired { at: now },
-            Cause::Holder | Cause::Operator | Cause::Abandoned => LeaseState::Revoked { cause, at: now },
+            Cause::Holder | Cause::Operator | Cause::Abandoned | Cause::Upstream => {
+                LeaseState::Revoked { cause, at: now }
+            }
         };
         Effects { ended: true, ..Effects::default() }
     }
@@ -216,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{id::LeaseId, secret::SecretBytes, ttl::TtlLimits};
+    use crate::{id::LeaseId, lease::RevocationHandle, secret::SecretBytes, ttl::TtlLimits};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -237,7 +281,13 @@ mod tests {
 
     fn issued() -> Event {
         let handle = RevocationHandle::new(SecretBytes::new(b"canary".to_vec()));
-        Event::Issued { version: "v1".parse().unwrap(), handle: Some(handle), expires_at: None }
+        let revocation = Revocation::By(handle);
+        Event::Issued { version: "v1".parse().unwrap(), revocation, expires_at: None }
+    }
+
+    fn irrevocable(until: Timestamp) -> Event {
+        let revocation = Revocation::NoneUntil(until);
+        Event::Issued { version: "v1".parse().unwrap(), revocation, expires_at: Some(until) }
     }
 
     #[test]
@@ -277,6 +327,53 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_revoked_is_not_over_before_it_is_dead() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(irrevocable(at(200)), at(1)).unwrap();
+        assert_eq!((active.expires_at, active.irrevocable_until), (at(60), Some(at(200))));
+        let (dying, effects) = active.step(Event::Revoke { cause: Cause::Holder }, at(10)).unwrap();
+        assert!(!dying.is_live(at(10)) && !dying.is_ended());
+        assert_eq!(effects, Effects::default());
+        assert_eq!(dying.due_at(), at(200));
+        let (ended, effects) = dying.step(Event::Due, at(200)).unwrap();
+        assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Holder, at: at(200) });
+        assert!(effects.ended && !effects.revoke_upstream);
+    }
+
+    #[test]
+    fn a_renewal_stops_where_the_credential_ends() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(irrevocable(at(70)), at(1)).unwrap();
+        let (renewed, _) = active.step(Event::Renew { until: at(100) }, at(50)).unwrap();
+        assert_eq!(renewed.expires_at, at(70));
+        let again = renewed.step(Event::Renew { until: at(100) }, at(60));
+        assert_eq!(again.unwrap_err(), StepError::AtMaximum);
+    }
+
+    #[test]
+    fn an_abandoned_intent_without_a_way_back_waits_for_the_credential_that_may_be_there() {
+        let pending = Lease { irrevocable_until: Some(at(90)), ..lease(LeaseKind::Dynamic) };
+        let (waiting, effects) = pending.step(Event::Due, at(30)).unwrap();
+        assert_eq!((waiting.due_at(), effects), (at(90), Effects::default()));
+        assert!(waiting.step(Event::Due, at(90)).unwrap().0.is_ended());
+    }
+
+    #[test]
+    fn what_was_reserved_in_vain_is_given_back() {
+        let handle = Some(RevocationHandle::new(SecretBytes::new(b"canary".to_vec())));
+        let pending = Lease { handle, ..lease(LeaseKind::Dynamic) };
+        let (refused, effects) = pending.step(Event::IssueFailed, at(2)).unwrap();
+        assert!(effects.revoke_upstream && refused.handle.is_some() && !refused.is_ended());
+    }
+
+    #[test]
+    fn what_the_back_end_ended_is_over() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        let (ended, _) = active.step(Event::UpstreamGone, at(9)).unwrap();
+        assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Upstream, at: at(9) });
+        let elsewhere = lease(LeaseKind::Static).step(Event::UpstreamGone, at(9));
+        assert_eq!(elsewhere.unwrap_err(), StepError::OutOfPlace);
+    }
+
+    #[test]
     fn a_spent_budget_quarantines_and_is_tried_on() {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
         let (revoking, _) = active.step(Event::Revoke { cause: Cause::Operator }, at(2)).unwrap();
@@ -297,7 +394,9 @@ mod tests {
             time.clone().prop_map(|until| Event::Renew { until }),
             prop_oneof![Just(Cause::Holder), Just(Cause::Operator)].prop_map(|cause| Event::Revoke { cause }),
             Just(Event::Due),
+            time.clone().prop_map(irrevocable),
             Just(Event::UpstreamRevoked),
+            Just(Event::UpstreamGone),
             (time, any::<bool>())
                 .prop_map(|(retry_at, budget_spent)| Event::UpstreamFailed { retry_at, budget_spent }),
         ]
@@ -312,6 +411,7 @@ mod tests {
             let mut lease = lease(kind);
             let mut now = at(0);
             for (event, pause) in events {
+                let gone = matches!(event, Event::UpstreamGone);
                 now = crate::ttl::after(now, Duration::from_secs(pause.unsigned_abs()));
                 let before = lease.clone();
                 let Ok((next, effects)) = lease.clone().step(event, now) else { continue };
@@ -325,7 +425,9 @@ mod tests {
                     prop_assert!(pending || before.is_live(now), "a lease came back to life");
                 }
                 if kind == LeaseKind::Dynamic && next.is_ended() {
-                    prop_assert!(before.state != LeaseState::Active, "a credential was left behind");
+                    let outlived = before.irrevocable_until.is_some_and(|until| until <= now);
+                    prop_assert!(before.state != LeaseState::Active || gone || outlived, "a credential was left behind");
+                    prop_assert!(gone || next.irrevocable_until.is_none_or(|until| until <= now), "it still works");
                 }
                 let stored = Lease::decode(&next.encode().unwrap()).unwrap();
                 prop_assert_eq!(format!("{stored:?}"), format!("{next:?}"));

@@ -61,6 +61,8 @@ pub(super) fn render(engine: &EngineStatus, broker: BrokerFacts, ledger: LedgerF
         name: provider.name.as_str().to_owned(),
         capabilities: Some(capabilities(&provider.capabilities)),
         unavailable_reason: provider.unavailable.clone().unwrap_or_default(),
+        credential_expire_time: provider.sign_in.expires_at.map(timestamp),
+        sign_in_problem: provider.sign_in.problem.clone().unwrap_or_default(),
     };
     let reload = |reload: LastReload| v1::ReloadStatus {
         time: Some(timestamp(reload.at)),

@@ -16,10 +16,10 @@ use leasehold_core::{
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
     lease::RevocationHandle,
-    ports::{Authorizer, Clock, Entropy, Ledger, NoEntropy, Provider, ValueMac},
+    ports::{Authorizer, Clock, Entropy, Issuer, Ledger, NoEntropy, Provider, ValueMac},
     provider::{
-        Capabilities, ErrorClass, Fetch, Fetched, IssueCredential, IssuedCredential, ProviderError,
-        RevokeCredential, WriteVersion,
+        Capabilities, Demand, ErrorClass, Fetch, Fetched, Finding, IssueCredential, IssuedCredential,
+        ProviderError, RenewCredential, Revocation, RevokeCredential, WriteVersion,
     },
     record::{Actor, Decision, Effect, Kind, Outcome, ValueTag},
     secret::VersionId,
@@ -291,6 +291,24 @@ impl Provider for BackEnd {
         Ok(Fetched { value: versions[index].clone(), version: Self::version(index), created_at: None })
     }
 
+    fn issuer(&self) -> Option<&dyn Issuer> {
+        Some(self)
+    }
+
+    async fn check(&self, _demands: &[Demand]) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
+        self.pass().await?;
+        let mut versions = self.versions.lock().unwrap();
+        versions.push(request.value.clone());
+        Ok(Self::version(versions.len() - 1))
+    }
+}
+
+#[async_trait]
+impl Issuer for BackEnd {
     async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
         let user = format!("lh-{}", request.lease.suffix());
         if *self.failing.lock().unwrap() == Some(ErrorClass::Transient) {
@@ -307,26 +325,19 @@ impl Provider for BackEnd {
         Ok(IssuedCredential {
             value: two_fields(&user, "canary-2"),
             version: user.parse().unwrap(),
-            handle: Some(RevocationHandle::new(SecretBytes::from(user))),
+            revocation: Revocation::By(RevocationHandle::new(SecretBytes::from(user))),
             expires_at: None,
         })
     }
 
-    async fn renew(&self, _handle: &RevocationHandle, until: Timestamp) -> Result<Timestamp, ProviderError> {
-        self.pass().await.map(|()| until)
+    async fn renew(&self, request: RenewCredential<'_>) -> Result<Timestamp, ProviderError> {
+        self.pass().await.map(|()| request.until)
     }
 
     async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
         self.pass().await?;
         self.users.lock().unwrap().remove(&format!("lh-{}", request.lease.suffix()));
         Ok(())
-    }
-
-    async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
-        self.pass().await?;
-        let mut versions = self.versions.lock().unwrap();
-        versions.push(request.value.clone());
-        Ok(Self::version(versions.len() - 1))
     }
 }
 

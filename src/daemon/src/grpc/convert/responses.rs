@@ -4,7 +4,7 @@ use leasehold_core::{
     Lease, SecretValue,
     catalog::Source,
     lease::{Cause, LeaseKind, LeaseState},
-    provider::Capabilities,
+    provider::{Capabilities, Change},
 };
 use leasehold_engine::request::{LeaseChange, LeaseNotice, SecretDescription};
 use leasehold_proto::v1;
@@ -51,6 +51,7 @@ pub(crate) fn lease(lease: &Lease) -> v1::Lease {
         end_time: end_time.map(timestamp),
         end_cause: end_cause.map_or(v1::LeaseEndCause::Unspecified, cause).into(),
         revocation,
+        irrevocable_until_time: lease.irrevocable_until.map(timestamp),
     }
 }
 
@@ -107,18 +108,41 @@ pub(crate) fn secret(secret: SecretDescription) -> v1::Secret {
 /// What a back end can do.
 pub(crate) fn capabilities(of: &Capabilities) -> v1::ProviderCapabilities {
     use v1::ProviderCapability as Can;
-    let Capabilities { read, versions, write, retire, issue, renew, revoke, min_ttl, max_ttl } = *of;
+    let Capabilities {
+        read,
+        versions,
+        write,
+        staging,
+        changes,
+        rotate,
+        issue,
+        renew,
+        revoke,
+        min_ttl,
+        max_ttl,
+    } = *of;
     let all = [
         (read, Can::Read),
         (versions, Can::ReadVersions),
         (write, Can::Write),
-        (retire, Can::Retire),
+        (staging, Can::Stage),
         (issue, Can::Issue),
         (renew, Can::Renew),
         (revoke, Can::Revoke),
+        (rotate, Can::Rotate),
     ];
+    let changes = changes.iter().map(|change| match change {
+        Change::Promote => Can::Promote,
+        Change::Disable => Can::Disable,
+        Change::Enable => Can::Enable,
+        Change::Destroy => Can::Destroy,
+        Change::Delete => Can::Delete,
+        Change::Restore => Can::Restore,
+        Change::Purge => Can::Purge,
+    });
+    let others = all.into_iter().filter(|(can, _)| *can).map(|(_, name)| name);
     v1::ProviderCapabilities {
-        supported: all.into_iter().filter(|(can, _)| *can).map(|(_, name)| name.into()).collect(),
+        supported: others.chain(changes).map(Into::into).collect(),
         min_ttl: min_ttl.map(duration),
         max_ttl: max_ttl.map(duration),
     }
@@ -142,6 +166,7 @@ fn cause(cause: Cause) -> v1::LeaseEndCause {
         Cause::Holder => v1::LeaseEndCause::Holder,
         Cause::Operator => v1::LeaseEndCause::Operator,
         Cause::Abandoned => v1::LeaseEndCause::Abandoned,
+        Cause::Upstream => v1::LeaseEndCause::Upstream,
     }
 }
 

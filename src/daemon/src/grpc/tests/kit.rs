@@ -19,7 +19,7 @@ use leasehold_core::{
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
     ports::{Authorizer, Clock, Entropy, NoEntropy, Provider, ValueMac},
-    provider::{Capabilities, Fetch, Fetched, ProviderError, WriteVersion},
+    provider::{Capabilities, Demand, Fetch, Fetched, Finding, ProviderError, WriteVersion},
     record::{Actor, Decision, Effect, Record, ValueTag},
     secret::VersionId,
     ttl::{TtlLimits, after, until},
@@ -251,6 +251,10 @@ struct BackEnd;
 
 #[async_trait]
 impl Provider for BackEnd {
+    async fn check(&self, _demands: &[Demand]) -> Vec<Finding> {
+        Vec::new()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { read: true, write: true, ..Capabilities::default() }
     }

@@ -1,0 +1,91 @@
+//! Whether a back end lets the broker do what the configuration will ask of it, for people to read.
+
+use jiff::Timestamp;
+
+/// One thing that the configuration will ask of a back end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Demand {
+    /// Read a secret. In a mount's name, `{rest}` stands for anything.
+    Read {
+        /// The back end's own name.
+        reference: Box<str>,
+    },
+    /// Write new versions of a secret.
+    Write {
+        /// The back end's own name.
+        reference: Box<str>,
+    },
+    /// Make, renew and end credentials of a role.
+    Issue {
+        /// The role.
+        role: Box<str>,
+    },
+}
+
+/// One step of a check, in the order in which they were tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was tried, such as ``read `prod/db` ``.
+    pub step: String,
+    /// How it went.
+    pub verdict: Verdict,
+}
+
+/// How a step of a check went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works; with what is worth knowing, or empty.
+    Passed(String),
+    /// It does not.
+    Failed {
+        /// What is wrong, in words.
+        problem: String,
+        /// The way out.
+        remedy: String,
+        /// The exact lines of policy that would allow it, when that is what is missing.
+        grant: Option<String>,
+    },
+    /// It was not tried, because.
+    NotTried(String),
+}
+
+/// How the broker itself stands with a back end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignIn {
+    /// When the broker's own credentials end; absent when they do not, or are made anew for each call.
+    pub expires_at: Option<Timestamp>,
+    /// Why the last attempt to sign in or to renew them failed; absent when it did not.
+    pub problem: Option<String>,
+}
+
+impl Finding {
+    /// A step that works.
+    pub fn passed(step: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { step: step.into(), verdict: Verdict::Passed(note.into()) }
+    }
+
+    /// A step that does not.
+    pub fn failed(step: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let verdict = Verdict::Failed { problem: problem.into(), remedy: remedy.into(), grant: None };
+        Self { step: step.into(), verdict }
+    }
+
+    /// A step that was not tried.
+    pub fn not_tried(step: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { step: step.into(), verdict: Verdict::NotTried(why.into()) }
+    }
+
+    /// With the lines of policy that would allow a failed step.
+    #[must_use]
+    pub fn granted_by(mut self, lines: impl Into<String>) -> Self {
+        if let Verdict::Failed { grant, .. } = &mut self.verdict {
+            *grant = Some(lines.into());
+        }
+        self
+    }
+
+    /// Whether it failed.
+    pub const fn is_failed(&self) -> bool {
+        matches!(self.verdict, Verdict::Failed { .. })
+    }
+}
