@@ -1,4 +1,5 @@
-//! `[[provider]]`: the back ends. Keys that belong to a kind are read by that kind's file.
+//! `[[provider]]`: the back ends, and `[[role]]`: what the credentials are made of that they make. Keys that belong to a
+//! kind are read by that kind's file.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -11,7 +12,7 @@ use leasehold_core::provider::{ProviderError, ProviderName};
 
 use super::{
     fault::Place,
-    section::{Section, proposal},
+    section::{Found, Section, proposal},
 };
 
 /// One back end.
@@ -52,8 +53,56 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Takes a `[[role]]` in, whose `name` and `provider` have been read.
+    fn add_role(&mut self, _name: Found<String>, section: Section<'_>) {
+        let message = "this kind of provider makes no credentials, so it has no roles";
+        match self {
+            #[cfg(feature = "local")]
+            Self::Local(_) => section.fault(section.place(), message, "lend its secrets by `ref`"),
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => section.fault(section.place(), message, "lend its secrets by `ref`"),
+        }
+    }
+
+    /// The names of the roles that it has.
+    pub(super) fn roles(&self) -> Vec<&str> {
+        match self {
+            #[cfg(feature = "local")]
+            Self::Local(_) => Vec::new(),
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => Vec::new(),
+        }
+    }
+}
+
 /// Every kind that a build can have, whether this one has it or not.
-const KINDS: [&str; 2] = ["local", "aws"];
+const KINDS: [&str; 5] = ["local", "vault", "aws", "gcp", "azure"];
+
+/// Gives each `[[role]]` to the provider that makes its credentials.
+pub(super) fn read_roles(sections: Vec<Section<'_>>, providers: &mut [Provider]) {
+    let mut seen = BTreeMap::new();
+    for section in sections {
+        let name = section.required_at::<String>("name");
+        let provider = section.required_at::<ProviderName>("provider");
+        let (Some(name), Some(provider)) = (name, provider) else { continue };
+        let key = (provider.value.clone(), name.value.clone());
+        if let Some(first) = seen.get(&key) {
+            let message = format!("the role `{}` is configured twice", name.value);
+            section.fault(name.place, message, format!("the other one is at {first}"));
+            continue;
+        }
+        seen.insert(key, name.place.clone());
+        match providers.iter_mut().find(|known| known.name == provider.value) {
+            Some(known) => known.kind.add_role(name, section),
+            None => {
+                let known: Vec<_> = providers.iter().map(|provider| provider.name.as_str()).collect();
+                let message = format!("there is no provider `{}`", provider.value);
+                section.fault(provider.place, message, proposal(provider.value.as_str(), &known));
+            }
+        }
+    }
+}
 
 /// Reads all of them; `state` is the ledger's directory, where kinds that keep files put them unless told otherwise.
 pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>) -> Vec<Provider> {

@@ -76,6 +76,13 @@ impl Entries {
                     let help = format!("write `ref` as the back end behind `{name}` names its secrets");
                     sink.put(item.place.clone(), why.to_string(), help);
                 }
+                if let Source::Dynamic { role } = &item.entry.source
+                    && !role.contains("{rest}")
+                    && !provider.kind.roles().contains(&&**role)
+                {
+                    let help = proposal_of_role(role, &provider.kind.roles());
+                    sink.put(item.place.clone(), format!("the provider `{name}` has no role `{role}`"), help);
+                }
             }
         }
         let secrets = self.secrets.iter().map(|(path, item)| (path.clone(), item.entry.clone()));
@@ -103,6 +110,13 @@ impl Entries {
             }
         };
         item.map(|item| item.place.clone())
+    }
+}
+
+fn proposal_of_role(role: &str, known: &[&str]) -> String {
+    match known.is_empty() {
+        true => "write a `[[role]]` with this `name` and `provider`".to_owned(),
+        false => proposal(role, known),
     }
 }
 
