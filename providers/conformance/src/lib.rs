@@ -1,11 +1,15 @@
 //! What every back end must do alike, as a suite that is run against it, and the servers to run it against.
 //!
-//! A provider's tests implement [`Fixture`] and call [`run`]. Faults that no real server shows on demand are played by a
-//! [`scripted`] one; [`peers`] starts the real ones. For tests only: nothing here is in a broker.
+//! A provider's tests implement [`Fixture`] and call [`run`]. [`peers`] starts the real servers; a [`proxy`] in front of
+//! one loses, stalls and cuts what it says; what no real server shows on demand is played by a [`scripted`] one. For
+//! tests only: nothing here is in a broker.
 
+pub mod authority;
 mod cases;
 pub mod fixture;
+pub mod http;
 pub mod peers;
+pub mod proxy;
 pub mod report;
 pub mod scripted;
 

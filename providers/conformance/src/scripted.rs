@@ -1,103 +1,139 @@
 //! A server that answers as a test says: errors, delays and cuts that no real back end shows on demand.
 //!
-//! HTTP/1.1 on loopback, one request a connection, and no more of the protocol than that.
+//! HTTP/1.1 on loopback, with TLS or without, and no more of the protocol than clients of a cloud's REST interface use.
+//! What a back end answers is written down in a file of its own, from that back end's public documentation.
+
+pub mod aws;
+pub mod azure;
+pub mod gcp;
+mod message;
+pub mod vault;
+mod wire;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+
+pub use self::message::{Answer, Request};
+use crate::authority::Authority;
 
 /// A server, until it is dropped.
 pub struct ScriptedServer {
     address: SocketAddr,
-    calls: Arc<AtomicU64>,
-    requests: Arc<Mutex<Vec<Request>>>,
+    scheme: &'static str,
+    served: Arc<Served>,
     serving: JoinHandle<()>,
-}
-
-/// What was asked.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The request line and the headers, as they came.
-    pub head: String,
-    /// The body.
-    pub body: Vec<u8>,
 }
 
 /// What is answered.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// An answer.
+    /// An answer; the connection stays open for the next request.
     Answer(Answer),
+    /// The same, after a while.
+    Late(Duration, Box<Reply>),
     /// The connection is closed instead.
     Cut,
     /// The connection is closed in the middle of the answer's body.
     CutInBody(Answer),
+    /// An answer that promises to leave the connection open, and a closed connection.
+    CutAfterBody(Answer),
     /// Nothing, for ever.
     Silence,
     /// Half of the answer's body, then nothing, for ever.
     StallInBody(Answer),
 }
 
-/// An HTTP answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The headers, without `content-length` and `connection`.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Vec<u8>,
+type Script = dyn Fn(&Request, u64) -> Reply + Send + Sync;
+
+/// What all connections share.
+struct Served {
+    script: Box<Script>,
+    calls: AtomicU64,
+    requests: Mutex<Vec<Request>>,
 }
 
 impl ScriptedServer {
-    /// Starts on a free port. The script gets each request and how many came before it.
+    /// Starts on a free port, without TLS. The script gets each request and how many came before it.
     ///
     /// # Errors
     /// When there is no port.
     pub async fn start(script: impl Fn(&Request, u64) -> Reply + Send + Sync + 'static) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::serve(None, Box::new(script)).await
+    }
+
+    /// Starts on a free port with a certificate for these names, and for `localhost` and `127.0.0.1`, that the
+    /// authority signs. Only requests count, not connections whose handshake fails.
+    ///
+    /// # Errors
+    /// When there is no port, or no certificate.
+    pub async fn start_tls(
+        authority: &Authority,
+        names: &[&str],
+        script: impl Fn(&Request, u64) -> Reply + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::serve(Some(authority.accepting(names)?), Box::new(script)).await
+    }
+
+    async fn serve(tls: Option<Arc<ServerConfig>>, script: Box<Script>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let calls = Arc::new(AtomicU64::new(0));
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (script, counter, log) = (Arc::new(script), Arc::clone(&calls), Arc::clone(&requests));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let served = Arc::new(Served { script, calls: AtomicU64::new(0), requests: Mutex::default() });
+        let shared = Arc::clone(&served);
+        let acceptor = tls.map(TlsAcceptor::from);
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (script, counter, log) = (Arc::clone(&script), Arc::clone(&counter), Arc::clone(&log));
+                let (served, acceptor) = (Arc::clone(&shared), acceptor.clone());
+                let _ = stream.set_nodelay(true);
                 connections.spawn(async move {
                     // A client that goes away early is no fault of the script's.
-                    let _ = serve(stream, &*script, &counter, &log).await;
+                    let _ = match acceptor {
+                        None => served.converse(stream).await,
+                        Some(acceptor) => match acceptor.accept(stream).await {
+                            Ok(stream) => served.converse(stream).await,
+                            Err(error) => Err(error),
+                        },
+                    };
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, calls, requests, serving })
+        Ok(Self { address, scheme, served, serving })
     }
 
     /// Where it is, such as `http://127.0.0.1:4567`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Where it is, for a client that is told to find a cloud's name there.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// How many requests came.
     pub fn calls(&self) -> &AtomicU64 {
-        &self.calls
+        &self.served.calls
     }
 
     /// The requests that came.
     pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.served.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -107,96 +143,54 @@ impl Drop for ScriptedServer {
     }
 }
 
-impl Answer {
-    /// An answer of JSON, with the media type of AWS's protocol.
-    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let headers = vec![("content-type", "application/x-amz-json-1.1".to_owned())];
-        Self { status, headers, body: body.into() }
+impl Served {
+    /// Answers one connection's requests until either side has enough.
+    async fn converse(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let mut unread = Vec::new();
+        while let Some(request) = wire::read_request(&mut stream, &mut unread).await? {
+            let before = self.calls.fetch_add(1, Ordering::SeqCst);
+            let mut reply = (self.script)(&request, before);
+            let last = request.wants_close();
+            self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+            while let Reply::Late(pause, next) = reply {
+                tokio::time::sleep(pause).await;
+                reply = *next;
+            }
+            match reply {
+                Reply::Answer(answer) => wire::write(&mut stream, &answer.head(last), &answer.body).await?,
+                Reply::CutAfterBody(answer) => {
+                    wire::write(&mut stream, &answer.head(false), &answer.body).await?;
+                    return stream.shutdown().await;
+                }
+                Reply::CutInBody(answer) => {
+                    wire::write(&mut stream, &answer.head(true), answer.half()).await?;
+                    return stream.shutdown().await;
+                }
+                Reply::StallInBody(answer) => {
+                    wire::write(&mut stream, &answer.head(true), answer.half()).await?;
+                    std::future::pending::<()>().await;
+                }
+                Reply::Cut | Reply::Late(..) => return Ok(()),
+                Reply::Silence => std::future::pending().await,
+            }
+            if last {
+                return stream.shutdown().await;
+            }
+        }
+        Ok(())
     }
-
-    /// With one more header.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    fn head(&self) -> String {
-        let mut head = format!("HTTP/1.1 {} Scripted\r\nconnection: close\r\n", self.status);
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("content-length: {}\r\n\r\n", self.body.len()));
-        head
-    }
-
-    fn half(&self) -> &[u8] {
-        self.body.get(..self.body.len().div_ceil(2)).unwrap_or_default()
-    }
-}
-
-async fn serve(
-    mut stream: TcpStream,
-    script: &(dyn Fn(&Request, u64) -> Reply + Send + Sync),
-    counter: &AtomicU64,
-    log: &Mutex<Vec<Request>>,
-) -> io::Result<()> {
-    let Some(request) = read_request(&mut stream).await? else { return Ok(()) };
-    let before = counter.fetch_add(1, Ordering::SeqCst);
-    let reply = script(&request, before);
-    log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-    match reply {
-        Reply::Cut => Ok(()),
-        Reply::Silence => std::future::pending().await,
-        Reply::Answer(answer) => {
-            stream.write_all(answer.head().as_bytes()).await?;
-            stream.write_all(&answer.body).await?;
-            stream.shutdown().await
-        }
-        Reply::CutInBody(answer) => {
-            stream.write_all(answer.head().as_bytes()).await?;
-            stream.write_all(answer.half()).await?;
-            stream.shutdown().await
-        }
-        Reply::StallInBody(answer) => {
-            stream.write_all(answer.head().as_bytes()).await?;
-            stream.write_all(answer.half()).await?;
-            std::future::pending().await
-        }
-    }
-}
-
-/// Reads one request with a `content-length`; `None` when the connection ended before its head.
-async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at;
-        }
-        if stream.read_buf(&mut bytes).await? == 0 {
-            return Ok(None);
-        }
-    };
-    let mut body = bytes.split_off(end.saturating_add(4));
-    let head = String::from_utf8_lossy(&bytes).into_owned();
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
-    while body.len() < length.unwrap_or(0) {
-        if stream.read_buf(&mut body).await? == 0 {
-            break;
-        }
-    }
-    Ok(Some(Request { head, body }))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
+    use tokio::{io::AsyncReadExt, net::TcpStream};
 
-    async fn ask(url: &str, request: &str) -> String {
-        let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    use super::*;
+    use crate::http::Call;
+
+    async fn ask(server: &ScriptedServer, request: &str) -> String {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -208,17 +202,53 @@ mod tests {
         let server = ScriptedServer::start(|request, before| match before {
             0 => Reply::Answer(Answer::json(418, request.body.clone()).header("x-y", "z")),
             1 => Reply::CutInBody(Answer::json(200, "abcd")),
+            2 => Reply::CutAfterBody(Answer::json(200, "abcd")),
             _ => Reply::Cut,
         })
         .await
         .unwrap();
-        let post = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
-        let answer = ask(&server.url(), post).await;
+        let post = "POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+        let answer = ask(&server, post).await;
         assert!(answer.starts_with("HTTP/1.1 418") && answer.contains("x-y: z"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
-        assert!(ask(&server.url(), post).await.ends_with("content-length: 4\r\n\r\nab"));
-        assert_eq!(ask(&server.url(), post).await, "");
-        assert_eq!(server.calls().load(Ordering::SeqCst), 3);
+        assert!(ask(&server, post).await.ends_with("content-length: 4\r\n\r\nab"));
+        let whole = ask(&server, post).await;
+        assert!(whole.ends_with("\r\n\r\nabcd") && !whole.contains("connection: close"), "{whole}");
+        assert_eq!(ask(&server, post).await, "");
+        assert_eq!(server.calls().load(Ordering::SeqCst), 4);
         assert_eq!(server.requests().first().unwrap().body, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_connection_serves_several_requests_in_either_framing() {
+        let server =
+            ScriptedServer::start(|request, _| Reply::Answer(Answer::json(200, request.body.clone())));
+        let server = server.await.unwrap();
+        let answer = ask(
+            &server,
+            "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n\
+             PUT /b HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nxy",
+        )
+        .await;
+        assert!(answer.contains("\r\n\r\nabcdeHTTP/1.1 200") && answer.ends_with("\r\n\r\nxy"), "{answer}");
+        let paths: Vec<_> = server.requests().iter().map(|request| request.path().to_owned()).collect();
+        assert_eq!(paths, ["/a", "/b"]);
+    }
+
+    #[tokio::test]
+    async fn with_tls_it_shows_its_authoritys_certificate_and_counts_no_strangers() {
+        let authority = Authority::new("test").unwrap();
+        let server = ScriptedServer::start_tls(&authority, &["vault.example"], |request, _| {
+            Reply::Answer(Answer::of(200, &json!({ "name": request.query("name") })))
+        })
+        .await
+        .unwrap();
+        let call = |authority: &Authority| {
+            Call::new("GET", format!("{}/x?name=a%20b", server.url())).trusting(authority, None).unwrap()
+        };
+        assert_eq!(call(&authority).send().await.unwrap().json(), json!({ "name": "a b" }));
+        let stranger = Authority::new("stranger").unwrap();
+        assert!(call(&stranger).send().await.is_err());
+        assert_eq!(server.calls().load(Ordering::SeqCst), 1);
     }
 }
