@@ -3,7 +3,7 @@
 //! What is not in the catalog does not exist.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{
     path::{PathPrefix, SecretPath},
-    provider::ProviderName,
+    provider::{Capabilities, Demand, ProviderName},
     ttl::TtlLimits,
 };
 
@@ -155,6 +155,24 @@ impl Catalog {
     pub fn mounts(&self) -> impl Iterator<Item = (&PathPrefix, &Entry)> {
         self.mounts.iter()
     }
+
+    /// What this catalog will ask of a back end that can do so much: each thing once, in order.
+    pub fn demands(&self, provider: &ProviderName, capabilities: &Capabilities) -> Vec<Demand> {
+        let entries = self.secrets.values().map(|entry| &**entry).chain(self.mounts.values());
+        let mut demands = BTreeSet::new();
+        for entry in entries.filter(|entry| entry.provider == *provider) {
+            match &entry.source {
+                Source::Static { reference } => {
+                    demands.insert(Demand::Read { reference: reference.clone() });
+                    if capabilities.write {
+                        demands.insert(Demand::Write { reference: reference.clone() });
+                    }
+                }
+                Source::Dynamic { role } => drop(demands.insert(Demand::Issue { role: role.clone() })),
+            }
+        }
+        demands.into_iter().collect()
+    }
 }
 
 impl Source {
@@ -209,6 +227,31 @@ mod tests {
         assert_eq!(find("prod/shared/a/b").as_deref(), Some("kv/a/b/x"));
         assert_eq!(find("prod/other").as_deref(), Some("all/other"));
         assert_eq!(find("dev/other"), None);
+    }
+
+    #[test]
+    fn what_is_asked_of_a_back_end_is_said_once_and_of_no_other() {
+        let elsewhere = Entry { provider: "other".parse().unwrap(), ..entry("x") };
+        let dynamic = Entry { source: Source::Dynamic { role: "readonly".into() }, ..entry("") };
+        let catalog = Catalog::new(
+            [
+                ("prod/a".parse().unwrap(), entry("db")),
+                ("prod/b".parse().unwrap(), entry("db")),
+                ("prod/c".parse().unwrap(), dynamic),
+                ("prod/d".parse().unwrap(), elsewhere),
+            ],
+            [("prod/shared/".parse().unwrap(), entry("kv/{rest}"))],
+        )
+        .unwrap();
+        let read = |reference: &str| Demand::Read { reference: reference.into() };
+        let main = "main".parse().unwrap();
+        let issue = Demand::Issue { role: "readonly".into() };
+        let asked = catalog.demands(&main, &Capabilities::default());
+        assert_eq!(asked, [read("db"), read("kv/{rest}"), issue.clone()]);
+        let writable = Capabilities { write: true, ..Capabilities::default() };
+        let write = |reference: &str| Demand::Write { reference: reference.into() };
+        let asked = catalog.demands(&main, &writable);
+        assert_eq!(asked, [read("db"), read("kv/{rest}"), write("db"), write("kv/{rest}"), issue]);
     }
 
     #[test]

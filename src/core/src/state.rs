@@ -253,6 +253,11 @@ impl KeyRange {
         Self::prefix(format!("secret/{path} "))
     }
 
+    /// The live leases on one version of one secret.
+    pub fn on_version(path: &SecretPath, version: &VersionId) -> Self {
+        Self::prefix(format!("secret/{path} {version} "))
+    }
+
     /// The rest of this range after `key`: where the next page starts.
     pub fn after(&self, key: &Key) -> Self {
         // The least text above `key` is `key` with a NUL behind it.

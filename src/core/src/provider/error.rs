@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::ProviderName;
+
 /// What to do about an error. Each of them is the same for every back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -30,13 +32,14 @@ pub struct ProviderError {
     /// When to try again, when the back end said so.
     pub retry_after: Option<Duration>,
     message: String,
+    provider: Option<ProviderName>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl ProviderError {
     /// An error with the broker's own words for it.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, retry_after: None, message: message.into(), source: None }
+        Self { class, retry_after: None, message: message.into(), provider: None, source: None }
     }
 
     /// With the error below it; its text must not hold a value.
@@ -51,6 +54,18 @@ impl ProviderError {
     pub fn retry_after(mut self, hint: Option<Duration>) -> Self {
         self.retry_after = hint;
         self
+    }
+
+    /// With the configured name of the back end that it is about: all that callers learn of where it went wrong.
+    #[must_use]
+    pub fn of(mut self, provider: &ProviderName) -> Self {
+        self.provider = Some(provider.clone());
+        self
+    }
+
+    /// The back end that it is about, when that was said.
+    pub const fn provider(&self) -> Option<&ProviderName> {
+        self.provider.as_ref()
     }
 
     /// What a back end answers to what it cannot do.
