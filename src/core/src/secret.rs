@@ -1,5 +1,7 @@
 //! Secret values: bytes that are wiped when dropped and never printed.
 
+pub mod json;
+
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use thiserror::Error;
