@@ -14,6 +14,7 @@ use leasehold_proto::v1::{
     GetStatusRequest, GetStatusResponse, IssueLeaseRequest, IssueLeaseResponse, LedgerStatus,
 };
 use leasehold_tests::{
+    cpu::CpuTimes,
     daemon::{self, Daemon},
     echo,
     load::{Call, Connection, closed_loop, open_loop},
@@ -70,10 +71,13 @@ pub(crate) async fn all(report: &mut Report, wants: impl Fn(&str) -> bool) {
         let echoing = connect(baseline.address, &tls, in_flight / STREAMS).await;
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let before = ledger(&site).await;
-        let mut issued = 0;
+        let (mut issued, mut spent, mut asking) = (0, CpuTimes::default(), CpuTimes::default());
         for _ in 0..ROUNDS {
             let echoed = closed_loop(&echoing, &calls, in_flight, ROUND).await.unwrap();
+            let cpu = [broker.id(), std::process::id()].map(CpuTimes::of);
             let leased = closed_loop(&connections, &calls, in_flight, ROUND).await.unwrap();
+            spent.add(&CpuTimes::of(broker.id()).since(&cpu[0]));
+            asking.add(&CpuTimes::of(std::process::id()).since(&cpu[1]));
             issued += leased.calls;
             ours.push(leased.per_second());
             theirs.push(echoed.per_second());
@@ -86,6 +90,11 @@ pub(crate) async fn all(report: &mut Report, wants: impl Fn(&str) -> bool) {
             connections.len(),
             median(&mut ours),
             median(&mut theirs)
+        ));
+        Report::note(&format!(
+            "microseconds of processor a lease: {} (the load: {})",
+            spent.per_call(issued),
+            asking.per_call(issued)
         ));
         if wants("issue_vs_echo") {
             let name = format!("issue_vs_echo_{in_flight}");
