@@ -176,12 +176,13 @@ mod tests {
                     _ => Resource::Secret("prod/payments/db".parse().unwrap()),
                 };
                 let resource = vocabulary.resource(&resource).unwrap();
+                let context = crate::context::context(action, &BTreeMap::new()).unwrap();
                 let action = vocabulary.action(action).unwrap();
                 let request = cedar_policy::Request::new(
                     principal.uid.clone(),
                     action.uid.clone(),
                     resource.uid.clone(),
-                    crate::context::context(&BTreeMap::new(), true).unwrap(),
+                    context,
                     None,
                 );
                 assert!(request.is_ok(), "{request:?}");

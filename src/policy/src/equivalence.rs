@@ -1,6 +1,6 @@
 //! Holds the pre-selection to its promise: what it leaves out changes nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Request, Schema};
 use leasehold_core::{
@@ -9,10 +9,10 @@ use leasehold_core::{
     record::Effect,
 };
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    context,
+    context::{self, Inputs},
     entities::Vocabulary,
     identity::{Directory, PolicySettings},
     policies::{Policies, Rule, SCHEMA},
@@ -92,7 +92,7 @@ fn policy() -> impl Strategy<Value = String> {
     )
 }
 
-fn asked() -> impl Strategy<Value = (SpiffeId, Action, Resource, BTreeMap<String, Value>)> {
+fn asked() -> impl Strategy<Value = (SpiffeId, Action, Resource, Vec<Inputs>)> {
     let who = prop::sample::select(vec![
         "spiffe://example.org/prod/payments/api",
         "spiffe://example.org/staging/payments/api",
@@ -104,14 +104,17 @@ fn asked() -> impl Strategy<Value = (SpiffeId, Action, Resource, BTreeMap<String
         prop::sample::select(vec!["prod/payments/db", "prod/payments/x", "prod/pay", "staging/a/b"])
             .prop_map(|path| Resource::Secret(path.parse().unwrap())),
     ];
+    // Several in a row at one place, where the last decision is remembered.
     let inputs = prop::sample::select(vec![
         json!({}),
         json!({"ttl_seconds": 60}),
+        json!({"ttl_seconds": 61}),
+        json!({"fields": ["user"]}),
         json!({"ttl_seconds": 600, "fields": ["root"]}),
     ]);
-    (who, prop::sample::select(Action::ALL.to_vec()), what, inputs).prop_map(|(who, action, what, inputs)| {
-        (who.parse().unwrap(), action, what, serde_json::from_value(inputs).unwrap())
-    })
+    let inputs = prop::collection::vec(inputs.prop_map(|one| serde_json::from_value(one).unwrap()), 1..8);
+    (who, prop::sample::select(Action::ALL.to_vec()), what, inputs)
+        .prop_map(|(who, action, what, inputs)| (who.parse().unwrap(), action, what, inputs))
 }
 
 /// Compiled without validation: the promise does not hang on it.
@@ -142,7 +145,7 @@ fn by_all(
     request: &AccessRequest<'_>,
 ) -> (Effect, Vec<String>, Vec<String>) {
     let case = policies.case(request).unwrap();
-    let context = context::context(&request.context, context::is_lending(request.action)).unwrap();
+    let context = context::context(request.action, &request.context).unwrap();
     let entities: Entities = case.entities().unwrap();
     let asked = Request::new(case.principal.uid, case.action.uid, case.resource.uid, context, None).unwrap();
     let response = Authorizer::new().is_authorized(&asked, full, &entities);
@@ -163,9 +166,13 @@ proptest! {
         asks in prop::collection::vec(asked(), 1..12),
     ) {
         let (policies, full) = compile(&texts);
-        for (principal, action, resource, context) in asks {
+        let each = |(who, action, what, inputs): (_, _, _, Vec<Inputs>)| {
+            inputs.into_iter().map(move |inputs| (SpiffeId::clone(&who), action, Resource::clone(&what), inputs))
+        };
+        for (principal, action, resource, context) in asks.into_iter().flat_map(each) {
             let request = AccessRequest { principal: &principal, action, resource: &resource, context };
             let decision = policies.decide(&request);
+            prop_assert_eq!(&decision.inputs, &request.context);
             prop_assert_eq!(&policies.decide(&request), &decision);
             let mut grounds: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
             let mut errors = decision.errors.clone();

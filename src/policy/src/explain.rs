@@ -140,7 +140,7 @@ fn evaluate(
     rule: &Rule,
 ) -> Result<Verdict, String> {
     let alone = PolicySet::from_policies([rule.policy.clone()]).map_err(|e| e.to_string())?;
-    let context = context::context(&request.context, context::is_lending(request.action))?;
+    let context = context::context(request.action, &request.context)?;
     let asked = Request::new(
         case.principal.uid.clone(),
         case.action.uid.clone(),

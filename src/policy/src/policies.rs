@@ -14,13 +14,14 @@ use leasehold_core::{
 };
 
 use crate::{
+    context::{self, Reads},
     entities::{Party, Vocabulary},
     explain::Explanation,
     fault::{Fault, PolicyErrors},
     identity::{Directory, PolicySettings},
     limit, load,
     select::{Head, Index},
-    site::{Site, Sites},
+    site::{Selection, Site, Sites},
 };
 
 /// The schema that every policy set is validated against, in Cedar's own schema language.
@@ -42,7 +43,7 @@ pub struct Policies {
     warnings: Vec<Fault>,
     authorizer: Authorizer,
     sites: Sites,
-    selections: Mutex<HashMap<Vec<usize>, Arc<PolicySet>>>,
+    selections: Mutex<HashMap<Vec<usize>, Arc<Selection>>>,
 }
 
 /// One policy.
@@ -165,12 +166,13 @@ impl Policies {
     }
 
     fn evaluate(&self, request: &AccessRequest<'_>) -> Result<Decision, String> {
+        context::check(request.action, &request.context)?;
         let site = self.sites.find(request, || self.prepare(request))?;
         if let Some(decision) = site.decided(&request.context) {
             return Ok(decision);
         }
         let asked = site.request(&request.context)?;
-        let response = self.authorizer.is_authorized(&asked, &site.policies, &site.entities);
+        let response = self.authorizer.is_authorized(&asked, &site.selection.policies, &site.entities);
         let effect = match response.decision() {
             cedar_policy::Decision::Allow => Effect::Allow,
             cedar_policy::Decision::Deny => Effect::Deny,
@@ -210,21 +212,22 @@ impl Policies {
         let case = self.case(request)?;
         let mut selected = self.index.candidates(&case.principal, &case.resource);
         selected.retain(|position| self.rules.get(*position).is_some_and(|rule| case.misfit(rule).is_none()));
-        let policies = self.selection(selected)?;
+        let selection = self.selection(selected)?;
         let entities = case.entities()?;
-        Ok(Site::new(request, policies, entities, [case.principal.uid, case.action.uid, case.resource.uid]))
+        Ok(Site::new(request, selection, entities, [case.principal.uid, case.action.uid, case.resource.uid]))
     }
 
     /// The set of these policies; made once for all the sites that have the same.
-    fn selection(&self, positions: Vec<usize>) -> Result<Arc<PolicySet>, String> {
+    fn selection(&self, positions: Vec<usize>) -> Result<Arc<Selection>, String> {
         let mut selections = self.selections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(set) = selections.get(&positions) {
             return Ok(Arc::clone(set));
         }
-        let chosen = positions.iter().filter_map(|position| self.rules.get(*position));
-        let set =
-            PolicySet::from_policies(chosen.map(|rule| rule.policy.clone())).map_err(|e| e.to_string())?;
-        let set = Arc::new(set);
+        let chosen =
+            || positions.iter().filter_map(|position| self.rules.get(*position)).map(|rule| &rule.policy);
+        let policies = PolicySet::from_policies(chosen().cloned()).map_err(|e| e.to_string())?;
+        let reads = chosen().map(Reads::of).fold(Reads::default(), Reads::and);
+        let set = Arc::new(Selection { policies, reads });
         if selections.len() >= SELECTIONS {
             selections.clear();
         }

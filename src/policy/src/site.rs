@@ -1,10 +1,10 @@
 //! What decisions on one principal, action and resource have in common, prepared once and kept while there is room.
 //!
-//! A decision is a function of what is asked and of the policies, which never change here: the last one at each site is
-//! kept with the inputs that it was made of. New policies are a new set with no sites at all.
+//! A decision is a function of what is asked, as far as the policies look at it, and of the policies, which never change
+//! here: the last one at each site is kept with the inputs that it was made of. New policies are a new set with no sites
+//! at all.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     hash::{BuildHasher, RandomState},
     sync::Arc,
@@ -17,20 +17,27 @@ use leasehold_core::{
     access::{AccessRequest, Action, Resource},
     record::Decision,
 };
-use serde_json::Value;
 
-use crate::context;
+use crate::context::{self, Inputs, Reads};
 
 /// The prepared part of such decisions.
 pub(crate) struct Site {
     principal: SpiffeId,
     action: Action,
     resource: Resource,
-    pub(crate) policies: Arc<PolicySet>,
+    pub(crate) selection: Arc<Selection>,
     pub(crate) entities: Entities,
     uids: [EntityUid; 3],
     /// The last decision here: workloads ask the same again and again.
     last: ArcSwapOption<Decision>,
+}
+
+/// Some of the policies.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    pub(crate) policies: PolicySet,
+    /// Which inputs any of them looks at.
+    pub(crate) reads: Reads,
 }
 
 /// A bounded number of sites. Each can be in a few places; a newcomer takes one over when they are taken, so nothing
@@ -46,7 +53,7 @@ const WAYS: usize = 4;
 impl Site {
     pub(crate) fn new(
         request: &AccessRequest<'_>,
-        policies: Arc<PolicySet>,
+        selection: Arc<Selection>,
         entities: Entities,
         uids: [EntityUid; 3],
     ) -> Self {
@@ -54,7 +61,7 @@ impl Site {
             principal: request.principal.clone(),
             action: request.action,
             resource: request.resource.clone(),
-            policies,
+            selection,
             entities,
             uids,
             last: ArcSwapOption::empty(),
@@ -71,16 +78,25 @@ impl Site {
     ///
     /// # Errors
     /// When its inputs are not of the types that the schema gives them.
-    pub(crate) fn request(&self, inputs: &BTreeMap<String, Value>) -> Result<Request, String> {
+    pub(crate) fn request(&self, inputs: &Inputs) -> Result<Request, String> {
         let [principal, action, resource] = self.uids.clone();
-        let context = context::context(inputs, context::is_lending(self.action))?;
+        let context = context::context(self.action, inputs)?;
         Request::new(principal, action, resource, context, None).map_err(|e| e.to_string())
     }
 
-    /// The last decision, if it was made of these inputs.
-    pub(crate) fn decided(&self, inputs: &BTreeMap<String, Value>) -> Option<Decision> {
+    /// The last decision, if these inputs would lead to the same: its grounds are theirs, too.
+    pub(crate) fn decided(&self, inputs: &Inputs) -> Option<Decision> {
         let last = self.last.load();
-        last.as_ref().filter(|last| last.inputs == *inputs).map(|last| Decision::clone(last))
+        let last = last.as_ref().filter(|last| self.selection.reads.are_alike(&last.inputs, inputs))?;
+        Some(Decision {
+            action: last.action,
+            effect: last.effect,
+            policies: last.policies.clone(),
+            max_ttl: last.max_ttl,
+            policy_set: Arc::clone(&last.policy_set),
+            inputs: inputs.clone(),
+            errors: last.errors.clone(),
+        })
     }
 
     /// Keeps a decision, which names its inputs.
@@ -161,7 +177,7 @@ mod tests {
                 principal: &principal,
                 action: Action::ReadStatus,
                 resource: &resource,
-                context: BTreeMap::new(),
+                context: Inputs::new(),
             };
             let uid: EntityUid = "Broker::\"broker\"".parse().unwrap();
             let site = sites.find(&request, || {
