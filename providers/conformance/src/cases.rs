@@ -1,20 +1,17 @@
 //! The cases. Each is one sentence that must be true of a back end; its name is the sentence's short form.
 
+mod change;
+mod check;
+mod issue;
 mod read;
+mod run;
+mod trouble;
 mod write;
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use leasehold_core::{
-    SecretBytes, SecretValue,
-    provider::{Capabilities, Change, ErrorClass, Fetch, ProviderError},
-    secret::VersionId,
-};
-
-use crate::{
-    fixture::Fixture,
-    report::{Outcome, Report},
-};
+use self::check::{ensure, fields, is, reads, same, text, told};
+pub use self::run::run;
 
 /// One case of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +22,8 @@ pub enum Case {
     OldVersionIsRead,
     /// Each put makes another version id, and the last one put is current.
     NewestIsCurrent,
+    /// Every version is listed once, the newest first, and exactly the last one put as current.
+    VersionsAreListed,
     /// A secret that is not there is `Absent`.
     AbsentSecret,
     /// A version that is not there is `Absent`.
@@ -39,10 +38,12 @@ pub enum Case {
     NamedFields,
     /// The largest value that the back end holds comes back whole.
     LargestValue,
-    /// A name that could mean another place is `Invalid`, and the back end is not asked.
+    /// A value of 64 KiB comes back whole, or is refused as `Invalid` where values are smaller.
+    SixtyFourKib,
+    /// A name that could mean another place is `Invalid` to every verb, and the back end is not asked.
     HostileReferences,
-    /// Many readers at once, of several secrets, each get their own.
-    ConcurrentReads,
+    /// A thousand readers at once, of several secrets, each get their own.
+    ThousandReads,
     /// What is written is read, under the version that the write answered.
     WrittenIsRead,
     /// An empty field is written and read, or refused as `Invalid`; it is never lost unseen.
@@ -59,18 +60,71 @@ pub enum Case {
     ConcurrentWrites,
     /// A value that is too large is `Invalid`, its error does not repeat it, and nothing changes.
     TooLargeValue,
-    /// An old version that was retired is `Absent`; retiring it again succeeds; the current one is not touched.
-    RetiredVersion,
+    /// A write that was done and whose answer was lost is done once, when it is repeated with its token.
+    LostWriteAnswer,
+    /// A pending version is read by its id alone until it is promoted.
+    PendingVersion,
+    /// An older version that is promoted is current, and the newer one after it again.
+    PromotedVersion,
+    /// A disabled version is `Absent` and said to be disabled, until it is enabled; the current one is not touched.
+    DisabledVersion,
+    /// An old version that was destroyed is `Absent`; destroying it again succeeds; the current one is not touched.
+    DestroyedVersion,
+    /// A deleted secret is `Absent`, is back when restored, and cannot be when purged.
+    DeletedSecret,
+    /// A version that somebody else has disabled is `Absent`.
+    DisabledElsewhere,
+    /// A secret that somebody else has deleted is `Absent`.
+    DeletedElsewhere,
+    /// What the broker's identity may not read is `Denied`.
+    Denied,
+    /// A back end that is asked too often is `Throttled`, with its hint.
+    Throttled,
+    /// HTTP 500 or its like is `Transient`.
+    InternalError,
+    /// HTTP 503 or its like is `Transient`.
+    Unavailable,
+    /// A connection that is cut in place of the answer is `Transient`.
+    CutBeforeAnswer,
+    /// A connection that is cut in the answer is `Transient`, and what came of the value is not told.
+    CutInAnswer,
+    /// A connection that is cut after the answer does not disturb the next read.
+    CutAfterAnswer,
+    /// A back end that never answers is `Transient`, in time.
+    Silence,
+    /// An answer that stops in its middle is `Transient`, in time.
+    StalledBody,
+    /// When the broker's own credentials end between two reads, the provider signs in again, or says `Denied`.
+    CredentialExpiry,
+    /// When the clocks differ, the provider says so in words.
+    ClockSkew,
+    /// A credential is made, opens what it was made for, and ends in time.
+    CredentialIssued,
+    /// Two leases have two credentials, and the end of one is not the end of the other.
+    DistinctCredentials,
+    /// A role that is not there is no reason to try again.
+    AbsentRole,
+    /// A renewed credential lives longer, works on, and is not renewed twice when asked twice.
+    CredentialRenewed,
+    /// A credential that is asked to live too long lives as long as the back end allows, renewals included.
+    ClampedToMaximum,
+    /// A revoked credential opens nothing, and revoking it again succeeds.
+    CredentialRevoked,
+    /// A credential that was made and whose answer was lost is ended by what was reserved for it.
+    LostCredential,
+    /// A credential that cannot be revoked says until when it lives.
+    IrrevocableCredential,
     /// What the capabilities deny is answered as `Permanent`.
     DeniedCapabilities,
 }
 
 impl Case {
     /// Every case, in the order in which they are run.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 50] = [
         Self::CurrentIsRead,
         Self::OldVersionIsRead,
         Self::NewestIsCurrent,
+        Self::VersionsAreListed,
         Self::AbsentSecret,
         Self::AbsentVersion,
         Self::MalformedVersion,
@@ -78,8 +132,9 @@ impl Case {
         Self::Binary,
         Self::NamedFields,
         Self::LargestValue,
+        Self::SixtyFourKib,
         Self::HostileReferences,
-        Self::ConcurrentReads,
+        Self::ThousandReads,
         Self::WrittenIsRead,
         Self::EmptyField,
         Self::RepeatedWrite,
@@ -88,154 +143,39 @@ impl Case {
         Self::VersionConflict,
         Self::ConcurrentWrites,
         Self::TooLargeValue,
-        Self::RetiredVersion,
+        Self::LostWriteAnswer,
+        Self::PendingVersion,
+        Self::PromotedVersion,
+        Self::DisabledVersion,
+        Self::DestroyedVersion,
+        Self::DeletedSecret,
+        Self::DisabledElsewhere,
+        Self::DeletedElsewhere,
+        Self::Denied,
+        Self::Throttled,
+        Self::InternalError,
+        Self::Unavailable,
+        Self::CutBeforeAnswer,
+        Self::CutInAnswer,
+        Self::CutAfterAnswer,
+        Self::Silence,
+        Self::StalledBody,
+        Self::CredentialExpiry,
+        Self::ClockSkew,
+        Self::CredentialIssued,
+        Self::DistinctCredentials,
+        Self::AbsentRole,
+        Self::CredentialRenewed,
+        Self::ClampedToMaximum,
+        Self::CredentialRevoked,
+        Self::LostCredential,
+        Self::IrrevocableCredential,
         Self::DeniedCapabilities,
     ];
-
-    /// Whether a back end with these capabilities can do what the case is about.
-    fn applies(self, can: Capabilities) -> bool {
-        match self {
-            Self::CurrentIsRead
-            | Self::NewestIsCurrent
-            | Self::AbsentSecret
-            | Self::UnicodeText
-            | Self::Binary
-            | Self::NamedFields
-            | Self::LargestValue
-            | Self::HostileReferences
-            | Self::ConcurrentReads => can.read,
-            Self::OldVersionIsRead | Self::AbsentVersion | Self::MalformedVersion => can.read && can.versions,
-            Self::WrittenIsRead
-            | Self::EmptyField
-            | Self::RepeatedWrite
-            | Self::ReusedToken
-            | Self::ExpectedVersion
-            | Self::VersionConflict
-            | Self::ConcurrentWrites
-            | Self::TooLargeValue => can.read && can.write,
-            Self::RetiredVersion => can.read && can.can(Change::Destroy),
-            Self::DeniedCapabilities => true,
-        }
-    }
-
-    async fn try_on(self, subject: &dyn Fixture) -> Result<(), String> {
-        match self {
-            Self::CurrentIsRead => read::current(subject).await,
-            Self::OldVersionIsRead => read::old_version(subject).await,
-            Self::NewestIsCurrent => read::newest(subject).await,
-            Self::AbsentSecret => read::absent_secret(subject).await,
-            Self::AbsentVersion => read::absent_version(subject).await,
-            Self::MalformedVersion => read::malformed_version(subject).await,
-            Self::UnicodeText => read::unicode(subject).await,
-            Self::Binary => read::binary(subject).await,
-            Self::NamedFields => read::named_fields(subject).await,
-            Self::LargestValue => read::largest(subject).await,
-            Self::HostileReferences => read::hostile(subject).await,
-            Self::ConcurrentReads => read::concurrent(subject).await,
-            Self::WrittenIsRead => write::written(subject).await,
-            Self::EmptyField => write::empty(subject).await,
-            Self::RepeatedWrite => write::repeated(subject).await,
-            Self::ReusedToken => write::reused_token(subject).await,
-            Self::ExpectedVersion => write::expected(subject).await,
-            Self::VersionConflict => write::conflict(subject).await,
-            Self::ConcurrentWrites => write::concurrent(subject).await,
-            Self::TooLargeValue => write::too_large(subject).await,
-            Self::RetiredVersion => write::retired(subject).await,
-            Self::DeniedCapabilities => write::denied_capabilities(subject).await,
-        }
-    }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
-    }
-}
-
-/// No case may take longer: a provider that hangs has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs every case against a back end.
-pub async fn run(subject: &dyn Fixture) -> Report {
-    let can = subject.provider().capabilities();
-    let mut results = Vec::new();
-    for case in Case::ALL {
-        let outcome = if !case.applies(can) {
-            Outcome::Incapable
-        } else if let Some(why) = subject.excused(case) {
-            Outcome::Excused(why)
-        } else {
-            match tokio::time::timeout(PATIENCE, case.try_on(subject)).await {
-                Ok(Ok(())) => Outcome::Passed,
-                Ok(Err(why)) => Outcome::Failed(why),
-                Err(_) => Outcome::Failed("it did not end".to_owned()),
-            }
-        };
-        results.push((case, outcome));
-    }
-    Report { results }
-}
-
-/// Fails the case unless a condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($why:tt)+) => {
-        if !$condition {
-            return Err(format!($($why)+));
-        }
-    };
-}
-use ensure;
-
-/// A value that is one text.
-fn text(text: &str) -> SecretValue {
-    SecretValue::plain(text.to_owned())
-}
-
-/// A value of these fields.
-fn fields(fields: &[(&str, &[u8])], content_type: &str) -> Result<SecretValue, String> {
-    let fields = fields
-        .iter()
-        .map(|(name, bytes)| Ok((name.parse()?, SecretBytes::new(bytes.to_vec()))))
-        .collect::<Result<_, leasehold_core::secret::InvalidName>>()
-        .map_err(|error| error.to_string())?;
-    Ok(SecretValue { fields, content_type: content_type.into() })
-}
-
-/// Fails the case unless what is read has the same fields, byte for byte.
-async fn reads(
-    subject: &dyn Fixture,
-    reference: &str,
-    version: Option<&VersionId>,
-    value: &SecretValue,
-) -> Result<VersionId, String> {
-    let fetched = subject
-        .provider()
-        .fetch(Fetch { reference, version })
-        .await
-        .map_err(|error| format!("`{reference}` is not read: {error} ({:?})", error.class))?;
-    let names = |value: &SecretValue| value.fields.keys().cloned().collect::<Vec<_>>();
-    ensure!(
-        names(&fetched.value) == names(value),
-        "`{reference}` has the fields {:?}, not {:?}",
-        names(&fetched.value),
-        names(value)
-    );
-    for ((name, read), put) in fetched.value.fields.iter().zip(value.fields.values()) {
-        ensure!(
-            read.expose() == put.expose(),
-            "the field `{name}` of `{reference}` is read with {} other bytes than the {} that were put",
-            read.len(),
-            put.len()
-        );
-    }
-    Ok(fetched.version)
-}
-
-/// Fails the case unless the answer is an error of this class.
-fn is<T>(answer: Result<T, ProviderError>, class: ErrorClass, what: &str) -> Result<ProviderError, String> {
-    match answer {
-        Ok(_) => Err(format!("{what} succeeds, and should be {class:?}")),
-        Err(error) if error.class == class => Ok(error),
-        Err(error) => Err(format!("{what} is {:?}, and should be {class:?}: {error}", error.class)),
     }
 }

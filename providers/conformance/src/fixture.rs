@@ -5,11 +5,22 @@ use std::sync::atomic::AtomicU64;
 use async_trait::async_trait;
 use leasehold_core::{SecretValue, ports::Provider, secret::VersionId};
 
-use crate::cases::Case;
+use crate::{
+    cases::Case,
+    issuing::Issuing,
+    report::Against,
+    scene::{Scene, Trouble, Unplayed},
+};
 
 /// A back end under test.
 #[async_trait]
 pub trait Fixture: Send + Sync {
+    /// The back end's kind, such as `aws`: its reports go by that name.
+    fn back_end(&self) -> &'static str;
+
+    /// What [`Fixture::provider`] talks to.
+    fn against(&self) -> Against;
+
     /// The provider, connected to a back end that holds nothing of other tests.
     fn provider(&self) -> &dyn Provider;
 
@@ -46,6 +57,21 @@ pub trait Fixture: Send + Sync {
     /// Why the back end's stand-in cannot play a case, though the back end itself can. Such a case must be tested
     /// otherwise.
     fn excused(&self, _case: Case) -> Option<&'static str> {
+        None
+    }
+
+    /// Brings a back end into this trouble: the fixture's own, the same behind a
+    /// [`FaultProxy`](crate::proxy::FaultProxy), or a [`ScriptedServer`](crate::scripted::ScriptedServer) where no real
+    /// one can be brought to it.
+    ///
+    /// # Errors
+    /// [`Unplayed::Excused`] when the back end cannot come into it, and why; otherwise what failed.
+    async fn trouble(&self, trouble: Trouble) -> Result<Scene, Unplayed> {
+        Err(Unplayed::NotWritten(trouble))
+    }
+
+    /// What the suite must know to have credentials made; `None` when this fixture has no role for that.
+    fn issuing(&self) -> Option<&dyn Issuing> {
         None
     }
 }

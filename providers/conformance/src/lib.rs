@@ -8,11 +8,15 @@ pub mod authority;
 mod cases;
 pub mod fixture;
 pub mod http;
+pub mod issuing;
 pub mod peers;
 pub mod proxy;
 pub mod report;
+pub mod scene;
 pub mod scripted;
 
 pub use cases::{Case, run};
 pub use fixture::{Fixture, Placed};
-pub use report::{Outcome, Report};
+pub use issuing::{Issuing, Lossy};
+pub use report::{Against, Outcome, Report};
+pub use scene::{Scene, Trouble, Unplayed};

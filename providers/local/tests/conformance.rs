@@ -18,7 +18,7 @@ use leasehold_core::{
     provider::{ErrorClass, Fetch, ProviderError, Stage, WriteVersion},
     secret::VersionId,
 };
-use leasehold_provider_conformance::{Fixture, Placed, run};
+use leasehold_provider_conformance::{Against, Fixture, Placed, Scene, Trouble, Unplayed, run};
 use leasehold_provider_local::{LocalConfig, LocalProvider, OpenError};
 use leasehold_seal::{KeyRing, SystemEntropy};
 use tempfile::TempDir;
@@ -90,6 +90,18 @@ impl Local {
 
 #[async_trait]
 impl Fixture for Local {
+    fn back_end(&self) -> &'static str {
+        "local"
+    }
+
+    fn against(&self) -> Against {
+        Against::Peer("files")
+    }
+
+    async fn trouble(&self, _trouble: Trouble) -> Result<Scene, Unplayed> {
+        Err(Unplayed::Excused("there is nobody else to whom it talks"))
+    }
+
     fn provider(&self) -> &dyn Provider {
         &self.provider
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use futures::future::join_all;
 use leasehold_core::{
     SecretValue,
-    provider::{ErrorClass, Fetch},
+    provider::{ChangeSecret, ErrorClass, Fetch, Stage, WriteVersion},
 };
 
 use super::{ensure, fields, is, reads, text};
@@ -121,6 +121,14 @@ pub(super) async fn hostile(subject: &dyn Fixture) -> Result<(), String> {
         "a;b",
         "a\u{202e}b",
         "é",
+        "秘密",
+        "a／b",
+        "‥/a",
+        "%2e%2e%2fa",
+        "..%2f..%2fa",
+        "..%252fa",
+        "a%00b",
+        "%",
         "file:///etc/passwd",
         "http://example.com/",
         &long,
@@ -131,9 +139,25 @@ pub(super) async fn hostile(subject: &dyn Fixture) -> Result<(), String> {
         Some((provider, calls)) => (provider, Some(calls)),
         None => (subject.provider(), None),
     };
+    let (can, version) = (provider.capabilities(), subject.absent_version());
     for reference in hostile {
+        let what = format!("the reference {reference:.40?}");
         let answer = provider.fetch(Fetch { reference: &reference, version: None }).await;
-        is(answer, ErrorClass::Invalid, &format!("the reference {reference:.40?}"))?;
+        is(answer, ErrorClass::Invalid, &what)?;
+        if can.versions {
+            is(provider.versions(&reference).await, ErrorClass::Invalid, &format!("listing {what}"))?;
+        }
+        if can.write {
+            let (reference, value) = (&*reference, &text("never written"));
+            let token = "6f1ed002-ab5c-4a7e-8d2b-000000000c00";
+            let request = WriteVersion { reference, value, token, expected: None, stage: Stage::Current };
+            is(provider.write(request).await, ErrorClass::Invalid, &format!("writing {what}"))?;
+        }
+        for &change in can.changes {
+            let version = change.is_of_version().then_some(&version);
+            let request = ChangeSecret { reference: &reference, version, change };
+            is(provider.change(request).await, ErrorClass::Invalid, &format!("to {change} {what}"))?;
+        }
         let made = calls.map_or(0, |calls| calls.load(Ordering::SeqCst));
         ensure!(made == 0, "the back end was asked for {reference:.40?}");
     }
@@ -146,7 +170,7 @@ pub(super) async fn concurrent(subject: &dyn Fixture) -> Result<(), String> {
         let value = text(&format!("value {index}"));
         placed.push((subject.put(&format!("concurrent-{index}"), &value).await?, value));
     }
-    let readers = placed.iter().cycle().take(32);
+    let readers = placed.iter().cycle().take(1_000);
     let readers = readers.map(|(at, value)| reads(subject, &at.reference, None, value));
     join_all(readers).await.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
 }

@@ -1,7 +1,7 @@
-//! Writing and retiring, and what a back end says of that which it cannot do.
+//! Writing, and what a back end says of that which it cannot do.
 
 use super::{ensure, fields, is, reads, text};
-use crate::fixture::Fixture;
+use crate::{fixture::Fixture, report::Against, scene::Unplayed};
 use futures::future::join_all;
 use leasehold_core::{
     LeaseId, SecretBytes, SecretValue, Timestamp,
@@ -138,27 +138,21 @@ pub(super) async fn too_large(subject: &dyn Fixture) -> Result<(), String> {
     reads(subject, &placed.reference, None, &before).await.map(drop)
 }
 
-async fn destroy(subject: &dyn Fixture, reference: &str, version: &VersionId) -> Result<(), ProviderError> {
-    let change = ChangeSecret { reference, version: Some(version), change: Change::Destroy };
-    subject.provider().change(change).await
-}
-
-pub(super) async fn retired(subject: &dyn Fixture) -> Result<(), String> {
-    let old = subject.put("retired", &text("old")).await?;
-    let value = text("new");
-    let new = subject.put("retired", &value).await?;
-    for _ in 0..2 {
-        let answer = destroy(subject, &old.reference, &old.version).await;
-        answer.map_err(|error| format!("an old version is not retired: {error}"))?;
+pub(super) async fn sixty_four_kib(subject: &dyn Fixture) -> Result<Against, Unplayed> {
+    let value = text(&"0123456789abcdef".repeat(4096));
+    if subject.largest_value() >= value.fields.values().map(SecretBytes::len).sum() {
+        let placed = subject.put("sixty-four-kib", &value).await?;
+        reads(subject, &placed.reference, None, &value).await?;
+    } else if subject.provider().capabilities().write {
+        let small = text("small enough");
+        let placed = subject.put("sixty-four-kib", &small).await?;
+        let answer = write(subject, &placed.reference, &value, &token(0xa00), None).await;
+        is(answer, ErrorClass::Invalid, "64 KiB, which is more than a value can have")?;
+        reads(subject, &placed.reference, None, &small).await?;
+    } else {
+        return Err(Unplayed::Excused("no value has 64 KiB here, and none can be written"));
     }
-    let request = Fetch { reference: &old.reference, version: Some(&old.version) };
-    is(subject.provider().fetch(request).await, ErrorClass::Absent, "a retired version")?;
-    is(
-        destroy(subject, &new.reference, &new.version).await,
-        ErrorClass::Invalid,
-        "retiring the current one",
-    )?;
-    reads(subject, &new.reference, None, &value).await.map(drop)
+    Ok(subject.against())
 }
 
 pub(super) async fn denied_capabilities(subject: &dyn Fixture) -> Result<(), String> {
