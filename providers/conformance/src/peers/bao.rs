@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Peer, PeerError, find, port::on_a_free_port};
+use super::{Peer, PeerError, Postgres, find, port::on_a_free_port};
 use crate::{authority::Authority, http::Call};
 
 /// A `bao server`.
@@ -188,6 +188,66 @@ impl Bao {
         token.map(str::to_owned).ok_or_else(|| "there is no token in the answer".to_owned())
     }
 
+    /// Mounts the KV engine, version 1 or 2, and waits until it has made itself ready.
+    ///
+    /// # Errors
+    /// When it is not mounted.
+    pub async fn mount_kv(&self, path: &str, version: u8) -> Result<(), String> {
+        let mount = json!({ "type": "kv", "options": { "version": version.to_string() } });
+        self.ask("POST", &format!("sys/mounts/{path}"), Some(&mount)).await?;
+        if version == 1 {
+            return Ok(());
+        }
+        // Version 2 upgrades itself after it was mounted, and refuses everything until it has.
+        let started = Instant::now();
+        while let Err(why) = self.ask("GET", &format!("{path}/config"), None).await {
+            if started.elapsed() > PATIENCE {
+                return Err(why);
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Mounts the database engine, connected to a PostgreSQL; roles are added with [`Bao::add_database_role`].
+    ///
+    /// # Errors
+    /// When it is not mounted, or not connected.
+    pub async fn mount_database(&self, path: &str, postgres: &Postgres) -> Result<(), String> {
+        self.ask("POST", &format!("sys/mounts/{path}"), Some(&json!({ "type": "database" }))).await?;
+        let connection = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "allowed_roles": "*",
+            "connection_url": postgres.connection_url(),
+            "username": Postgres::SUPERUSER,
+            "password": postgres.password(),
+        });
+        self.ask("POST", &format!("{path}/config/main"), Some(&connection)).await.map(drop)
+    }
+
+    /// Adds a role whose credentials are users of the PostgreSQL: they can log in, and live so long and at most so long.
+    ///
+    /// # Errors
+    /// When it is not added.
+    pub async fn add_database_role(
+        &self,
+        path: &str,
+        role: &str,
+        ttl: Duration,
+        max_ttl: Duration,
+    ) -> Result<(), String> {
+        let request = json!({
+            "db_name": "main",
+            "default_ttl": ttl.as_secs(),
+            "max_ttl": max_ttl.as_secs(),
+            "creation_statements":
+                ["create role \"{{name}}\" with login password '{{password}}' valid until '{{expiration}}'"],
+            "renew_statements": ["alter role \"{{name}}\" valid until '{{expiration}}'"],
+            "revocation_statements": ["drop role if exists \"{{name}}\""],
+        });
+        self.ask("POST", &format!("{path}/roles/{role}"), Some(&request)).await.map(drop)
+    }
+
     /// Seals it: from now on it answers with 503.
     ///
     /// # Errors
@@ -242,7 +302,10 @@ fn write_configuration(home: &TempDir, port: u16, setup: BaoSetup<'_>) -> io::Re
     let data = at("data").display().to_string();
     let storage = match setup.storage {
         Storage::Memory => "storage \"inmem\" {}".to_owned(),
-        Storage::Raft => format!("storage \"raft\" {{\n  path = \"{data}\"\n  node_id = \"one\"\n}}"),
+        // The shortest times of an election, which a lone server wins anyhow.
+        Storage::Raft => format!(
+            "storage \"raft\" {{\n  path = \"{data}\"\n  node_id = \"one\"\n  performance_multiplier = \"1\"\n}}"
+        ),
     };
     let file = at("bao.hcl");
     let text = format!(
@@ -270,7 +333,10 @@ pub(super) fn unguessable() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::or_skip;
+    use crate::{
+        peers::or_skip,
+        proxy::{Fault, FaultProxy, Injection},
+    };
 
     /// Writes a value into a KV engine of version 2 and reads it.
     async fn keeps_a_value(bao: &Bao, token: &str) {
@@ -296,17 +362,10 @@ mod tests {
         for storage in [Storage::Memory, Storage::Raft] {
             let setup = BaoSetup { storage, ..BaoSetup::new(&authority) };
             let Some(bao) = or_skip(Bao::start_configured(setup).await).unwrap() else { return };
-            let mount = json!({ "type": "kv", "options": { "version": "2" } });
-            bao.ask("POST", "sys/mounts/secret", Some(&mount)).await.unwrap();
+            bao.mount_kv("secret", 2).await.unwrap();
             let policy = json!({ "policy": "path \"secret/*\" { capabilities = [\"create\", \"update\", \"read\"] }" });
             bao.ask("PUT", "sys/policies/acl/app", Some(&policy)).await.unwrap();
             let token = bao.make_token(&["app"], Duration::from_secs(600)).await.unwrap();
-            // KV upgrades itself after it was mounted, and says so until it has.
-            let deadline = Instant::now() + PATIENCE;
-            while bao.ask("GET", "secret/config", None).await.is_err() {
-                assert!(Instant::now() < deadline, "{}", bao.log());
-                sleep(Duration::from_millis(10)).await;
-            }
             keeps_a_value(&bao, &token).await;
             bao.seal().await.unwrap();
             let sealed = bao.ask_as(&token, "GET", "secret/data/a/b", None).await.unwrap_err();
@@ -332,5 +391,34 @@ mod tests {
             let answer = call.trusting(&authority, Some(&identity)).unwrap().send().await.unwrap();
             assert_eq!(answer.status, status, "{name}: {}", String::from_utf8_lossy(&answer.body));
         }
+    }
+    #[tokio::test]
+    async fn it_makes_users_of_a_database_and_drops_them() {
+        let Some(bao) = or_skip(Bao::start().await).unwrap() else { return };
+        let Some(postgres) = or_skip(Postgres::start().await).unwrap() else { return };
+        bao.mount_database("database", &postgres).await.unwrap();
+        let (ttl, max_ttl) = (Duration::from_secs(60), Duration::from_secs(600));
+        bao.add_database_role("database", "app", ttl, max_ttl).await.unwrap();
+        let made = bao.ask("GET", "database/creds/app", None).await.unwrap();
+        let text = |pointer: &str| made.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let (user, password) = (text("/data/username"), text("/data/password"));
+        assert!(postgres.lets_in(&user, &password).await.unwrap());
+        let lease = json!({ "lease_id": text("/lease_id"), "sync": true });
+        bao.ask("PUT", "sys/leases/revoke", Some(&lease)).await.unwrap();
+        assert!(!postgres.lets_in(&user, &password).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn behind_a_proxy_it_does_what_it_is_asked_and_nobody_hears_of_it() {
+        let Some(bao) = or_skip(Bao::start().await).unwrap() else { return };
+        let proxy = FaultProxy::start(bao.address()).await.unwrap();
+        proxy.inject(Injection::of(Fault::LoseAnswer).on("POST /v1/secret/data/").times(1));
+        let write = async || {
+            let call = Call::new("POST", format!("{}/v1/secret/data/a", proxy.url()));
+            call.header("x-vault-token", bao.token()).json(&json!({ "data": { "value": "x" } })).send().await
+        };
+        assert!(write().await.is_err());
+        assert_eq!(write().await.unwrap().json().pointer("/data/version").unwrap(), 2);
+        assert_eq!((proxy.played(), proxy.requests()), (1, 2));
     }
 }
