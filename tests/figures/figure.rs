@@ -16,6 +16,12 @@ pub(crate) enum Target {
     Exactly(f64),
 }
 
+/// The value in the middle.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Where figures go.
 pub(crate) struct Report {
     lines: File,

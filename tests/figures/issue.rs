@@ -23,7 +23,7 @@ use leasehold_tests::{
 use prost::Message;
 use rustls::ClientConfig;
 
-use crate::figure::{Report, Target};
+use crate::figure::{Report, Target, median};
 
 pub(crate) const ECHO: &str = "__echo";
 
@@ -209,9 +209,4 @@ async fn ledger(site: &Site) -> LedgerStatus {
     let call = Call::new("leasehold.v1.OperatorService/GetStatus", &GetStatusRequest {});
     let status = GetStatusResponse::decode(connection.call(&call).await.unwrap()).unwrap();
     status.status.unwrap().ledger.unwrap()
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

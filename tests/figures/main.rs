@@ -12,14 +12,25 @@
 )]
 
 mod cold_reads;
+mod conformance;
+mod dynamic;
 mod figure;
 mod idle;
+mod isolation;
 mod issue;
 
 use figure::Report;
 
-const NAMES: [&str; 5] =
-    ["issue_vs_echo", "issue_p99_at_half_load", "durable_check", "idle_rss", "cold_reads_upstream_calls"];
+const NAMES: [&str; 8] = [
+    "issue_vs_echo",
+    "issue_p99_at_half_load",
+    "durable_check",
+    "idle_rss",
+    "cold_reads_upstream_calls",
+    "provider_conformance_cases",
+    "isolated_p99_ratio",
+    "dynamic_issue_overhead_vault",
+];
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -33,14 +44,23 @@ fn main() {
         std::process::exit(2);
     }
     let wants = |name: &str| asked.is_empty() || asked.iter().any(|one| one == name);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut report = Report::open();
+    if wants("provider_conformance_cases") {
+        conformance::cases(&mut report);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         if wants("idle_rss") {
             idle::rss(&mut report).await;
         }
         if wants("cold_reads_upstream_calls") {
             cold_reads::upstream_calls(&mut report).await;
+        }
+        if wants("isolated_p99_ratio") {
+            isolation::p99_ratio(&mut report).await;
+        }
+        if wants("dynamic_issue_overhead_vault") {
+            dynamic::overhead(&mut report).await;
         }
         if wants("issue_vs_echo") || wants("issue_p99_at_half_load") || wants("durable_check") {
             issue::all(&mut report, wants).await;

@@ -17,6 +17,7 @@ pub mod cpu;
 pub mod daemon;
 pub mod echo;
 pub mod load;
+pub mod neighbours;
 pub mod raw;
 pub mod site;
 pub mod wait;
