@@ -265,7 +265,8 @@ impl State {
     }
 
     fn find(&self, secret: &str, version: &str) -> Result<(u64, &Version), Refused> {
-        let missing = || refused("NOT_FOUND", &format!("Secret [{secret}] or version [{version}] not found."));
+        let missing =
+            || refused("NOT_FOUND", &format!("Secret [{secret}] or version [{version}] not found."));
         let known = self.secrets.get(secret).ok_or_else(missing)?;
         let version = version.trim_start_matches('/');
         let number = match version {
@@ -311,7 +312,8 @@ impl State {
         let size = asked("pageSize").filter(|size| *size > 0).unwrap_or(25_000);
         let size = if self.page == 0 { size } else { size.min(self.page) };
         let from = asked("pageToken").unwrap_or(0);
-        let newest_first: Vec<_> = (1..).zip(&known.versions).rev().collect();
+        let mut newest_first: Vec<_> = (1..).zip(&known.versions).collect();
+        newest_first.reverse();
         let page = newest_first.iter().skip(from).take(size);
         let versions: Vec<_> =
             page.map(|(number, version)| facts(secret, *number, version, request)).collect();
@@ -356,13 +358,7 @@ impl State {
         Ok(Answer::of(200, &facts(secret, number, version, request)))
     }
 
-    fn set(
-        &mut self,
-        secret: &str,
-        version: &str,
-        verb: &str,
-        request: &Request,
-    ) -> Result<Answer, Refused> {
+    fn set(&mut self, secret: &str, version: &str, verb: &str, request: &Request) -> Result<Answer, Refused> {
         self.may(&format!("secretmanager.versions.{verb}"), secret)?;
         let (number, found) = self.find(secret, version)?;
         let body = request.json();
@@ -443,7 +439,8 @@ impl State {
             && form("subject_token") == "subject-token"
             && form("audience").starts_with("//iam.googleapis.com/projects/");
         if !good {
-            let body = json!({ "error": "invalid_grant", "error_description": "The subject token is not good." });
+            let body =
+                json!({ "error": "invalid_grant", "error_description": "The subject token is not good." });
             return Answer::of(400, &body);
         }
         Answer::of(
@@ -464,7 +461,9 @@ impl State {
                 200,
                 &json!({ "access_token": self.granted, "expires_in": 3599, "token_type": "Bearer" }),
             ),
-            "/computeMetadata/v1/universe/universe-domain" => Answer::new(200, "text/plain", "googleapis.com"),
+            "/computeMetadata/v1/universe/universe-domain" => {
+                Answer::new(200, "text/plain", "googleapis.com")
+            }
             _ => Answer::empty(404),
         };
         answer.header("metadata-flavor", "Google")
@@ -529,7 +528,10 @@ fn rfc3339(at: OffsetDateTime) -> String {
 /// CRC-32C (RFC 3720, appendix B.4), bit by bit: another one than the provider's.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     let sum = bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82F6_3B78 } else { sum >> 1 })
+        (0..8).fold(
+            sum ^ u32::from(*byte),
+            |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82F6_3B78 } else { sum >> 1 },
+        )
     });
     !sum
 }
@@ -541,7 +543,9 @@ mod tests {
     fn ask(cloud: &Cloud, line: &str, body: &Value) -> (u16, Value) {
         let head = format!("{line} HTTP/1.1\r\nAuthorization: Bearer t\r\n");
         match cloud.answer(&Request { head, body: body.to_string().into_bytes() }) {
-            Reply::Answer(answer) => (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default()),
+            Reply::Answer(answer) => {
+                (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -557,7 +561,8 @@ mod tests {
         let cloud = Cloud::new();
         let secret = "projects/p/secrets/s";
         cloud.put(secret, b"one");
-        let payload = json!({ "payload": { "data": BASE64.encode(b"two"), "dataCrc32c": crc32c(b"two").to_string() } });
+        let payload =
+            json!({ "payload": { "data": BASE64.encode(b"two"), "dataCrc32c": crc32c(b"two").to_string() } });
         let (status, added) = ask(&cloud, &format!("POST /v1/{secret}:addVersion"), &payload);
         assert_eq!((status, &added["state"], &added["etag"]), (200, &json!("ENABLED"), &json!("\"2\"")));
         let latest = format!("/v1/{secret}/versions/latest");
