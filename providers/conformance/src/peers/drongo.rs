@@ -51,13 +51,14 @@ impl Drongo {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
     use serde_json::json;
 
     use super::*;
     use crate::{http::Call, peers::or_skip};
 
     #[tokio::test]
-    async fn it_keeps_a_secret() {
+    async fn it_keeps_a_secret_and_tells_a_thousand_at_once() {
         let Some(drongo) = or_skip(Drongo::start().await).unwrap() else { return };
         let secrets = format!("{}/v1/projects/p/secrets", drongo.url());
         let create = Call::new("POST", format!("{secrets}?secretId=s"));
@@ -68,5 +69,9 @@ mod tests {
         assert!(added.json()["name"].as_str().unwrap().ends_with("/secrets/s/versions/1"), "{added:?}");
         let access = Call::new("GET", format!("{secrets}/s/versions/latest:access")).send().await.unwrap();
         assert_eq!(access.json()["payload"]["data"], "aHVudGVyMg==", "{access:?}");
+        let read = || Call::new("GET", format!("{secrets}/s/versions/1:access")).send();
+        let answers = join_all((0..1_000).map(|_| read())).await;
+        let good = answers.iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200));
+        assert_eq!(good.count(), 1_000);
     }
 }
