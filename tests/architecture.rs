@@ -23,6 +23,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-ledger", &["leasehold-audit", "leasehold-core", "leasehold-seal"]),
     ("leasehold-provider-local", &["leasehold-core", "leasehold-seal"]),
     ("leasehold-provider-aws", &["leasehold-core"]),
+    ("leasehold-provider-vault", &["leasehold-core"]),
+    ("leasehold-provider-gcp", &["leasehold-core"]),
     ("leasehold-provider-conformance", &["leasehold-core"]),
     (
         "leaseholdd",
@@ -34,7 +36,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "leasehold-policy",
             "leasehold-proto",
             "leasehold-provider-aws",
+            "leasehold-provider-gcp",
             "leasehold-provider-local",
+            "leasehold-provider-vault",
             "leasehold-seal",
         ],
     ),
@@ -49,6 +53,8 @@ const TEST_IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-engine", &["leasehold-ledger"]),
     ("leasehold-provider-local", &["leasehold-provider-conformance"]),
     ("leasehold-provider-aws", &["leasehold-provider-conformance"]),
+    ("leasehold-provider-vault", &["leasehold-provider-conformance"]),
+    ("leasehold-provider-gcp", &["leasehold-provider-conformance"]),
 ];
 
 /// Crates that only some of ours may name, in any section of their manifests; a `*` ends a prefix.

@@ -52,8 +52,8 @@ pub fn open(
 }
 
 #[cfg_attr(
-    not(feature = "local"),
-    expect(unused_variables, reason = "only a local one is at home with the broker")
+    not(any(feature = "local", feature = "gcp")),
+    expect(unused_variables, reason = "without back ends nobody needs them")
 )]
 fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
     match kind {
@@ -71,7 +71,14 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
         Kind::Aws(config) => leasehold_provider_aws::AwsProvider::new(config.clone())
             .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
-        #[cfg(not(any(feature = "local", feature = "aws")))]
+        #[cfg(feature = "gcp")]
+        Kind::Gcp(config) => {
+            let Means { clock, entropy, .. } = means.clone();
+            leasehold_provider_gcp::GcpProvider::new(config.clone(), clock, entropy)
+                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
+        #[cfg(not(any(feature = "local", feature = "aws", feature = "gcp")))]
         _ => Err("this build has no back ends".to_owned()),
     }
 }

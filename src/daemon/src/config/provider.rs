@@ -3,6 +3,8 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "gcp")]
+mod gcp;
 #[cfg(feature = "local")]
 mod local;
 
@@ -35,6 +37,9 @@ pub enum Kind {
     /// AWS Secrets Manager.
     #[cfg(feature = "aws")]
     Aws(leasehold_provider_aws::AwsConfig),
+    /// Google Cloud: Secret Manager, and tokens of service accounts.
+    #[cfg(feature = "gcp")]
+    Gcp(leasehold_provider_gcp::GcpConfig),
 }
 
 impl Kind {
@@ -49,19 +54,28 @@ impl Kind {
             Self::Local(_) => leasehold_provider_local::check_reference(&name),
             #[cfg(feature = "aws")]
             Self::Aws(_) => leasehold_provider_aws::check_reference(&name),
+            // Where `{rest}` stands matters there.
+            #[cfg(feature = "gcp")]
+            Self::Gcp(_) => leasehold_provider_gcp::check_reference(reference),
         }
     }
 }
 
 impl Kind {
     /// Takes a `[[role]]` in, whose `name` and `provider` have been read.
-    fn add_role(&mut self, _name: Found<String>, section: Section<'_>) {
+    fn add_role(&mut self, name: Found<String>, section: Section<'_>) {
         let message = "this kind of provider makes no credentials, so it has no roles";
         match self {
             #[cfg(feature = "local")]
-            Self::Local(_) => section.fault(section.place(), message, "lend its secrets by `ref`"),
+            Self::Local(_) => section.fault(name.place, message, "lend its secrets by `ref`"),
             #[cfg(feature = "aws")]
-            Self::Aws(_) => section.fault(section.place(), message, "lend its secrets by `ref`"),
+            Self::Aws(_) => section.fault(name.place, message, "lend its secrets by `ref`"),
+            #[cfg(feature = "gcp")]
+            Self::Gcp(config) => {
+                if let Some(role) = gcp::read_role(section) {
+                    config.roles.insert(name.value, role);
+                }
+            }
         }
     }
 
@@ -72,6 +86,8 @@ impl Kind {
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "aws")]
             Self::Aws(_) => Vec::new(),
+            #[cfg(feature = "gcp")]
+            Self::Gcp(config) => config.roles.keys().map(String::as_str).collect(),
         }
     }
 }
@@ -135,6 +151,8 @@ fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&P
         "local" => local::read(section, name, state).map(Kind::Local),
         #[cfg(feature = "aws")]
         "aws" => aws::read(section).map(Kind::Aws),
+        #[cfg(feature = "gcp")]
+        "gcp" => gcp::read(section).map(Kind::Gcp),
         known if KINDS.contains(&known) => {
             let message = format!("this build has no `{known}` back end");
             section.fault(kind.place, message, format!("build leaseholdd with `--features {known}`"));
