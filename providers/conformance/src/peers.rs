@@ -13,7 +13,8 @@ mod process;
 use std::{
     env,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
 };
 
 use thiserror::Error;
@@ -61,6 +62,17 @@ fn folders() -> Vec<PathBuf> {
         .into_iter()
         .flat_map(|start| start.ancestors().map(|at| at.join("target/peers/bin")).collect::<Vec<_>>());
     named.into_iter().chain(built).collect()
+}
+
+/// A program in Python, started by these lines where its own interpreter lies beside it, else as it is.
+fn with_room(program: &Path, launch: &str) -> Command {
+    let python = program.with_file_name("python3");
+    if !python.is_file() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(python);
+    command.args(["-c", launch]);
+    command
 }
 
 /// The server's address in a line such as ` * Running on http://127.0.0.1:4567 `.

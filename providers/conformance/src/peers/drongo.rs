@@ -1,8 +1,6 @@
 //! Google Cloud's APIs, kept in memory by `drongo`.
 
-use std::process::Command;
-
-use super::{Peer, PeerError, find};
+use super::{Peer, PeerError, find, with_room};
 
 /// A `drongo server`.
 pub struct Drongo {
@@ -27,15 +25,7 @@ impl Drongo {
     /// # Errors
     /// When it is not installed, or does not start.
     pub async fn start() -> Result<Self, PeerError> {
-        let program = find(PROGRAM)?;
-        let python = program.with_file_name("python3");
-        let mut command = if python.is_file() {
-            let mut command = Command::new(python);
-            command.args(["-c", LAUNCH]);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = with_room(&find(PROGRAM)?, LAUNCH);
         command.args(["server", "--host", "127.0.0.1", "--port", "0"]).env("PYTHONUNBUFFERED", "1");
         let peer = Peer::start(PROGRAM, command, "listening on http://").await?;
         let url = super::url_in(peer.ready())

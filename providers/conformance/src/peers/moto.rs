@@ -1,8 +1,6 @@
 //! AWS's APIs, kept in memory by `moto_server`.
 
-use std::process::Command;
-
-use super::{Peer, PeerError, find};
+use super::{Peer, PeerError, find, with_room};
 use crate::http::Call;
 
 /// A `moto_server`.
@@ -13,6 +11,13 @@ pub struct Moto {
 
 const PROGRAM: &str = "moto_server";
 
+/// Its own start, but with room for more callers at once than werkzeug's 128.
+const LAUNCH: &str = "import sys\n\
+    from werkzeug.serving import BaseWSGIServer\n\
+    BaseWSGIServer.request_queue_size = 2048\n\
+    from moto.server import main\n\
+    sys.exit(main())\n";
+
 impl Moto {
     /// What it is, as reports name it.
     pub const VERSION: &str = "moto 5.2.5";
@@ -22,7 +27,7 @@ impl Moto {
     /// # Errors
     /// When it is not installed, or does not start.
     pub async fn start() -> Result<Self, PeerError> {
-        let mut command = Command::new(find(PROGRAM)?);
+        let mut command = with_room(&find(PROGRAM)?, LAUNCH);
         command.args(["-H", "127.0.0.1", "-p", "0"]).env("PYTHONUNBUFFERED", "1");
         let peer = Peer::start(PROGRAM, command, "Running on http://").await?;
         let url = super::url_in(peer.ready())
@@ -66,11 +71,13 @@ impl Moto {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
     use super::*;
     use crate::peers::or_skip;
 
     #[tokio::test]
-    async fn it_judges_calls_only_when_told() {
+    async fn it_judges_calls_only_when_told_and_answers_a_thousand_at_once() {
         let Some(moto) = or_skip(Moto::start().await).unwrap() else { return };
         let list = async || {
             Call::new("POST", moto.url())
@@ -91,6 +98,7 @@ mod tests {
         moto.enforce_iam().await.unwrap();
         assert_eq!(list().await.status, 403);
         moto.waive_iam().await.unwrap();
-        assert_eq!(list().await.status, 200);
+        let answers = join_all((0..1_000).map(|_| list())).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1_000);
     }
 }
