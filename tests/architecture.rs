@@ -24,6 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-provider-local", &["leasehold-core", "leasehold-seal"]),
     ("leasehold-provider-aws", &["leasehold-core"]),
     ("leasehold-provider-vault", &["leasehold-core"]),
+    ("leasehold-provider-azure", &["leasehold-core"]),
     ("leasehold-provider-gcp", &["leasehold-core"]),
     ("leasehold-provider-conformance", &["leasehold-core"]),
     (
@@ -36,6 +37,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "leasehold-policy",
             "leasehold-proto",
             "leasehold-provider-aws",
+            "leasehold-provider-azure",
             "leasehold-provider-gcp",
             "leasehold-provider-local",
             "leasehold-provider-vault",
@@ -54,6 +56,7 @@ const TEST_IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-provider-local", &["leasehold-provider-conformance"]),
     ("leasehold-provider-aws", &["leasehold-provider-conformance"]),
     ("leasehold-provider-vault", &["leasehold-provider-conformance"]),
+    ("leasehold-provider-azure", &["leasehold-provider-conformance"]),
     ("leasehold-provider-gcp", &["leasehold-provider-conformance"]),
 ];
 

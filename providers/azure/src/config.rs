@@ -159,18 +159,7 @@ impl AzureConfig {
             }
         }
         faults.extend(self.identity.faults(""));
-        for (name, role) in &self.roles {
-            if !is_scope(&role.scope) {
-                faults.push(AzureConfigFault::Scope(name.clone()));
-            }
-            let own = role.identity.as_ref().is_none_or(|identity| *identity == self.identity);
-            if own && self.vault.is_some() && opens_vaults(&role.scope, &self.cloud) {
-                faults.push(AzureConfigFault::OwnAccess(name.clone()));
-            }
-            if let Some(identity) = &role.identity {
-                faults.extend(identity.faults(&format!(" of the role `{name}`")));
-            }
-        }
+        faults.extend(self.roles.keys().flat_map(|name| self.role_faults(name)));
         for (name, duration) in [
             ("connect_timeout", self.connect_timeout),
             ("attempt_timeout", self.attempt_timeout),
@@ -182,6 +171,23 @@ impl AzureConfig {
         }
         if !(1..=10).contains(&self.max_attempts) {
             faults.push(AzureConfigFault::MaxAttempts);
+        }
+        faults
+    }
+
+    /// Everything that is wrong with one of its roles.
+    pub fn role_faults(&self, name: &str) -> Vec<AzureConfigFault> {
+        let mut faults = Vec::new();
+        let Some(role) = self.roles.get(name) else { return faults };
+        if !is_scope(&role.scope) {
+            faults.push(AzureConfigFault::Scope(name.to_owned()));
+        }
+        let own = *self.identity_of(role) == self.identity;
+        if own && self.vault.is_some() && opens_vaults(&role.scope, &self.cloud) {
+            faults.push(AzureConfigFault::OwnAccess(name.to_owned()));
+        }
+        if let Some(identity) = &role.identity {
+            faults.extend(identity.faults(&format!(" of the role `{name}`")));
         }
         faults
     }

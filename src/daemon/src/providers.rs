@@ -52,7 +52,7 @@ pub fn open(
 }
 
 #[cfg_attr(
-    not(any(feature = "local", feature = "gcp")),
+    not(any(feature = "local", feature = "gcp", feature = "azure")),
     expect(unused_variables, reason = "without back ends nobody needs them")
 )]
 fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
@@ -78,7 +78,14 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
                 .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
-        #[cfg(not(any(feature = "local", feature = "aws", feature = "gcp")))]
+        #[cfg(feature = "azure")]
+        Kind::Azure(config) => {
+            let Means { clock, entropy, .. } = means.clone();
+            leasehold_provider_azure::AzureProvider::new((**config).clone(), clock, entropy)
+                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
+        #[cfg(not(any(feature = "local", feature = "aws", feature = "gcp", feature = "azure")))]
         _ => Err("this build has no back ends".to_owned()),
     }
 }

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "azure")]
+mod azure;
 #[cfg(feature = "gcp")]
 mod gcp;
 #[cfg(feature = "local")]
@@ -40,6 +42,9 @@ pub enum Kind {
     /// Google Cloud: Secret Manager, and tokens of service accounts.
     #[cfg(feature = "gcp")]
     Gcp(leasehold_provider_gcp::GcpConfig),
+    /// Azure Key Vault, and tokens of Entra ID.
+    #[cfg(feature = "azure")]
+    Azure(Box<leasehold_provider_azure::AzureConfig>),
 }
 
 impl Kind {
@@ -57,6 +62,8 @@ impl Kind {
             // Where `{rest}` stands matters there.
             #[cfg(feature = "gcp")]
             Self::Gcp(_) => leasehold_provider_gcp::check_reference(reference),
+            #[cfg(feature = "azure")]
+            Self::Azure(_) => leasehold_provider_azure::check_reference(&name),
         }
     }
 }
@@ -76,6 +83,8 @@ impl Kind {
                     config.roles.insert(name.value, role);
                 }
             }
+            #[cfg(feature = "azure")]
+            Self::Azure(config) => azure::add_role(config, &name.value, section),
         }
     }
 
@@ -88,6 +97,8 @@ impl Kind {
             Self::Aws(_) => Vec::new(),
             #[cfg(feature = "gcp")]
             Self::Gcp(config) => config.roles.keys().map(String::as_str).collect(),
+            #[cfg(feature = "azure")]
+            Self::Azure(config) => config.roles.keys().map(String::as_str).collect(),
         }
     }
 }
@@ -153,6 +164,8 @@ fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&P
         "aws" => aws::read(section).map(Kind::Aws),
         #[cfg(feature = "gcp")]
         "gcp" => gcp::read(section).map(Kind::Gcp),
+        #[cfg(feature = "azure")]
+        "azure" => azure::read(section).map(Box::new).map(Kind::Azure),
         known if KINDS.contains(&known) => {
             let message = format!("this build has no `{known}` back end");
             section.fault(kind.place, message, format!("build leaseholdd with `--features {known}`"));
