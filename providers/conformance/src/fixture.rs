@@ -65,7 +65,8 @@ pub trait Fixture: Send + Sync {
     /// one can be brought to it.
     ///
     /// # Errors
-    /// [`Unplayed::Excused`] when the back end cannot come into it, and why; otherwise what failed.
+    /// [`Unplayed::Impossible`] when the back end can never come into it, [`Unplayed::Excused`] when nothing here can show
+    /// it, and why; otherwise what failed.
     async fn trouble(&self, trouble: Trouble) -> Result<Scene, Unplayed> {
         Err(Unplayed::NotWritten(trouble))
     }

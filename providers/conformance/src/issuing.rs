@@ -22,8 +22,8 @@ pub trait Issuing: Send + Sync {
         Duration::from_secs(60)
     }
 
-    /// How long the back end lets a credential of this role live at most, renewals included; `None` when there is no
-    /// limit to test.
+    /// How long the back end lets a credential of this role live at most, renewals included; `None` when the role has no
+    /// other limit than the provider's own.
     fn longest(&self) -> Option<Duration> {
         None
     }

@@ -1,11 +1,15 @@
 //! What came of a run, for people and as lines of JSON.
 
+mod table;
+
 use std::{
     env, fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
+
+pub use self::table::table;
 
 use crate::cases::Case;
 
@@ -25,6 +29,8 @@ pub enum Outcome {
     Passed(Against),
     /// The back end says that it cannot do this, and answers so.
     Incapable,
+    /// The back end can never come into this, and why.
+    Impossible(&'static str),
     /// It could not be played, and why.
     Excused(&'static str),
     /// Not as it must be.
@@ -79,8 +85,11 @@ impl Report {
     /// # Errors
     /// When it cannot be written.
     pub fn record(&self) -> io::Result<PathBuf> {
-        let folder = folder()?;
-        fs::create_dir_all(&folder)?;
+        self.record_in(&folder()?)
+    }
+
+    fn record_in(&self, folder: &Path) -> io::Result<PathBuf> {
+        fs::create_dir_all(folder)?;
         let path = folder.join(format!("{}.jsonl", self.back_end));
         // Whole or not at all: somebody may be reading.
         let draft = folder.join(format!(".{}.{}", self.back_end, std::process::id()));
@@ -98,7 +107,7 @@ impl Report {
                 _ => (None, None),
             };
             let why = match outcome {
-                Outcome::Excused(why) => Some(*why),
+                Outcome::Impossible(why) | Outcome::Excused(why) => Some(*why),
                 Outcome::Failed(why) => Some(&**why),
                 _ => None,
             };
@@ -119,7 +128,7 @@ impl Outcome {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Passed(_) => "passed",
-            Self::Incapable => "incapable",
+            Self::Incapable | Self::Impossible(_) => "incapable",
             Self::Excused(_) => "excused",
             Self::Failed(_) => "FAILED",
         }
@@ -128,10 +137,11 @@ impl Outcome {
     const fn weight(&self) -> u8 {
         match self {
             Self::Incapable => 0,
-            Self::Excused(_) => 1,
-            Self::Passed(Against::Scripted) => 2,
-            Self::Passed(Against::Peer(_)) => 3,
-            Self::Failed(_) => 4,
+            Self::Impossible(_) => 1,
+            Self::Excused(_) => 2,
+            Self::Passed(Against::Scripted) => 3,
+            Self::Passed(Against::Peer(_)) => 4,
+            Self::Failed(_) => 5,
         }
     }
 }
@@ -143,7 +153,9 @@ impl fmt::Display for Report {
             match outcome {
                 Outcome::Passed(against) => writeln!(f, "{name:<9}  {case:<22}  {against}")?,
                 Outcome::Incapable => writeln!(f, "{name:<9}  {case}")?,
-                Outcome::Excused(why) => writeln!(f, "{name:<9}  {case:<22}  {why}")?,
+                Outcome::Impossible(why) | Outcome::Excused(why) => {
+                    writeln!(f, "{name:<9}  {case:<22}  {why}")?;
+                }
                 Outcome::Failed(why) => writeln!(f, "{name:<9}  {case:<22}  {why}")?,
             }
         }
@@ -220,7 +232,19 @@ mod tests {
         assert_eq!(line(Outcome::Passed(Against::Scripted))["against"], "scripted");
         let failed = line(Outcome::Failed("why".to_owned()));
         assert_eq!((&failed["outcome"], &failed["why"]), (&json!("FAILED"), &json!("why")));
+        let impossible = line(Outcome::Impossible("why"));
+        assert_eq!((&impossible["outcome"], &impossible["why"]), (&json!("incapable"), &json!("why")));
         let shown = report(Outcome::Passed(Against::Scripted)).passed().unwrap();
         assert_eq!(shown, "passed     CurrentIsRead           scripted\n");
+    }
+    #[test]
+    fn what_is_recorded_is_read_back_whole_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        for outcome in [Outcome::Excused("why"), Outcome::Passed(Against::Scripted)] {
+            let written = report(outcome);
+            let path = written.record_in(folder.path()).unwrap();
+            assert_eq!(path, folder.path().join("x.jsonl"));
+            assert_eq!(recorded(folder.path()).unwrap(), written.lines().collect::<Vec<_>>());
+        }
     }
 }

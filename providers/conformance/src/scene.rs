@@ -62,7 +62,9 @@ pub struct Scene {
 /// Why a scene was not played.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unplayed {
-    /// The back end cannot come into this, or nothing on this machine can show it; and why.
+    /// The back end can never come into this, and why: a file is not throttled.
+    Impossible(&'static str),
+    /// It can, and nothing on this machine can show it; and why. Such a case must be tested otherwise.
     Excused(&'static str),
     /// The fixture says nothing of this trouble, which is a failure: it must be played or excused.
     NotWritten(Trouble),
@@ -135,7 +137,7 @@ impl Scene {
 impl fmt::Display for Unplayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Excused(why) => f.write_str(why),
+            Self::Impossible(why) | Self::Excused(why) => f.write_str(why),
             Self::NotWritten(trouble) => write!(f, "the fixture neither plays nor excuses {trouble:?}"),
             Self::Failed(why) => f.write_str(why),
         }

@@ -95,8 +95,8 @@ pub(super) async fn renewed(subject: &dyn Fixture, issuing: &dyn Issuing) -> Res
 }
 
 pub(super) async fn clamped(subject: &dyn Fixture, issuing: &dyn Issuing) -> Result<Against, Unplayed> {
-    let Some(longest) = issuing.longest() else {
-        return Err(Unplayed::Excused("the role has no limit of its own"));
+    let Some(longest) = issuing.longest().or(subject.provider().capabilities().max_ttl) else {
+        return Err(Unplayed::Impossible("there is no limit to how long a credential lives"));
     };
     let made = make(subject, issuing, 6, longest.saturating_mul(3)).await?;
     let end = made.credential.expires_at.ok_or_else(|| "a clamped credential has no end".to_owned())?;

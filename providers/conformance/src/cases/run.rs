@@ -27,6 +27,7 @@ pub async fn run(subject: &dyn Fixture) -> Report {
         } else {
             match tokio::time::timeout(PATIENCE, case.try_on(subject)).await {
                 Ok(Ok(against)) => Outcome::Passed(against),
+                Ok(Err(Unplayed::Impossible(why))) => Outcome::Impossible(why),
                 Ok(Err(Unplayed::Excused(why))) => Outcome::Excused(why),
                 Ok(Err(why)) => Outcome::Failed(why.to_string()),
                 Err(_) => Outcome::Failed("it did not end".to_owned()),
