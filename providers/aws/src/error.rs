@@ -1,16 +1,19 @@
-//! AWS's errors in the broker's classes.
+//! AWS's errors in the broker's classes and words.
 //!
-//! The SDK's own error is never kept: its `Debug` shows the raw answer, which may hold a value.
+//! The SDK's own error is never kept: its `Debug` shows the raw answer, which may hold a value. What AWS says is shown
+//! without account numbers and URLs.
+
+mod trouble;
 
 use std::{error::Error, time::Duration};
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_secretsmanager::{
-    config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
-};
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use leasehold_core::provider::{ErrorClass, ProviderError};
 use thiserror::Error as ThisError;
+
+pub(crate) use self::trouble::Trouble;
 
 /// Something was about to be sent in clear to another machine.
 #[derive(Debug, ThisError)]
@@ -20,78 +23,88 @@ pub(crate) struct PlaintextRefused;
 /// What was asked of AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// `GetSecretValue`.
-    Read,
-    /// `PutSecretValue`.
-    Write,
-    /// `UpdateSecretVersionStage`.
-    Promote,
-}
-
-impl Call {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Read => "GetSecretValue",
-            Self::Write => "PutSecretValue",
-            Self::Promote => "UpdateSecretVersionStage",
-        }
-    }
+    GetSecretValue,
+    PutSecretValue,
+    UpdateSecretVersionStage,
+    DescribeSecret,
+    ListSecretVersionIds,
+    DeleteSecret,
+    RestoreSecret,
+    GetParameter,
+    GetParameterHistory,
+    AssumeRole,
+    GetSessionToken,
+    GetCallerIdentity,
 }
 
 /// The broker's error for the SDK's.
-pub(crate) fn classify<E>(call: Call, secret: &str, error: SdkError<E, HttpResponse>) -> ProviderError
+pub(crate) fn classify<E>(call: Call, subject: &str, error: &SdkError<E, HttpResponse>) -> ProviderError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let name = call.name();
     let hint = error.raw_response().and_then(retry_hint);
-    match &error {
+    let (class, trouble, why) = match error {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let code = service.err().code();
-            let message = service.err().message();
+            let (code, message) = (service.err().code(), service.err().message());
             let class = class_of(call, code, message, status);
-            let code = match (code, status) {
+            let said = match (code, status) {
                 (Some(code), _) => clean(code),
                 (None, 200..=299) => "what cannot be read".to_owned(),
                 (None, _) => format!("HTTP {status}"),
             };
             // A write's message is left out: it may repeat what was written.
             let said = match message {
-                Some(message) if call != Call::Write => format!(": {}", clean(message)),
-                _ => String::new(),
+                Some(message) if call != Call::PutSecretValue => format!("{said}: {}", clean(message)),
+                _ => said,
             };
-            ProviderError::new(class, format!("{name} of `{secret}`: AWS answered {code}{said}"))
-                .retry_after(hint.filter(|_| class.is_retryable()))
+            (class, Trouble::answered(class, code, message), format!("AWS answered {said}"))
         }
-        SdkError::TimeoutError(_) => ProviderError::new(
-            ErrorClass::Transient,
-            format!("{name} of `{secret}`: AWS did not answer in time"),
-        ),
-        SdkError::ResponseError(_) => ProviderError::new(
-            ErrorClass::Transient,
-            format!("{name} of `{secret}`: AWS's answer was cut or could not be read"),
-        )
-        .retry_after(hint),
-        other => {
-            let (class, why) = unsent(other);
-            ProviderError::new(class, format!("{name} of `{secret}`: {why}"))
+        SdkError::TimeoutError(_) => {
+            (ErrorClass::Transient, Some(Trouble::Unreachable), "AWS did not answer in time".to_owned())
         }
+        // A refusal in another form than the service's own still has its status.
+        SdkError::ResponseError(answer) if matches!(answer.raw().status().as_u16(), 401 | 403 | 429) => {
+            let status = answer.raw().status().as_u16();
+            let class = class_of(call, None, None, status);
+            (class, Trouble::answered(class, None, None), format!("AWS answered HTTP {status}"))
+        }
+        SdkError::ResponseError(_) => {
+            (ErrorClass::Transient, None, "AWS's answer was cut or could not be read".to_owned())
+        }
+        other => unsent(other),
+    };
+    let clock = match trouble {
+        Some(Trouble::Clock) => "; the clocks differ, this machine's and AWS's",
+        _ => "",
+    };
+    let error = ProviderError::new(class, masked(&format!("{call:?} of `{subject}`: {why}{clock}")));
+    let error = error.retry_after(hint.filter(|_| class.is_retryable()));
+    match trouble {
+        Some(trouble) => error.caused_by(trouble),
+        None => error,
     }
 }
 
 /// The class of an answer: by its code, else by its status.
 fn class_of(call: Call, code: Option<&str>, message: Option<&str>, status: u16) -> ErrorClass {
+    let says = |words: &str| message.is_some_and(|message| message.contains(words));
     match code {
-        Some("ResourceNotFoundException") => ErrorClass::Absent,
+        Some("ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound") => {
+            ErrorClass::Absent
+        }
         // A read says so of a secret that is scheduled for deletion; a write also of one that another service owns.
         Some("InvalidRequestException") => {
-            let deleted = message.is_some_and(|message| message.contains("delet"));
-            if call == Call::Read || deleted { ErrorClass::Absent } else { ErrorClass::Permanent }
+            if call == Call::GetSecretValue || says("delet") {
+                ErrorClass::Absent
+            } else {
+                ErrorClass::Permanent
+            }
         }
         Some(
             "InvalidParameterException"
             | "ValidationException"
+            | "ValidationError"
             | "ResourceExistsException"
             | "InvalidNextTokenException",
         ) => ErrorClass::Invalid,
@@ -100,6 +113,7 @@ fn class_of(call: Call, code: Option<&str>, message: Option<&str>, status: u16) 
             | "AccessDenied"
             | "UnrecognizedClientException"
             | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
             | "InvalidSignatureException"
             | "SignatureDoesNotMatch"
             | "ExpiredTokenException"
@@ -110,7 +124,8 @@ fn class_of(call: Call, code: Option<&str>, message: Option<&str>, status: u16) 
             | "MissingAuthenticationTokenException"
             | "NotAuthorized"
             | "OptInRequired"
-            | "RequestExpired",
+            | "RequestExpired"
+            | "RequestTimeTooSkewed",
         ) => ErrorClass::Denied,
         Some(
             "Throttling"
@@ -120,18 +135,28 @@ fn class_of(call: Call, code: Option<&str>, message: Option<&str>, status: u16) 
             | "RequestThrottledException"
             | "TooManyRequestsException"
             | "RequestLimitExceeded"
+            | "PriorRequestNotComplete"
             | "SlowDown",
         ) => ErrorClass::Throttled,
-        Some("InternalServiceError" | "InternalFailure" | "ServiceUnavailable" | "RequestTimeout") => {
-            ErrorClass::Transient
-        }
+        Some(
+            "InternalServiceError"
+            | "InternalServerError"
+            | "InternalFailure"
+            | "ServiceUnavailable"
+            | "RequestTimeout"
+            | "IDPCommunicationError",
+        ) => ErrorClass::Transient,
         Some(
             "DecryptionFailure"
             | "EncryptionFailure"
+            | "InvalidKeyId"
             | "LimitExceededException"
             | "PreconditionNotMetException"
             | "PublicPolicyException"
-            | "MalformedPolicyDocumentException",
+            | "MalformedPolicyDocumentException"
+            | "MalformedPolicyDocument"
+            | "PackedPolicyTooLarge"
+            | "RegionDisabledException",
         ) => ErrorClass::Permanent,
         _ => match status {
             429 => ErrorClass::Throttled,
@@ -154,22 +179,35 @@ pub(crate) fn retry_hint(response: &HttpResponse) -> Option<Duration> {
 }
 
 /// The class and the words for what failed before there was an answer: connections, credentials and endpoints, never values.
-fn unsent(error: &(dyn Error + 'static)) -> (ErrorClass, String) {
+fn unsent(error: &(dyn Error + 'static)) -> (ErrorClass, Option<Trouble>, String) {
     if let Some(refused) = find::<PlaintextRefused>(error) {
-        return (ErrorClass::Permanent, refused.to_string());
+        return (ErrorClass::Permanent, None, refused.to_string());
     }
     let Some(identity) = find::<CredentialsError>(error) else {
-        return (ErrorClass::Transient, causes(error));
+        let why = causes(error);
+        return (ErrorClass::Transient, Some(Trouble::unsent(&why)), why);
     };
+    // The broker's own role could not be taken on: that was classed already.
+    if let Some(known) = find::<ProviderError>(identity) {
+        let trouble = Trouble::of(known).unwrap_or(Trouble::NoCredentials);
+        return (known.class, Some(trouble), format!("the broker has no AWS credentials: {known}"));
+    }
     let class = match identity {
         CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => ErrorClass::Transient,
         CredentialsError::InvalidConfiguration(_) => ErrorClass::Permanent,
         _ => ErrorClass::Denied,
     };
-    (class, format!("the broker has no AWS credentials: {}", causes(identity)))
+    let why = format!("the broker has no AWS credentials: {}", causes(identity));
+    (class, Some(Trouble::NoCredentials), why)
 }
 
-fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+/// What is wrong with credentials, for people.
+pub(crate) fn without_credentials(error: &CredentialsError) -> String {
+    let known = find::<ProviderError>(error).map(ToString::to_string);
+    known.unwrap_or_else(|| masked(&causes(error)))
+}
+
+pub(crate) fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     chain(error).find_map(|cause| cause.downcast_ref())
 }
 
@@ -188,32 +226,87 @@ fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 
+/// Without account numbers (twelve digits that stand alone) and without URLs.
+pub(crate) fn masked(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let url = word.split_once("://").and_then(|(before, after)| {
+            Some((before.strip_suffix("https").or_else(|| before.strip_suffix("http"))?, after))
+        });
+        match url {
+            Some((before, after)) => {
+                shown.push_str(before);
+                let quote = |c: char| matches!(c, '`' | '\'' | '"' | '(' | ')' | ',') || c.is_whitespace();
+                shown.push_str("<url>");
+                shown.push_str(after.find(quote).and_then(|at| after.get(at..)).unwrap_or_default());
+            }
+            None => mask_accounts(word, &mut shown),
+        }
+    }
+    shown
+}
+
+fn mask_accounts(word: &str, shown: &mut String) {
+    let within = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    for part in word.split_inclusive(|c| !within(c)) {
+        let bare = part.trim_end_matches(|c| !within(c));
+        if bare.len() == 12 && bare.bytes().all(|b| b.is_ascii_digit()) {
+            shown.push_str("<account>");
+            shown.push_str(part.get(bare.len()..).unwrap_or_default());
+        } else {
+            shown.push_str(part);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn codes_come_before_statuses() {
+        use Call::*;
         use ErrorClass::*;
         for (call, code, status, class) in [
-            (Call::Read, Some("ResourceNotFoundException"), 400, Absent),
-            (Call::Read, Some("InvalidRequestException"), 400, Absent),
-            (Call::Write, Some("InvalidRequestException"), 400, Permanent),
-            (Call::Read, Some("AccessDeniedException"), 400, Denied),
-            (Call::Read, Some("ThrottlingException"), 400, Throttled),
-            (Call::Read, Some("InternalServiceError"), 500, Transient),
-            (Call::Read, Some("DecryptionFailure"), 400, Permanent),
-            (Call::Write, Some("ResourceExistsException"), 400, Invalid),
-            (Call::Write, Some("LimitExceededException"), 400, Permanent),
-            (Call::Read, Some("SomethingNew"), 503, Transient),
-            (Call::Read, Some("SomethingNew"), 400, Permanent),
-            (Call::Read, None, 403, Denied),
-            (Call::Read, None, 429, Throttled),
-            (Call::Read, None, 502, Transient),
+            (GetSecretValue, Some("ResourceNotFoundException"), 400, Absent),
+            (GetSecretValue, Some("InvalidRequestException"), 400, Absent),
+            (PutSecretValue, Some("InvalidRequestException"), 400, Permanent),
+            (GetSecretValue, Some("AccessDeniedException"), 400, Denied),
+            (GetSecretValue, Some("ThrottlingException"), 400, Throttled),
+            (GetSecretValue, Some("InternalServiceError"), 500, Transient),
+            (GetSecretValue, Some("DecryptionFailure"), 400, Permanent),
+            (PutSecretValue, Some("ResourceExistsException"), 400, Invalid),
+            (PutSecretValue, Some("LimitExceededException"), 400, Permanent),
+            (GetParameter, Some("ParameterVersionNotFound"), 400, Absent),
+            (AssumeRole, Some("ValidationError"), 400, Invalid),
+            (AssumeRole, Some("PackedPolicyTooLarge"), 400, Permanent),
+            (AssumeRole, Some("AccessDenied"), 403, Denied),
+            (GetSecretValue, Some("SomethingNew"), 503, Transient),
+            (GetSecretValue, Some("SomethingNew"), 400, Permanent),
+            (GetSecretValue, None, 403, Denied),
+            (GetSecretValue, None, 429, Throttled),
+            (GetSecretValue, None, 502, Transient),
         ] {
             assert_eq!(class_of(call, code, None, status), class, "{code:?} {status}");
         }
         let deleted = Some("the secret is marked for deletion");
-        assert_eq!(class_of(Call::Write, Some("InvalidRequestException"), deleted, 400), Absent);
+        assert_eq!(class_of(PutSecretValue, Some("InvalidRequestException"), deleted, 400), Absent);
+    }
+
+    #[test]
+    fn accounts_and_urls_are_not_shown() {
+        for (said, shown) in [
+            (
+                "User: arn:aws:iam::123456789012:user/x may not sts:AssumeRole on arn:aws:iam::210987654321:role/y",
+                "User: arn:aws:iam::<account>:user/x may not sts:AssumeRole on arn:aws:iam::<account>:role/y",
+            ),
+            ("account 123456789012", "account <account>"),
+            ("version 11111111-2222-4333-8444-555555555555", "version 11111111-2222-4333-8444-555555555555"),
+            ("see (https://a.example/x?y=z), now", "see (<url>), now"),
+            ("http://169.254.169.254/latest", "<url>"),
+            ("1234567890123 x", "1234567890123 x"),
+        ] {
+            assert_eq!(masked(said), shown);
+        }
     }
 }

@@ -3,163 +3,164 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_encoding::HEXLOWER;
 use leasehold_core::{
-    ports::Provider,
-    provider::{Capabilities, Demand, ErrorClass, Fetch, Fetched, Finding, ProviderError, WriteVersion},
+    ports::{Clock, Issuer, Provider},
+    provider::{
+        Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, ProviderError,
+        SignIn, VersionFacts, WriteVersion,
+    },
     secret::VersionId,
 };
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
-    client::{Sdk, SecretsClient, Which},
-    config::{AwsConfig, AwsConfigFault},
-    reference::{CURRENT, Reference, is_version},
-    value::{decode, encode},
+    client::Cloud,
+    config::{AwsConfig, AwsConfigFault, Credentials},
+    error::Trouble,
+    issuer::{LONGEST, LONGEST_CHAINED, SHORTEST},
+    reference::Reference,
+    standing::Standing,
 };
 
-/// Secrets of one account and region.
+/// The secrets, parameters and sessions of one identity.
 pub struct AwsProvider {
-    config: AwsConfig,
-    client: OnceCell<Arc<dyn SecretsClient>>,
+    pub(crate) config: AwsConfig,
+    clock: Arc<dyn Clock>,
+    standing: Arc<Standing>,
+    cloud: Mutex<Option<Arc<Cloud>>>,
 }
-
-/// The label of a version that waits to be made current; it moves on with the next write.
-const WAITING: &str = "leasehold-pending";
 
 impl AwsProvider {
     /// A provider that connects on its first call, so that a broker starts without a network.
     ///
     /// # Errors
     /// Every fault of the configuration.
-    pub fn new(config: AwsConfig) -> Result<Self, Vec<AwsConfigFault>> {
+    pub fn new(config: AwsConfig, clock: Arc<dyn Clock>) -> Result<Self, Vec<AwsConfigFault>> {
         let faults = config.faults();
-        if faults.is_empty() { Ok(Self { config, client: OnceCell::new() }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { config, clock, standing: Arc::default(), cloud: Mutex::default() })
     }
 
-    async fn client(&self) -> Result<&dyn SecretsClient, ProviderError> {
-        let connect = || async {
-            let sdk = timeout(self.config.timeout, Sdk::connect(&self.config)).await.map_err(|_| {
-                ProviderError::new(
-                    ErrorClass::Transient,
-                    "finding AWS's region and credentials took too long",
-                )
-            })??;
-            Ok::<Arc<dyn SecretsClient>, ProviderError>(Arc::new(sdk))
-        };
-        Ok(&**self.client.get_or_try_init(connect).await?)
+    /// The clients; found and made once.
+    pub(crate) async fn cloud(&self) -> Result<Arc<Cloud>, ProviderError> {
+        let mut cloud = self.cloud.lock().await;
+        if let Some(cloud) = &*cloud {
+            return Ok(Arc::clone(cloud));
+        }
+        let connecting = Cloud::connect(&self.config, &self.standing, &self.clock);
+        let connected = timeout(self.config.timeout, connecting).await.map_err(|_| {
+            ProviderError::new(ErrorClass::Transient, "finding AWS's region and credentials took too long")
+        })??;
+        Ok(Arc::clone(cloud.insert(Arc::new(connected))))
     }
 
-    /// Writes only if `expected` is current. AWS moves a label only from the version that has it, which is the condition.
-    async fn write_if_current(
+    /// Remembers how AWS took the broker's credentials. Those that it does not take are thrown away, so that the next
+    /// call finds others.
+    pub(crate) async fn noted<T>(&self, answer: Result<T, ProviderError>) -> Result<T, ProviderError> {
+        match &answer {
+            Ok(_) => self.standing.accepted(),
+            Err(error) if matches!(Trouble::of(error), Some(Trouble::BadCredentials | Trouble::Clock)) => {
+                self.standing.refused(error.to_string());
+                *self.cloud.lock().await = None;
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Whether another try with new credentials may do what failed: AWS ended a session before its time. The files of a
+    /// fixed key are read for each call anyway.
+    fn could_sign_in_anew<T>(&self, answer: &Result<T, ProviderError>) -> bool {
+        let renewable =
+            self.config.assume_role.is_some() || matches!(self.config.credentials, Credentials::Chain { .. });
+        let refused = |error| Trouble::of(error) == Some(Trouble::BadCredentials);
+        renewable && answer.as_ref().err().is_some_and(refused)
+    }
+
+    async fn read(
         &self,
         reference: Reference<'_>,
-        body: crate::value::Body,
-        token: &str,
-        expected: &str,
-    ) -> Result<String, ProviderError> {
-        let client = self.client().await?;
-        let written = client.write(reference.secret, body, token, Some(WAITING)).await?;
-        match client.promote(reference.secret, CURRENT, expected, &written).await {
-            Ok(()) => Ok(written),
-            Err(error) if error.class == ErrorClass::Invalid => {
-                // A repeated write finds its own version current.
-                let current = client.read(reference.secret, Which::Stage(CURRENT)).await?.id;
-                if current.as_deref() == Some(&*written) {
-                    Ok(written)
-                } else {
-                    Err(ProviderError::new(
-                        ErrorClass::Invalid,
-                        format!(
-                            "`{}` is at version {}, not at {expected}",
-                            reference.secret,
-                            current.as_deref().unwrap_or("unknown"),
-                        ),
-                    ))
-                }
-            }
-            Err(error) => Err(error),
-        }
+        version: Option<&VersionId>,
+    ) -> Result<Fetched, ProviderError> {
+        let answer = match reference {
+            Reference::Secret(secret) => self.read_secret(secret, version).await,
+            Reference::Parameter(parameter) => self.read_parameter(parameter, version).await,
+        };
+        self.noted(answer).await
+    }
+
+    async fn list(&self, reference: Reference<'_>) -> Result<Vec<VersionFacts>, ProviderError> {
+        let answer = match reference {
+            Reference::Secret(secret) => self.secret_versions(secret).await,
+            Reference::Parameter(parameter) => self.parameter_versions(parameter).await,
+        };
+        self.noted(answer).await
     }
 }
 
 #[async_trait]
 impl Provider for AwsProvider {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { read: true, versions: true, write: self.config.writable, ..Capabilities::default() }
+        let issue = !self.config.roles.is_empty();
+        let longest = if self.config.assume_role.is_some() { LONGEST_CHAINED } else { LONGEST };
+        Capabilities {
+            read: true,
+            versions: true,
+            write: self.config.writable,
+            staging: self.config.writable,
+            changes: if self.config.writable {
+                &[Change::Promote, Change::Delete, Change::Restore, Change::Purge]
+            } else {
+                &[]
+            },
+            issue,
+            min_ttl: issue.then_some(SHORTEST),
+            max_ttl: issue.then_some(longest),
+            ..Capabilities::default()
+        }
+    }
+
+    fn sign_in(&self) -> SignIn {
+        self.standing.shown()
+    }
+
+    fn issuer(&self) -> Option<&dyn Issuer> {
+        (!self.config.roles.is_empty()).then_some(self)
     }
 
     async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
         let reference = Reference::parse(request.reference)?;
-        let which = match request.version {
-            None => Which::Stage(reference.stage),
-            Some(version) => Which::Id(checked(version)?),
-        };
-        let version = self.client().await?.read(reference.secret, which).await?;
-        let odd = |what: &str| {
-            ProviderError::new(
-                ErrorClass::Permanent,
-                format!("AWS answered `{}` without {what}", reference.secret),
-            )
-        };
-        Ok(Fetched {
-            value: decode(version.body.ok_or_else(|| odd("a value"))?, reference.format),
-            version: version.id.and_then(|id| id.parse().ok()).ok_or_else(|| odd("a version id"))?,
-            created_at: version.created_at,
-        })
+        let answer = self.read(reference, request.version).await;
+        if self.could_sign_in_anew(&answer) { self.read(reference, request.version).await } else { answer }
+    }
+
+    async fn versions(&self, reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
+        let reference = Reference::parse(reference)?;
+        let answer = self.list(reference).await;
+        if self.could_sign_in_anew(&answer) { self.list(reference).await } else { answer }
     }
 
     async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
         if !self.config.writable {
             return Err(ProviderError::unsupported("be written: its `writable` is not set"));
         }
-        let reference = Reference::parse(request.reference)?;
-        if reference.stage != CURRENT {
-            return Err(ProviderError::new(
-                ErrorClass::Invalid,
-                format!("only `{CURRENT}` is written, and the `ref` names another stage"),
-            ));
+        let secret = Reference::parse_secret(request.reference)?;
+        let answer = self.write_secret(secret, &request).await;
+        self.noted(answer).await
+    }
+
+    async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
+        if !self.capabilities().can(request.change) {
+            return Err(ProviderError::unsupported(request.change.as_str()));
         }
-        let body = encode(request.value)?;
-        let token = version_token(request.token);
-        let id = match request.expected {
-            None => self.client().await?.write(reference.secret, body, &token, None).await?,
-            Some(expected) => self.write_if_current(reference, body, &token, checked(expected)?).await?,
-        };
-        id.parse().map_err(|_| {
-            ProviderError::new(ErrorClass::Permanent, "AWS answered a write without a good version id")
-        })
+        let secret = Reference::parse_secret(request.reference)?;
+        let answer = self.change_secret(secret, &request).await;
+        self.noted(answer).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for demand in demands {
-            if let Demand::Read { reference } = demand {
-                let step = format!("read `{reference}`");
-                findings.push(match self.fetch(Fetch { reference, version: None }).await {
-                    Ok(_) => Finding::passed(step, ""),
-                    Err(error) => Finding::failed(step, error.to_string(), "see docs/providers/aws.md"),
-                });
-            }
-        }
-        findings
+        self.findings(demands).await
     }
-}
-
-/// A version's id, when it can be one of AWS's.
-fn checked(version: &VersionId) -> Result<&str, ProviderError> {
-    let text = version.as_str();
-    if is_version(text) {
-        Ok(text)
-    } else {
-        Err(ProviderError::new(ErrorClass::Invalid, format!("`{text}` is not the id of an AWS version")))
-    }
-}
-
-/// AWS takes tokens of 32 to 64 characters and makes them the version's id; another one is hashed (SHA-256).
-fn version_token(token: &str) -> String {
-    if is_version(token) {
-        return token.to_owned();
-    }
-    HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref())
 }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "aws/clock.rs"]
+mod clock;
+
 use std::{io::Write, path::Path, time::Duration};
 
 use leasehold_core::{ports::Provider, provider::Fetch};
@@ -66,7 +69,7 @@ async fn child(profile: String) {
         max_attempts: 1,
         ..AwsConfig::default()
     };
-    let provider = AwsProvider::new(config).unwrap();
+    let provider = AwsProvider::new(config, clock::clock()).unwrap();
     let outcome = match provider.fetch(Fetch { reference: "a", version: None }).await {
         Ok(fetched) => format!("version {}", fetched.version),
         Err(error) => format!("{:?}: {error}", error.class),

@@ -2,19 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "aws/clock.rs"]
+mod clock;
+
 use std::{
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use leasehold_core::{
-    SecretValue,
+    LeaseId, SecretValue,
     ports::Provider,
-    provider::{ErrorClass, Fetch, Stage, WriteVersion},
+    provider::{ErrorClass, Fetch, IssueCredential, Stage, WriteVersion},
 };
-use leasehold_provider_aws::{AwsConfig, AwsProvider, Credentials};
-use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer};
+use leasehold_provider_aws::{AwsConfig, AwsProvider, AwsRole, Credentials, SessionRole};
+use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer, aws};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -37,7 +41,12 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_key() {
     let writer = log.clone();
     tracing_subscriber::fmt().with_env_filter("trace").with_writer(move || writer.clone()).init();
 
-    let server = ScriptedServer::start(|_, before| {
+    let server = ScriptedServer::start(|request, before| {
+        match &*aws::operation(request) {
+            "AmazonSSM.GetParameter" => return aws::parameter(1, "canary-parameter"),
+            "sts.AssumeRole" => return aws::assumed("ASIA", "canary-token", "2099-01-01T00:00:00Z"),
+            _ => {}
+        }
         let (status, body) = match before {
             0 => (200, format!(r#"{{"VersionId":"{VERSION}"}}"#)),
             1 => (200, format!(r#"{{"VersionId":"{VERSION}","SecretString":"canary-read"}}"#)),
@@ -54,7 +63,9 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_key() {
         std::fs::write(path, "canary-key").unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
-    let provider = AwsProvider::new(AwsConfig {
+    let arn = "arn:aws:iam::123456789012:role/r".to_owned();
+    let role = SessionRole { arn, ..SessionRole::default() };
+    let config = AwsConfig {
         region: Some("eu-central-1".into()),
         endpoint_url: Some(server.url()),
         credentials: Credentials::Static {
@@ -64,9 +75,10 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_key() {
         },
         writable: true,
         max_attempts: 1,
+        roles: [("r".to_owned(), AwsRole::AssumeRole(role))].into_iter().collect(),
         ..AwsConfig::default()
-    })
-    .unwrap();
+    };
+    let provider = AwsProvider::new(config, clock::clock()).unwrap();
 
     let value = SecretValue::plain("canary-write".to_owned());
     let request =
@@ -77,6 +89,19 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_key() {
     for class in [ErrorClass::Transient, ErrorClass::Denied] {
         assert_eq!(fetch().await.unwrap_err().class, class);
     }
+
+    provider.fetch(Fetch { reference: "ssm:/a", version: None }).await.unwrap();
+    let holder = "spiffe://example.org/a".parse().unwrap();
+    let ask = IssueCredential {
+        lease: LeaseId::from_bits([1; 16]),
+        holder: &holder,
+        role: "r",
+        ttl: Duration::from_secs(900),
+        max_ttl: Duration::from_secs(900),
+        reservation: None,
+    };
+    let issued = provider.issuer().unwrap().issue(ask).await.unwrap();
+    assert_eq!(issued.value.fields.len(), 4);
 
     let said = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     assert!(said.contains("transmitting request") && said.contains("received response"), "no trace");

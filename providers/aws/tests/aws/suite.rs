@@ -1,10 +1,8 @@
 //! The suite, against a real `moto_server`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    collections::HashMap,
-    os::unix::fs::PermissionsExt,
-    sync::{Mutex, atomic::AtomicU64},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use async_trait::async_trait;
@@ -13,70 +11,68 @@ use aws_sdk_secretsmanager::{
     config::{BehaviorVersion, Credentials as Key, Region},
     primitives::Blob,
 };
-use leasehold_core::{
-    SecretValue,
-    ports::Provider,
-    provider::{ErrorClass, Fetch},
-    secret::VersionId,
-};
-use leasehold_provider_aws::{AwsConfig, AwsProvider, Credentials};
+use leasehold_core::{SecretValue, ports::Provider, provider::ErrorClass, secret::VersionId};
+use leasehold_provider_aws::{AwsProvider, AwsRole, SessionRole};
 use leasehold_provider_conformance::{
-    Against, Case, Fixture, Outcome, Placed, Scene, Trouble, Unplayed,
+    Against, Case, Fixture, Issuing, Outcome, Placed, Scene, Trouble, Unplayed,
     peers::{Moto, or_skip},
     run,
     scripted::{Reply, ScriptedServer},
 };
 use tempfile::TempDir;
 
+use crate::{
+    scenes,
+    setup::{ACCESS_KEY, ACCOUNT, fetch, iam, provider},
+};
+
 /// A moto with a client of its own, so that what the provider reads was not written by it.
-struct Aws {
+pub(crate) struct Aws {
     provider: AwsProvider,
     client: Client,
     references: Mutex<HashMap<String, String>>,
     nobody: ScriptedServer,
     watched: AwsProvider,
-    _home: TempDir,
-    _moto: Moto,
+    pub(crate) moto: Arc<Moto>,
+    _homes: [TempDir; 2],
 }
 
-/// A provider with a static key at this endpoint.
-fn provider(home: &TempDir, url: &str, writable: bool) -> AwsProvider {
-    let key = home.path().join("key");
-    std::fs::write(&key, "not-a-real-secret-key\n").unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    AwsProvider::new(AwsConfig {
-        region: Some("eu-central-1".into()),
-        endpoint_url: Some(url.into()),
-        credentials: Credentials::Static {
-            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
-            secret_access_key_file: key,
-            session_token_file: None,
-        },
-        writable,
-        ..AwsConfig::default()
-    })
-    .unwrap()
+/// The client of somebody else.
+pub(crate) fn client(url: &str) -> Client {
+    let config = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .endpoint_url(url)
+        .credentials_provider(Key::new(ACCESS_KEY, "another", None, None, "test"))
+        .build();
+    Client::from_conf(config)
+}
+
+/// A role of moto's that anybody may take on.
+pub(crate) async fn role(moto: &Moto, name: &str) -> SessionRole {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}"#;
+    iam(moto, "CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", trust)]).await.unwrap();
+    SessionRole { arn: format!("arn:aws:iam::{ACCOUNT}:role/{name}"), ..SessionRole::default() }
 }
 
 impl Aws {
-    async fn start(writable: bool) -> Option<Self> {
-        let moto = or_skip(Moto::start().await).unwrap()?;
-        let home = tempfile::tempdir().unwrap();
+    pub(crate) async fn start(writable: bool) -> Option<Self> {
+        let moto = Arc::new(or_skip(Moto::start().await).unwrap()?);
         let nobody = ScriptedServer::start(|_, _| Reply::Cut).await.unwrap();
-        let config = aws_sdk_secretsmanager::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
-            .endpoint_url(moto.url())
-            .credentials_provider(Key::new("AKIAIOSFODNN7EXAMPLE", "another", None, None, "test"))
-            .build();
+        let roles = BTreeMap::from([("deploy".to_owned(), AwsRole::AssumeRole(role(&moto, "deploy").await))]);
+        let (watched, first) = provider(&nobody.url(), |config| config.writable = writable);
+        let (provider, second) = provider(moto.url(), |config| {
+            config.writable = writable;
+            config.roles = roles;
+        });
         Some(Self {
-            provider: provider(&home, moto.url(), writable),
-            client: Client::from_conf(config),
+            provider,
+            client: client(moto.url()),
             references: Mutex::default(),
-            watched: provider(&home, &nobody.url(), writable),
+            watched,
             nobody,
-            _home: home,
-            _moto: moto,
+            moto,
+            _homes: [first, second],
         })
     }
 
@@ -104,10 +100,6 @@ impl Fixture for Aws {
 
     fn against(&self) -> Against {
         Against::Peer(Moto::VERSION)
-    }
-
-    async fn trouble(&self, _trouble: Trouble) -> Result<Scene, Unplayed> {
-        Err(Unplayed::Excused("played by tests of its own"))
     }
 
     fn provider(&self) -> &dyn Provider {
@@ -145,9 +137,18 @@ impl Fixture for Aws {
     }
 
     fn hostile_references(&self) -> Vec<String> {
-        ["arn:aws:iam::123456789012:role/x", "a:b", "a?stage=AWSCURRENT&stage", "a*"]
-            .map(str::to_owned)
-            .to_vec()
+        [
+            "arn:aws:iam::123456789012:role/x",
+            "a:b",
+            "a?stage=AWSCURRENT&stage",
+            "a*",
+            "ssm:/a/../b",
+            "ssm:/a:1:2",
+            "ssm:/aws/reference/secretsmanager/a",
+            "ssm:arn:aws:secretsmanager:eu-central-1:123456789012:secret:a",
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn watched(&self) -> Option<(&dyn Provider, &AtomicU64)> {
@@ -157,28 +158,38 @@ impl Fixture for Aws {
     fn largest_value(&self) -> usize {
         65_536
     }
+
+    async fn trouble(&self, trouble: Trouble) -> Result<Scene, Unplayed> {
+        scenes::play(trouble).await
+    }
+
+    fn issuing(&self) -> Option<&dyn Issuing> {
+        Some(self)
+    }
 }
 
 #[tokio::test]
-async fn the_suite_passes_when_it_may_write() {
+async fn the_suite_passes_and_stages_and_deletion_are_told_apart() {
     let Some(aws) = Aws::start(true).await else { return };
+    let Some(reader) = Aws::start(false).await else { return };
     let report = run(&aws).await;
     assert_eq!(report.of(Case::DestroyedVersion), Some(&Outcome::Incapable));
+    assert_eq!(report.of(Case::CredentialRevoked), Some(&Outcome::Incapable));
+    let only_read = run(&reader).await;
+    assert_eq!(only_read.of(Case::WrittenIsRead), Some(&Outcome::Incapable));
+    let report = report.and(only_read);
+    report.record().unwrap();
     let text = report.passed().unwrap();
-    assert_eq!(text.lines().filter(|line| line.starts_with("passed")).count(), 21, "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("passed")).count(), 44, "{text}");
 }
 
 #[tokio::test]
-async fn the_suite_passes_when_it_only_reads_and_stages_and_deletion_are_told_apart() {
+async fn stages_and_arns_lead_to_their_versions() {
     let Some(aws) = Aws::start(false).await else { return };
-    let report = run(&aws).await;
-    assert_eq!(report.of(Case::WrittenIsRead), Some(&Outcome::Incapable));
-    report.passed().unwrap();
-
     let text = |text: &str| SecretValue::plain(text.to_owned());
     let old = aws.put("staged", &text("old")).await.unwrap();
     let new = aws.put("staged", &text("new")).await.unwrap();
-    let fetch = async |reference: &str| aws.provider.fetch(Fetch { reference, version: None }).await;
+    let fetch = async |reference: &str| fetch(&aws.provider, reference).await;
     let previous = fetch(&format!("{}?stage=AWSPREVIOUS", old.reference)).await.unwrap();
     assert_eq!(previous.version, old.version);
     let current = fetch(&new.reference).await.unwrap();
@@ -187,10 +198,16 @@ async fn the_suite_passes_when_it_only_reads_and_stages_and_deletion_are_told_ap
     let error = fetch(&format!("{}?stage=NOBODYS", old.reference)).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Absent);
 
+    let listed = aws.provider.versions(&old.reference).await.unwrap();
+    let labels: Vec<_> = listed.iter().map(|facts| (facts.current, &*facts.labels[0])).collect();
+    assert_eq!(labels, [(true, "AWSCURRENT"), (false, "AWSPREVIOUS")]);
+
     let arn = aws.client.describe_secret().secret_id(&old.reference).send().await.unwrap().arn.unwrap();
     assert_eq!(fetch(&arn).await.unwrap().version, new.version);
 
     aws.client.delete_secret().secret_id(&old.reference).send().await.unwrap();
     let error = fetch(&old.reference).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Absent, "{error}");
+    let listed = aws.provider.versions(&old.reference).await.unwrap();
+    assert!(listed.iter().all(|facts| facts.state.as_str() == "deleted"), "{listed:?}");
 }

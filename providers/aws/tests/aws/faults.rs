@@ -1,7 +1,5 @@
 //! What AWS can answer and its stand-in cannot, played by a script; and where region, keys and endpoints come from.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     os::unix::fs::PermissionsExt,
     sync::{Mutex, atomic::Ordering},
@@ -11,52 +9,24 @@ use std::{
 use leasehold_core::{
     SecretValue,
     ports::Provider,
-    provider::{ErrorClass, Fetch, Fetched, ProviderError, Stage, WriteVersion},
+    provider::{ErrorClass, Fetched, ProviderError, Stage, WriteVersion},
 };
-use leasehold_provider_aws::{AwsConfig, AwsProvider, Credentials};
-use leasehold_provider_conformance::scripted::{Answer, Reply, Request, ScriptedServer};
-use tempfile::TempDir;
+use leasehold_provider_aws::AwsProvider;
+use leasehold_provider_conformance::scripted::{Answer, Reply, Request, ScriptedServer, aws};
 
 const VERSION: &str = "11111111-2222-4333-8444-555555555555";
 const TOKEN: &str = "99999999-2222-4333-8444-555555555555";
 
 fn value(text: &str) -> Reply {
-    let text = serde_json::to_string(text).unwrap();
-    let body = format!(
-        r#"{{"ARN":"arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf","Name":"a","VersionId":"{VERSION}","SecretString":{text},"CreatedDate":1800000000.5}}"#
-    );
-    Reply::Answer(Answer::json(200, body))
+    aws::secret(VERSION, text)
 }
 
 fn failure(status: u16, code: &str) -> Answer {
-    Answer::json(status, format!(r#"{{"__type":"{code}","message":"because"}}"#))
-}
-
-/// A provider with a key and short timeouts, and the directory that the key is in.
-fn provider(url: &str, change: impl FnOnce(&mut AwsConfig)) -> (AwsProvider, TempDir) {
-    let home = tempfile::tempdir().unwrap();
-    let key = home.path().join("key");
-    std::fs::write(&key, "not-a-real-secret-key\n").unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let mut config = AwsConfig {
-        region: Some("eu-central-1".into()),
-        endpoint_url: Some(url.into()),
-        credentials: Credentials::Static {
-            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
-            secret_access_key_file: key,
-            session_token_file: None,
-        },
-        writable: true,
-        attempt_timeout: Duration::from_secs(10),
-        timeout: Duration::from_secs(20),
-        ..AwsConfig::default()
-    };
-    change(&mut config);
-    (AwsProvider::new(config).unwrap(), home)
+    aws::failure(status, code, "because")
 }
 
 async fn fetch(provider: &AwsProvider) -> Result<Fetched, ProviderError> {
-    provider.fetch(Fetch { reference: "a", version: None }).await
+    crate::setup::fetch(provider, "a").await
 }
 
 async fn write(provider: &AwsProvider, text: &str, expected: Option<&str>) -> Result<String, ProviderError> {
@@ -88,7 +58,7 @@ async fn answers_have_their_classes_and_are_asked_again_only_when_that_may_help(
         (503, "ServiceUnavailable", Transient, 2),
     ] {
         let server = ScriptedServer::start(move |_, _| Reply::Answer(failure(status, code))).await.unwrap();
-        let (provider, _home) = provider(&server.url(), |config| config.max_attempts = 2);
+        let (provider, _home) = crate::setup::provider(&server.url(), |config| config.max_attempts = 2);
         let error = fetch(&provider).await.unwrap_err();
         assert_eq!(error.class, class, "{code}: {error}");
         assert_eq!(server.calls().load(Ordering::SeqCst), calls, "{code}");
@@ -101,7 +71,7 @@ async fn a_refusal_in_xml_is_known_by_its_status() {
     let xml =
         Answer { status: 403, headers: vec![], body: b"<Error><Code>AccessDenied</Code></Error>".to_vec() };
     let server = ScriptedServer::start(move |_, _| Reply::Answer(xml.clone())).await.unwrap();
-    let (provider, _home) = provider(&server.url(), |_| {});
+    let (provider, _home) = crate::setup::provider(&server.url(), |_| {});
     assert_eq!(fetch(&provider).await.unwrap_err().class, ErrorClass::Denied);
 }
 
@@ -110,7 +80,7 @@ async fn a_long_hint_is_handed_on_and_not_waited_for() {
     for (header, text, hint) in [("retry-after", "7", 7_000), ("x-amz-retry-after", "5500", 5_500)] {
         let answer = failure(400, "ThrottlingException").header(header, text);
         let server = ScriptedServer::start(move |_, _| Reply::Answer(answer.clone())).await.unwrap();
-        let (provider, _home) = provider(&server.url(), |_| {});
+        let (provider, _home) = crate::setup::provider(&server.url(), |_| {});
         let error = fetch(&provider).await.unwrap_err();
         assert_eq!(
             (error.class, error.retry_after),
@@ -129,7 +99,7 @@ async fn a_short_hint_is_followed() {
     })
     .await
     .unwrap();
-    let (provider, _home) = provider(&server.url(), |_| {});
+    let (provider, _home) = crate::setup::provider(&server.url(), |_| {});
     let fetched = fetch(&provider).await.unwrap();
     assert_eq!(fetched.value.fields.values().next().unwrap().expose(), b"hunter2");
     assert_eq!(fetched.version.as_str(), VERSION);
@@ -152,7 +122,7 @@ async fn silence_stalls_and_cuts_end_in_time_and_are_transient() {
     ] {
         let shown = format!("{reply:?}");
         let server = ScriptedServer::start(move |_, _| reply.clone()).await.unwrap();
-        let (provider, _home) = provider(&server.url(), |config| {
+        let (provider, _home) = crate::setup::provider(&server.url(), |config| {
             config.attempt_timeout = Duration::from_millis(200);
             config.max_attempts = 2;
         });
@@ -166,7 +136,8 @@ async fn silence_stalls_and_cuts_end_in_time_and_are_transient() {
 #[tokio::test]
 async fn nobody_there_is_transient() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (provider, _home) = provider(&format!("http://{closed}"), |config| config.max_attempts = 2);
+    let (provider, _home) =
+        crate::setup::provider(&format!("http://{closed}"), |config| config.max_attempts = 2);
     let error = fetch(&provider).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Transient, "{error}");
 }
@@ -179,14 +150,9 @@ async fn an_odd_answer_is_no_secret() {
         r#"{"SecretString":"x","VersionId":"a b"}"#,
     ] {
         let server = ScriptedServer::start(move |_, _| Reply::Answer(Answer::json(200, body))).await.unwrap();
-        let (provider, _home) = provider(&server.url(), |_| {});
+        let (provider, _home) = crate::setup::provider(&server.url(), |_| {});
         assert_eq!(fetch(&provider).await.unwrap_err().class, ErrorClass::Permanent, "{body}");
     }
-}
-
-fn operation(request: &Request) -> &str {
-    let target = request.head.lines().find_map(|line| line.strip_prefix("x-amz-target: secretsmanager."));
-    target.unwrap_or_default()
 }
 
 /// A Secrets Manager whose current version is `current`, and which moves a label only from where it is.
@@ -195,18 +161,22 @@ fn manager(current: &'static str) -> impl Fn(&Request, u64) -> Reply + Send + Sy
     move |request, _| {
         let mut current = current.lock().unwrap();
         let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
-        match operation(request) {
-            "PutSecretValue" => {
+        match &*aws::operation(request) {
+            "secretsmanager.PutSecretValue" => {
                 assert_eq!(body.pointer("/VersionStages/0").unwrap(), "leasehold-pending");
                 let id = body.get("ClientRequestToken").unwrap();
                 Reply::Answer(Answer::json(200, format!(r#"{{"VersionId":{id}}}"#)))
             }
-            "UpdateSecretVersionStage" if body.get("RemoveFromVersionId").unwrap() == &**current => {
+            "secretsmanager.UpdateSecretVersionStage"
+                if body.get("RemoveFromVersionId").unwrap() == &**current =>
+            {
                 *current = body.get("MoveToVersionId").unwrap().as_str().unwrap().to_owned();
                 Reply::Answer(Answer::json(200, "{}"))
             }
-            "UpdateSecretVersionStage" => Reply::Answer(failure(400, "InvalidParameterException")),
-            "GetSecretValue" => {
+            "secretsmanager.UpdateSecretVersionStage" => {
+                Reply::Answer(failure(400, "InvalidParameterException"))
+            }
+            "secretsmanager.GetSecretValue" => {
                 let body = format!(r#"{{"SecretString":"x","VersionId":"{current}"}}"#);
                 Reply::Answer(Answer::json(200, body))
             }
@@ -218,12 +188,12 @@ fn manager(current: &'static str) -> impl Fn(&Request, u64) -> Reply + Send + Sy
 #[tokio::test]
 async fn a_conditional_write_moves_the_label_or_nothing() {
     let server = ScriptedServer::start(manager(VERSION)).await.unwrap();
-    let (provider, _home) = provider(&server.url(), |_| {});
+    let (provider, _home) = crate::setup::provider(&server.url(), |_| {});
     assert_eq!(write(&provider, "new", Some(VERSION)).await.unwrap(), TOKEN);
     assert_eq!(write(&provider, "new", Some(VERSION)).await.unwrap(), TOKEN, "repeated");
 
     let server = ScriptedServer::start(manager("00000000-2222-4333-8444-555555555555")).await.unwrap();
-    let (provider, _home) = self::provider(&server.url(), |_| {});
+    let (provider, _home) = crate::setup::provider(&server.url(), |_| {});
     let error = write(&provider, "new", Some(VERSION)).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Invalid);
     assert!(error.to_string().contains("is at version 00000000-"), "{error}");
@@ -243,7 +213,7 @@ async fn a_writes_error_does_not_repeat_the_value() {
         })
         .await
         .unwrap();
-        let (provider, _home) = provider(&server.url(), |config| config.max_attempts = 1);
+        let (provider, _home) = crate::setup::provider(&server.url(), |config| config.max_attempts = 1);
         let error = write(&provider, "canary-44e0", None).await.unwrap_err();
         assert_eq!(error.class, class, "{code}");
         assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
@@ -255,7 +225,7 @@ async fn a_writes_error_does_not_repeat_the_value() {
 #[tokio::test]
 async fn a_key_file_is_read_anew_and_must_be_private() {
     let server = ScriptedServer::start(|_, _| value("x")).await.unwrap();
-    let (provider, home) = provider(&server.url(), |_| {});
+    let (provider, home) = crate::setup::provider(&server.url(), |_| {});
     let key = home.path().join("key");
     fetch(&provider).await.unwrap();
     std::fs::write(&key, "another-secret-key").unwrap();

@@ -1,0 +1,154 @@
+//! New versions, and what becomes of secrets that exist.
+
+use data_encoding::HEXLOWER;
+use leasehold_core::{
+    provider::{Change, ChangeSecret, ErrorClass, ProviderError, Stage, WriteVersion},
+    secret::VersionId,
+};
+
+use crate::{
+    client::{Secrets, Which},
+    provider::AwsProvider,
+    read::checked,
+    reference::{CURRENT, SecretReference, is_version},
+    value::{Body, encode},
+};
+
+/// The label of a version that waits for [`Change::Promote`]; AWS's own rotation uses it for the same.
+const PENDING: &str = "AWSPENDING";
+
+/// The label of a version until a conditional write makes it current; it moves on with the next write.
+const WAITING: &str = "leasehold-pending";
+
+impl AwsProvider {
+    pub(crate) async fn write_secret(
+        &self,
+        reference: SecretReference<'_>,
+        request: &WriteVersion<'_>,
+    ) -> Result<VersionId, ProviderError> {
+        if reference.stage != CURRENT {
+            return Err(ProviderError::new(
+                ErrorClass::Invalid,
+                format!("only `{CURRENT}` is written, and the `ref` names another stage"),
+            ));
+        }
+        let secrets = self.cloud().await?.secrets(reference.region)?;
+        let body = encode(request.value)?;
+        let token = version_token(request.token);
+        let expected = request.expected.map(checked).transpose()?;
+        let id = match (request.stage, expected) {
+            (Stage::Current, None) => secrets.write(reference.secret, body, &token, None).await?,
+            (Stage::Current, Some(expected)) => {
+                write_if_current(&secrets, reference.secret, body, &token, expected).await?
+            }
+            (Stage::Pending, expected) => {
+                if let Some(expected) = expected {
+                    // Looked at, not held: whoever promotes it later decides against what is current then.
+                    let current = current(&secrets, reference.secret).await?;
+                    if current != expected && current != token {
+                        return Err(conflict(reference.secret, &current, expected));
+                    }
+                }
+                secrets.write(reference.secret, body, &token, Some(PENDING)).await?
+            }
+        };
+        id.parse().map_err(|_| {
+            ProviderError::new(ErrorClass::Permanent, "AWS answered a write without a good version id")
+        })
+    }
+
+    pub(crate) async fn change_secret(
+        &self,
+        reference: SecretReference<'_>,
+        request: &ChangeSecret<'_>,
+    ) -> Result<(), ProviderError> {
+        let secrets = self.cloud().await?.secrets(reference.region)?;
+        let secret = reference.secret;
+        let described = match secrets.describe(secret).await {
+            // It is gone, which is what was asked.
+            Err(error) if error.class == ErrorClass::Absent && request.change == Change::Purge => {
+                return Ok(());
+            }
+            described => described?,
+        };
+        let deleted = described.deleted_at.is_some();
+        match request.change {
+            Change::Promote if deleted => Err(ProviderError::new(
+                ErrorClass::Absent,
+                format!("`{secret}` is deleted: restore it first"),
+            )),
+            Change::Promote => {
+                let version = request.version.ok_or_else(|| {
+                    ProviderError::new(ErrorClass::Invalid, "which version is to be promoted is not said")
+                })?;
+                promote(&secrets, secret, checked(version)?).await
+            }
+            Change::Delete if deleted => Ok(()),
+            Change::Delete => secrets.delete(secret, Some(self.config.recovery_window_days)).await,
+            Change::Restore if !deleted => Ok(()),
+            Change::Restore => secrets.restore(secret).await,
+            Change::Purge if !deleted => Err(ProviderError::new(
+                ErrorClass::Invalid,
+                format!("`{secret}` is not deleted: delete it first, then it can be removed for good"),
+            )),
+            Change::Purge => secrets.delete(secret, None).await,
+            other => Err(ProviderError::unsupported(other.as_str())),
+        }
+    }
+}
+
+/// Moves `AWSCURRENT`, with which AWS moves `AWSPREVIOUS`, and takes `AWSPENDING` away: AWS's own rotation takes a
+/// pending version that is not current for a rotation that goes on.
+async fn promote(secrets: &Secrets, secret: &str, version: &str) -> Result<(), ProviderError> {
+    let versions = secrets.versions(secret).await?;
+    let has = |id: &str, label: &str| {
+        versions.iter().any(|known| known.id == id && known.labels.iter().any(|has| has == label))
+    };
+    if !versions.iter().any(|known| known.id == version) {
+        return Err(ProviderError::new(ErrorClass::Absent, format!("`{secret}` has no version {version}")));
+    }
+    if !has(version, CURRENT) {
+        let current = versions.iter().find(|known| has(&known.id, CURRENT)).map(|known| &*known.id);
+        secrets.move_label(secret, CURRENT, current, Some(version)).await?;
+    }
+    if has(version, PENDING) {
+        secrets.move_label(secret, PENDING, Some(version), None).await?;
+    }
+    Ok(())
+}
+
+/// Writes only if `expected` is current. AWS moves a label only from the version that has it, which is the condition.
+async fn write_if_current(
+    secrets: &Secrets,
+    secret: &str,
+    body: Body,
+    token: &str,
+    expected: &str,
+) -> Result<String, ProviderError> {
+    let written = secrets.write(secret, body, token, Some(WAITING)).await?;
+    match secrets.move_label(secret, CURRENT, Some(expected), Some(&written)).await {
+        // A repeated write finds its own version current.
+        Err(error) if error.class == ErrorClass::Invalid => {
+            let current = current(secrets, secret).await?;
+            if current == written { Ok(written) } else { Err(conflict(secret, &current, expected)) }
+        }
+        moved => moved.map(|()| written),
+    }
+}
+
+async fn current(secrets: &Secrets, secret: &str) -> Result<String, ProviderError> {
+    let read = secrets.read(secret, Which::Stage(CURRENT)).await?;
+    Ok(read.id.unwrap_or_else(|| "unknown".to_owned()))
+}
+
+fn conflict(secret: &str, current: &str, expected: &str) -> ProviderError {
+    ProviderError::new(ErrorClass::Invalid, format!("`{secret}` is at version {current}, not at {expected}"))
+}
+
+/// AWS takes tokens of 32 to 64 characters and makes them the version's id; another one is hashed (SHA-256).
+fn version_token(token: &str) -> String {
+    if is_version(token) {
+        return token.to_owned();
+    }
+    HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref())
+}

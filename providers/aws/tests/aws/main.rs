@@ -1,0 +1,16 @@
+//! The provider against moto where that can show it, and against a script where it cannot.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod checks;
+mod clock;
+mod faults;
+mod issuing;
+mod permissions;
+mod regions;
+mod scenes;
+mod sessions;
+mod setup;
+mod store;
+mod suite;
+mod wire;
