@@ -52,7 +52,7 @@ pub fn open(
 }
 
 #[cfg_attr(
-    not(any(feature = "local", feature = "gcp", feature = "azure")),
+    not(any(feature = "local", feature = "aws", feature = "gcp", feature = "azure")),
     expect(unused_variables, reason = "without back ends nobody needs them")
 )]
 fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
@@ -68,9 +68,11 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
                 .map_err(|error| with_causes(&error))
         }
         #[cfg(feature = "aws")]
-        Kind::Aws(config) => leasehold_provider_aws::AwsProvider::new(config.clone())
-            .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        Kind::Aws(config) => {
+            leasehold_provider_aws::AwsProvider::new(config.clone(), Arc::clone(&means.clock))
+                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
         #[cfg(feature = "gcp")]
         Kind::Gcp(config) => {
             let Means { clock, entropy, .. } = means.clone();

@@ -36,7 +36,7 @@ pub enum Kind {
     /// Sealed files of the broker's own.
     #[cfg(feature = "local")]
     Local(leasehold_provider_local::LocalConfig),
-    /// AWS Secrets Manager.
+    /// AWS: Secrets Manager, the Parameter Store, and sessions of roles.
     #[cfg(feature = "aws")]
     Aws(leasehold_provider_aws::AwsConfig),
     /// Google Cloud: Secret Manager, and tokens of service accounts.
@@ -76,7 +76,11 @@ impl Kind {
             #[cfg(feature = "local")]
             Self::Local(_) => section.fault(name.place, message, "lend its secrets by `ref`"),
             #[cfg(feature = "aws")]
-            Self::Aws(_) => section.fault(name.place, message, "lend its secrets by `ref`"),
+            Self::Aws(config) => {
+                if let Some(role) = aws::read_role(section) {
+                    config.roles.insert(name.value, role);
+                }
+            }
             #[cfg(feature = "gcp")]
             Self::Gcp(config) => {
                 if let Some(role) = gcp::read_role(section) {
@@ -94,7 +98,7 @@ impl Kind {
             #[cfg(feature = "local")]
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "aws")]
-            Self::Aws(_) => Vec::new(),
+            Self::Aws(config) => config.roles.keys().map(String::as_str).collect(),
             #[cfg(feature = "gcp")]
             Self::Gcp(config) => config.roles.keys().map(String::as_str).collect(),
             #[cfg(feature = "azure")]
