@@ -3,15 +3,24 @@
 //! Durable forms are JSON because they must outlive versions of this program: fields are added with defaults and
 //! never change their meaning.
 
-/// Implements `Serialize` and `Deserialize` through `Display` and `FromStr`, so that a type is parsed and never just filled in.
+/// Implements `Serialize` through `as_str` and `Deserialize` through `FromStr`, so that a type is parsed and never just
+/// filled in.
 macro_rules! serde_as_text {
     ($($type:ty),+ $(,)?) => {$(
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(self.as_str())
             }
         }
 
+        crate::codec::parsed_from_text!($type);
+    )+};
+}
+pub(crate) use serde_as_text;
+
+/// Implements `Deserialize` through `FromStr`.
+macro_rules! parsed_from_text {
+    ($($type:ty),+ $(,)?) => {$(
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
@@ -20,4 +29,4 @@ macro_rules! serde_as_text {
         }
     )+};
 }
-pub(crate) use serde_as_text;
+pub(crate) use parsed_from_text;

@@ -11,6 +11,10 @@ use thiserror::Error;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId([u8; 16]);
 
+/// A printed lease id, without an allocation: every lease writes its id into half a dozen keys.
+#[derive(Clone, Copy)]
+pub struct LeaseIdText([u8; LeaseId::PREFIX.len() + 26]);
+
 /// A client's own name for one logical request, so that a retry is recognised (AIP-155): 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Box<str>);
@@ -42,23 +46,32 @@ impl LeaseId {
 
     /// The 26 characters without the prefix: lower case, for names in back ends that allow no hyphen.
     pub fn suffix(&self) -> String {
-        self.with_suffix(str::to_owned)
+        self.text().as_str().trim_start_matches(Self::PREFIX).to_owned()
     }
 
-    /// Every lease writes its id into half a dozen keys: no allocation for each.
-    fn with_suffix<T>(&self, then: impl FnOnce(&str) -> T) -> T {
-        // INVARIANT: 16 bytes are 26 characters of base32, all of them ASCII.
-        let mut text = [0; 26];
-        BASE32_NOPAD.encode_mut(&self.0, &mut text);
-        text.make_ascii_lowercase();
-        then(std::str::from_utf8(&text).unwrap_or_default())
+    /// As it is printed.
+    pub fn text(&self) -> LeaseIdText {
+        let mut text = [0; Self::PREFIX.len() + 26];
+        let (prefix, suffix) = text.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX.as_bytes());
+        // INVARIANT: 16 bytes are 26 characters of base32.
+        BASE32_NOPAD.encode_mut(&self.0, suffix);
+        suffix.make_ascii_lowercase();
+        LeaseIdText(text)
+    }
+}
+
+impl LeaseIdText {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // INVARIANT: all of it is ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::PREFIX)?;
-        self.with_suffix(|suffix| f.write_str(suffix))
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -109,7 +122,14 @@ impl fmt::Display for RequestId {
     }
 }
 
-crate::codec::serde_as_text!(LeaseId, RequestId);
+crate::codec::serde_as_text!(RequestId);
+crate::codec::parsed_from_text!(LeaseId);
+
+impl serde::Serialize for LeaseId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text().as_str())
+    }
+}
 
 #[cfg(test)]
 mod tests {
