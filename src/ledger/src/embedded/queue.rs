@@ -1,7 +1,11 @@
 //! The commits that wait for the writer.
+//!
+//! A group is the cheaper for each of its commits, and for each of its answers, the more there are in it. So the first
+//! commit of a group takes a place in the queue of its runtime, and when its turn comes, all who were ready to run before
+//! it have brought their commits. Nothing else is waited for: a commit that comes alone goes on at once.
 
 use std::{
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::Thread,
 };
 
@@ -9,6 +13,7 @@ use leasehold_core::{
     record::Record,
     state::{Condition, Write},
 };
+use tokio::runtime::Handle;
 
 use super::courier::Reply;
 
@@ -22,7 +27,7 @@ pub(crate) struct Request {
     pub(crate) reply: Option<Reply>,
 }
 
-/// Where commits wait. The writer takes all that there are at once.
+/// Where commits wait. The writer takes all that there are at once when they are released.
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
@@ -32,8 +37,15 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     requests: Vec<Request>,
+    released: bool,
     closed: Option<Closed>,
 }
+
+/// So many commits are a group that waits for no more: the writer works on it while the next one comes together.
+const GROUP: usize = 64;
+
+/// A place in the runtime's queue: releases when its turn comes, or when the runtime ends.
+struct Turn(Arc<Queue>);
 
 /// How the writer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +67,42 @@ pub(crate) enum Taken {
 }
 
 impl Queue {
-    /// Adds a request and wakes the writer if it sleeps; false when the ledger was closed.
-    pub(crate) fn push(&self, request: Request) -> bool {
-        {
+    /// Adds a request and sees to its release; false when the ledger was closed.
+    pub(crate) fn push(self: &Arc<Self>, request: Request) -> bool {
+        let (first, full) = {
             let mut waiting = self.lock();
             if waiting.closed.is_some() {
                 return false;
             }
             waiting.requests.push(request);
+            let count = waiting.requests.len();
+            (count == 1, count >= GROUP && !waiting.released)
+        };
+        match Handle::try_current() {
+            _ if full => self.release(),
+            Ok(runtime) if first => {
+                let turn = Turn(Arc::clone(self));
+                runtime.spawn(async move { drop(turn) });
+            }
+            Ok(_) => {}
+            Err(_) => self.release(),
         }
-        self.wake();
         true
     }
 
-    /// Moves what waits into `list`, which is empty.
+    /// Lets the writer take what waits, and wakes it if it sleeps.
+    fn release(&self) {
+        {
+            let mut waiting = self.lock();
+            if waiting.requests.is_empty() || waiting.released {
+                return;
+            }
+            waiting.released = true;
+        }
+        self.wake();
+    }
+
+    /// Moves what was released into `list`, which is empty.
     pub(crate) fn take(&self, list: &mut Vec<Request>) -> Taken {
         let mut waiting = self.lock();
         if waiting.closed == Some(Closed::Abandoned) {
@@ -77,6 +111,10 @@ impl Queue {
         if waiting.requests.is_empty() {
             return waiting.closed.map_or(Taken::Nothing, Taken::End);
         }
+        if !waiting.released && waiting.closed.is_none() {
+            return Taken::Nothing;
+        }
+        waiting.released = false;
         std::mem::swap(&mut waiting.requests, list);
         Taken::Requests
     }
@@ -108,5 +146,11 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
