@@ -17,6 +17,7 @@ mod seats;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod unary;
 
 pub use broker_status::{BrokerFacts, Facts, LastReload, LedgerFacts};
 pub use routes::{Parts, Routes, Settings};

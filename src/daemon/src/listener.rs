@@ -7,6 +7,7 @@
 mod admission;
 mod connection;
 mod establish;
+mod gathered;
 mod handshakes;
 mod peer;
 mod refusal;

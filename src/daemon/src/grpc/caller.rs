@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use http::Extensions;
 use leasehold_core::record::Actor;
 use tonic::Request;
 
 use super::status::EdgeError;
 use crate::listener::Peer;
 
+/// The caller of a request with these extensions.
+pub(super) fn of(extensions: &Extensions) -> Result<Actor, EdgeError> {
+    extensions.get::<Arc<Peer>>().map(|peer| peer.actor().clone()).ok_or(EdgeError::NoIdentity)
+}
+
 /// The caller and what it asks.
 pub(super) fn split<T>(request: Request<T>) -> Result<(Actor, T), EdgeError> {
-    let actor = request.extensions().get::<Arc<Peer>>().map(|peer| peer.actor().clone());
-    Ok((actor.ok_or(EdgeError::NoIdentity)?, request.into_inner()))
+    Ok((of(request.extensions())?, request.into_inner()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream::BoxStream};
+use leasehold_core::record::Actor;
 use leasehold_engine::Engine;
 use leasehold_proto::v1::{self, lease_service_server::LeaseService};
 use tonic::{Request, Response, Status};
@@ -14,19 +15,30 @@ pub(super) struct Leases {
     pub(super) watches: Seats,
 }
 
+impl Leases {
+    pub(super) async fn issue(
+        &self,
+        actor: Actor,
+        message: v1::IssueLeaseRequest,
+    ) -> Result<v1::IssueLeaseResponse, Status> {
+        let request = convert::issue_lease(actor, message)?;
+        let issued = self.engine.issue_lease(request).await.map_err(|error| of_engine(&error))?;
+        Ok(v1::IssueLeaseResponse {
+            lease: Some(convert::lease(&issued.lease)),
+            value: Some(convert::secret_value(issued.value)),
+        })
+    }
+}
+
 #[tonic::async_trait]
 impl LeaseService for Leases {
+    // The routes do without this, and with `issue` alone.
     async fn issue_lease(
         &self,
         request: Request<v1::IssueLeaseRequest>,
     ) -> Result<Response<v1::IssueLeaseResponse>, Status> {
         let (actor, message) = caller::split(request)?;
-        let request = convert::issue_lease(actor, message)?;
-        let issued = self.engine.issue_lease(request).await.map_err(|error| of_engine(&error))?;
-        Ok(Response::new(v1::IssueLeaseResponse {
-            lease: Some(convert::lease(&issued.lease)),
-            value: Some(convert::secret_value(issued.value)),
-        }))
+        self.issue(actor, message).await.map(Response::new)
     }
 
     async fn renew_lease(

@@ -32,8 +32,13 @@ use tonic_health::{
 use tower::{Service, util::BoxCloneSyncService};
 
 use super::{
-    audit_stream::Journal, broker_status::Facts, health, lease_service::Leases, operator_service::Operators,
+    audit_stream::Journal,
+    broker_status::Facts,
+    caller, health,
+    lease_service::Leases,
+    operator_service::Operators,
     seats::Seats,
+    unary::{self, Reply},
 };
 
 /// What the edge needs.
@@ -87,15 +92,25 @@ impl Default for Settings {
 pub struct Routes(Arc<Services>);
 
 struct Services {
+    issue: Arc<Leases>,
     leases: LeaseServiceServer<Leases>,
     operators: OperatorServiceServer<Operators>,
     health: HealthServer<HealthService>,
     reflection: Option<Reflection>,
+    limits: Limits,
 }
 
-type Answer = Result<Response<tonic::body::Body>, Infallible>;
+/// How long messages may be, in bytes.
+#[derive(Clone, Copy)]
+struct Limits {
+    request: usize,
+    response: usize,
+}
+
+type Answer = Result<Response<Reply>, Infallible>;
 type Reflection = BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>;
 
+const ISSUE_LEASE: &str = "/leasehold.v1.LeaseService/IssueLease";
 const HEALTH: &str = <HealthServer<HealthService> as NamedService>::NAME;
 const REFLECTION: &str = tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME;
 
@@ -103,12 +118,13 @@ impl Routes {
     /// The services, and the task that keeps their health told; it ends with the broker.
     pub fn new(parts: Parts) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let Parts { engine, journal_dir, facts, ledger_health, stop, settings } = parts;
-        let leases = LeaseServiceServer::new(Leases {
+        let issue = Arc::new(Leases {
             engine: engine.clone(),
             watches: Seats::new(settings.max_watches, settings.max_watches_per_principal),
-        })
-        .max_decoding_message_size(settings.max_request_bytes)
-        .max_encoding_message_size(settings.max_response_bytes);
+        });
+        let leases = LeaseServiceServer::from_arc(Arc::clone(&issue))
+            .max_decoding_message_size(settings.max_request_bytes)
+            .max_encoding_message_size(settings.max_response_bytes);
         let operators = OperatorServiceServer::new(Operators {
             engine,
             facts: facts.clone(),
@@ -124,7 +140,8 @@ impl Routes {
         let reflection = reflection(settings.max_request_bytes)
             .inspect_err(|error| tracing::error!(%error, "reflection is not offered"))
             .ok();
-        let services = Services { leases, operators, health, reflection };
+        let limits = Limits { request: settings.max_request_bytes, response: settings.max_response_bytes };
+        let services = Services { issue, leases, operators, health, reflection, limits };
         (Self(Arc::new(services)), health::report(reporter, ledger_health, stop))
     }
 }
@@ -142,7 +159,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,
 {
-    type Response = Response<tonic::body::Body>;
+    type Response = Response<Reply>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Answer>;
 
@@ -152,14 +169,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let service = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
-        let Services { leases, operators, health, reflection } = &*self.0;
+        let Services { issue, leases, operators, health, reflection, limits } = &*self.0;
+        let path = request.uri().path();
+        if path == ISSUE_LEASE {
+            return Box::pin(issue_lease(Arc::clone(issue), request, *limits));
+        }
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         match (service.map(|(service, _)| service), reflection) {
-            (Some(LEASES), _) => leases.clone().call(request),
-            (Some(OPERATORS), _) => operators.clone().call(request),
-            (Some(HEALTH), _) => health.clone().call(request),
+            (Some(LEASES), _) => replied(leases.clone().call(request)),
+            (Some(OPERATORS), _) => replied(operators.clone().call(request)),
+            (Some(HEALTH), _) => replied(health.clone().call(request)),
             (Some(REFLECTION), Some(reflection)) => {
-                Box::pin(reflection.clone().call(request.map(tonic::body::Body::new)))
+                replied(reflection.clone().call(request.map(tonic::body::Body::new)))
             }
             _ => {
                 let status = Status::unimplemented("there is no such service here");
@@ -167,6 +188,27 @@ where
             }
         }
     }
+}
+
+/// The call of which there are so many, straight to what answers it.
+async fn issue_lease<B>(leases: Arc<Leases>, request: Request<B>, limits: Limits) -> Answer
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+{
+    let (parts, body) = request.into_parts();
+    let answer = async {
+        let message = unary::read(&parts.headers, body, limits.request).await?;
+        let issued = leases.issue(caller::of(&parts.extensions)?, message).await?;
+        unary::reply(&issued, limits.response)
+    };
+    Ok(answer.await.unwrap_or_else(Status::into_http))
+}
+
+fn replied(
+    answer: impl Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send + 'static,
+) -> BoxFuture<'static, Answer> {
+    Box::pin(async { answer.await.map(|response| response.map(Reply::from)) })
 }
 
 #[cfg(test)]

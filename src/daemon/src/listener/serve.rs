@@ -24,6 +24,7 @@ use super::{
     Settings,
     admission::Bounds,
     establish::{Established, HandshakeError, establish},
+    gathered::Gathered,
     handshakes::{Handshakes, Place as HandshakePlace},
     refusal::Ending,
     registry::Registry,
@@ -206,7 +207,7 @@ impl Listener {
                 service::answer(Arc::clone(&connection), Arc::clone(&clock), service.clone(), request)
             })
         };
-        let mut http = pin!(self.http.serve_connection(TokioIo::new(tls), answer));
+        let mut http = pin!(self.http.serve_connection(TokioIo::new(Gathered(tls)), answer));
         let end = tokio::select! {
             end = &mut http => end,
             () = self.cut.cancelled() => return,

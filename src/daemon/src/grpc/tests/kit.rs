@@ -104,7 +104,7 @@ impl Edge {
             request.extensions_mut().insert(peer.clone());
             request
         });
-        BoxCloneSyncService::new(routes)
+        BoxCloneSyncService::new(routes.map_response(|response| response.map(Body::new)))
     }
 
     pub(super) fn leases(&self, who: &str) -> LeaseServiceClient<Channel> {
