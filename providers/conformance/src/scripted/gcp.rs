@@ -401,8 +401,10 @@ impl State {
         Answer::of(200, &json!({ "permissions": permitted }))
     }
 
-    fn token(&self, account: &str, verb: &str, request: &Request) -> Result<Answer, Refused> {
+    /// Never the same one twice.
+    fn token(&mut self, account: &str, verb: &str, request: &Request) -> Result<Answer, Refused> {
         let body = request.json();
+        let serial = self.next_etag();
         match verb {
             "generateAccessToken" => {
                 self.may("iam.serviceAccounts.getAccessToken", account)?;
@@ -416,14 +418,14 @@ impl State {
                     return Err(refused("INVALID_ARGUMENT", "Scope is missing."));
                 }
                 let end = now().saturating_add(Duration::seconds(seconds));
-                let token = format!("ya29.scripted-{account}");
+                let token = format!("ya29.scripted-{serial}");
                 Ok(Answer::of(200, &json!({ "accessToken": token, "expireTime": rfc3339(end) })))
             }
             "generateIdToken" => {
                 self.may("iam.serviceAccounts.getOpenIdToken", account)?;
                 let audience = body.get("audience").cloned().unwrap_or_default();
                 let end = now().saturating_add(Duration::hours(1)).unix_timestamp();
-                let claims = json!({ "iss": "https://accounts.google.com", "aud": audience, "exp": end });
+                let claims = json!({ "iss": "https://accounts.google.com", "aud": audience, "exp": end, "sub": serial.to_string() });
                 let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
                 let token = format!("{}.{}.c2lnbmF0dXJl", part(&json!({ "alg": "RS256" })), part(&claims));
                 Ok(Answer::of(200, &json!({ "token": token })))
