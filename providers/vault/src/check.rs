@@ -1,6 +1,6 @@
 //! Whether Vault lets the broker do what the configuration will ask, for people to read. Nothing is changed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use leasehold_core::{
     Timestamp,
@@ -14,7 +14,7 @@ use crate::{
     config::Auth,
     endpoint::Raw,
     error::{Call, Failure, Kind},
-    login::look_up,
+    login::{apart, look_up},
     provider::VaultProvider,
     reference::{Engine, Reference},
     role::{Method, VaultRole},
@@ -24,9 +24,6 @@ use crate::{
 };
 
 const REST: &str = "{rest}";
-
-/// How far the clocks may differ. Tokens and certificates of a minute's life begin to fail then.
-const SKEW: Duration = Duration::from_secs(30);
 
 /// One path with what must be allowed there; for a write, either of several names for it.
 struct Need {
@@ -105,16 +102,14 @@ async fn reach(standing: &Standing, findings: &mut Vec<Finding>) -> bool {
 
 fn skew(ours: Timestamp, theirs: Timestamp) -> Finding {
     let step = "compare clocks";
-    let apart = Duration::try_from(ours.duration_since(theirs).abs()).unwrap_or(Duration::MAX);
-    if apart <= SKEW {
-        return Finding::passed(step, format!("{}s apart", apart.as_secs()));
+    match apart(ours, theirs) {
+        None => Finding::passed(step, ""),
+        Some(problem) => Finding::failed(
+            step,
+            problem,
+            "set both by NTP: leases and tokens end at other times than the broker says",
+        ),
     }
-    let which = if ours > theirs { "ahead of" } else { "behind" };
-    Finding::failed(
-        step,
-        format!("this machine's clock is {}s {which} Vault's", apart.as_secs()),
-        "set both by NTP: leases and tokens end at other times than the broker says",
-    )
 }
 
 async fn sign_in(standing: &Arc<Standing>, findings: &mut Vec<Finding>) -> bool {

@@ -136,7 +136,31 @@ pub(crate) async fn sign_in(server: &Server, kept: &Kept) -> Result<Session, Pro
             server.ask(&request, ask).await
         }
     };
-    granted(&reply.map_err(|failure| failure.into_error(call))?, since).ok_or_else(|| call.odd())
+    let reply = reply.map_err(|failure| suspect_clocks(server.clock.now(), call, failure))?;
+    granted(&reply, since).ok_or_else(|| call.odd())
+}
+
+/// The error of a refused sign-in; certificates and JSON web tokens are refused when the clocks differ.
+fn suspect_clocks(ours: Timestamp, call: Call<'_>, failure: Failure) -> ProviderError {
+    let apart = match &failure {
+        Failure::Refused(refusal) => refusal.date.and_then(|theirs| apart(ours, theirs)),
+        Failure::Unanswered { .. } => None,
+    };
+    let error = failure.into_error(call);
+    match apart {
+        Some(apart) => ProviderError::new(error.class, format!("{error}; {apart}")).retry_after(error.retry_after),
+        None => error,
+    }
+}
+
+/// How far the clocks may differ. Tokens and certificates of a minute's life begin to fail then.
+const SKEW: Duration = Duration::from_secs(30);
+
+/// In words, that the clocks differ by more than they may.
+pub(crate) fn apart(ours: Timestamp, theirs: Timestamp) -> Option<String> {
+    let apart = ours.duration_since(theirs).unsigned_abs();
+    let which = if ours > theirs { "ahead of" } else { "behind" };
+    (apart > SKEW).then(|| format!("this machine's clock is {}s {which} Vault's", apart.as_secs()))
 }
 
 /// The token in the answer to a sign-in, or to a request for one.

@@ -1,0 +1,12 @@
+//! Vault as a back end, against a real OpenBao and a real PostgreSQL wherever they can show it.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod check;
+mod conformance;
+mod credentials;
+mod faults;
+mod kit;
+mod references;
+mod secrets;
+mod sign_in;
