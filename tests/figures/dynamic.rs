@@ -28,7 +28,7 @@ pub(crate) async fn overhead(report: &mut Report) {
     mount(&bao, &postgres).await;
     let plan = Plan {
         more: format!(
-            "[[provider]]\nname = \"vault\"\nkind = \"vault\"\naddress = \"{}\"\ntoken_file = \"vault-token\"\n\n\
+            "[[provider]]\nname = \"vault\"\nkind = \"vault\"\naddress = \"{}\"\nauth = \"token\"\ntoken_file = \"vault-token\"\n\n\
              [[role]]\nname = \"app\"\nprovider = \"vault\"\npath = \"{PATH}\"\n\n\
              [[secret]]\npath = \"{SECRET}\"\nprovider = \"vault\"\nrole = \"app\"\nttl = \"10m\"\nmax_ttl = \"1h\"\n",
             bao.url()

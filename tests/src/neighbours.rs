@@ -116,7 +116,7 @@ fn configuration(bao: &Bao, urls: &[String]) -> String {
     [
         format!(
             "[[provider]]\nname = \"vault\"\nkind = \"vault\"\naddress = \"{vault}\"\n\
-             token_file = \"vault-token\"\n\n"
+             auth = \"token\"\ntoken_file = \"vault-token\"\n\n"
         ),
         format!(
             "[[provider]]\nname = \"aws\"\nkind = \"aws\"\nregion = \"eu-central-1\"\nendpoint_url = \"{aws}\"\n\
@@ -124,11 +124,11 @@ fn configuration(bao: &Bao, urls: &[String]) -> String {
         ),
         format!(
             "[[provider]]\nname = \"gcp\"\nkind = \"gcp\"\nproject = \"payments-prod\"\nendpoint_url = \"{gcp}\"\n\
-             token_file = \"gcp-token\"\nrequire_checksum = false\n\n"
+             access_token_file = \"gcp-token\"\nrequire_checksum = false\n\n"
         ),
         format!(
             "[[provider]]\nname = \"neighbour\"\nkind = \"vault\"\naddress = \"{}\"\n\
-             token_file = \"vault-token\"\n\n",
+             auth = \"token\"\ntoken_file = \"vault-token\"\n\n",
             bao.url()
         ),
         secret(of_vault, "vault", "secret/data/a"),
