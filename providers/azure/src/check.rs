@@ -171,8 +171,7 @@ struct Grant {
 
 const READER: Grant = Grant { role: "Key Vault Secrets User", permissions: "get list" };
 /// The custom role of `config/examples/azure/secret-writer.role.json`.
-const WRITER: Grant =
-    Grant { role: "Leasehold Secret Writer", permissions: "get list set delete recover purge" };
+const WRITER: Grant = Grant { role: "Leasehold Secret Writer", permissions: "get list set delete recover" };
 
 /// Whether the vault itself has judged the request: it knows who asks.
 fn is_from_behind_the_door(failure: &Failure) -> bool {

@@ -204,9 +204,13 @@ fn unsent(party: Party, error: &reqwest::Error) -> Failure {
 }
 
 /// What TLS has against a certificate.
-fn untrusted(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
-    let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let error = cause.downcast_ref::<rustls::Error>().or_else(|| inside?.downcast_ref::<rustls::Error>())?;
+fn untrusted<'e>(cause: &'e (dyn StdError + 'static)) -> Option<&'static str> {
+    // An error of the system's kind holds another one without naming it as its source, and that perhaps another.
+    let inside = |cause: &&'e (dyn StdError + 'static)| -> Option<&'e (dyn StdError + 'static)> {
+        Some(cause.downcast_ref::<io::Error>()?.get_ref()?)
+    };
+    let error =
+        std::iter::successors(Some(cause), inside).find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
     let rustls::Error::InvalidCertificate(why) = error else { return None };
     Some(match why {
         CertificateError::Expired
