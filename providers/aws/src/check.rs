@@ -61,7 +61,13 @@ impl AwsProvider {
                 None
             }
             Err(error) => {
-                findings.push(failed("sign in".to_owned(), &error));
+                let finding = failed("sign in".to_owned(), &error);
+                findings.push(match &self.config.assume_role {
+                    Some(own) if Trouble::of(&error) == Some(Trouble::Denied) => {
+                        finding.granted_by(Account::of(None).take_on(own))
+                    }
+                    _ => finding,
+                });
                 findings.extend::<Vec<_>>(not_tried("AWS does not know the broker"));
                 return findings;
             }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Caller,
-    config::SessionRole,
+    config::{AssumedRole, SessionRole},
     reference::{ParameterReference, SecretReference},
 };
 
@@ -26,7 +26,7 @@ impl Account {
             return Self {
                 partition: "aws".into(),
                 number: "*".into(),
-                principal: "<the broker's role>".into(),
+                principal: "<the ARN of the broker's role or user>".into(),
             };
         };
         let partition = caller.arn.split(':').nth(1).unwrap_or("aws").to_owned();
@@ -94,20 +94,25 @@ impl Account {
         if role.source_identity {
             actions.push("SetSourceIdentity");
         }
-        let identity = allow("sts", &actions, &role.arn);
+        self.session_of(&role.arn, role.external_id.as_deref(), &actions)
+    }
+
+    /// What taking on a role before anything else needs, on both sides.
+    pub(crate) fn take_on(&self, role: &AssumedRole) -> String {
+        self.session_of(&role.arn, role.external_id.as_deref(), &["AssumeRole"])
+    }
+
+    fn session_of(&self, arn: &str, external_id: Option<&str>, actions: &[&str]) -> String {
+        let identity = allow("sts", actions, arn);
         let mut trust = json!({
             "Effect": "Allow",
             "Principal": { "AWS": self.principal },
-            "Action": named("sts", &actions),
+            "Action": named("sts", actions),
         });
-        if let (Some(id), Some(statement)) = (&role.external_id, trust.as_object_mut()) {
+        if let (Some(id), Some(statement)) = (external_id, trust.as_object_mut()) {
             statement.insert("Condition".into(), json!({ "StringEquals": { "sts:ExternalId": id } }));
         }
-        format!(
-            "in the broker's own policy:\n{identity}\nin the trust policy of {}:\n{}",
-            role.arn,
-            pretty(&trust)
-        )
+        format!("in the broker's own policy:\n{identity}\nin the trust policy of {arn}:\n{}", pretty(&trust))
     }
 }
 

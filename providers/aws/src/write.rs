@@ -84,16 +84,24 @@ impl AwsProvider {
                 promote(&secrets, secret, checked(version)?).await
             }
             Change::Delete if deleted => Ok(()),
-            Change::Delete => secrets.delete(secret, Some(self.config.recovery_window_days)).await,
+            Change::Delete => gone(secrets.delete(secret, Some(self.config.recovery_window_days)).await),
             Change::Restore if !deleted => Ok(()),
             Change::Restore => secrets.restore(secret).await,
             Change::Purge if !deleted => Err(ProviderError::new(
                 ErrorClass::Invalid,
                 format!("`{secret}` is not deleted: delete it first, then it can be removed for good"),
             )),
-            Change::Purge => secrets.delete(secret, None).await,
+            Change::Purge => gone(secrets.delete(secret, None).await),
             other => Err(ProviderError::unsupported(other.as_str())),
         }
+    }
+}
+
+/// What was there a moment ago is gone: by this call, whose answer was lost on the way, or by somebody else's.
+fn gone(answer: Result<(), ProviderError>) -> Result<(), ProviderError> {
+    match answer {
+        Err(error) if error.class == ErrorClass::Absent => Ok(()),
+        other => other,
     }
 }
 
@@ -108,8 +116,17 @@ async fn promote(secrets: &Secrets, secret: &str, version: &str) -> Result<(), P
         return Err(ProviderError::new(ErrorClass::Absent, format!("`{secret}` has no version {version}")));
     }
     if !has(version, CURRENT) {
-        let current = versions.iter().find(|known| has(&known.id, CURRENT)).map(|known| &*known.id);
-        secrets.move_label(secret, CURRENT, current, Some(version)).await?;
+        let from = versions.iter().find(|known| has(&known.id, CURRENT)).map(|known| &*known.id);
+        match secrets.move_label(secret, CURRENT, from, Some(version)).await {
+            // It was moved, and the answer lost on the way; or somebody else was faster.
+            Err(error) if error.class == ErrorClass::Invalid => {
+                let current = current(secrets, secret).await?;
+                if current != version {
+                    return Err(conflict(secret, &current, from.unwrap_or("none")));
+                }
+            }
+            moved => moved?,
+        }
     }
     if has(version, PENDING) {
         secrets.move_label(secret, PENDING, Some(version), None).await?;

@@ -11,6 +11,7 @@ mod regions;
 mod scenes;
 mod sessions;
 mod setup;
+mod stages;
 mod store;
 mod suite;
 mod wire;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 use leasehold_core::{
     LeaseId, SpiffeId, Timestamp,
     ports::Provider,
-    provider::{ErrorClass, IssueCredential, IssuedCredential, ProviderError, Revocation},
+    provider::{ErrorClass, IssueCredential, IssuedCredential, ProviderError, Revocation, Verdict},
 };
 use leasehold_provider_aws::{AssumedRole, AwsProvider, AwsRole, SessionRole};
 use leasehold_provider_conformance::{
@@ -231,6 +231,9 @@ async fn a_role_that_the_broker_may_not_take_on_is_in_health() {
     let problem = provider.sign_in().problem.unwrap();
     assert!(problem.contains("sts:AssumeRole") && !problem.contains("123456789012"), "{problem}");
     assert_eq!(server.calls().load(Ordering::SeqCst), 1);
+    let findings = provider.check(&[]).await;
+    let Verdict::Failed { grant: Some(grant), .. } = &findings[0].verdict else { panic!("{findings:?}") };
+    assert!(grant.contains(r#""Resource": "arn:aws:iam::123456789012:role/broker""#), "{grant}");
 }
 
 #[tokio::test]
