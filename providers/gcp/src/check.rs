@@ -1,5 +1,7 @@
 //! Whether Google Cloud lets the broker do what the configuration will ask of it, for people to read.
 
+use std::time::Duration;
+
 use leasehold_core::provider::{Demand, ErrorClass, Finding, ProviderError};
 
 use crate::{
@@ -10,6 +12,12 @@ use crate::{
 };
 
 const REST: &str = "{rest}";
+
+/// How long a token lives that is made only to be dropped.
+const SHORT: Duration = Duration::from_secs(60);
+
+/// Longer than what every organisation allows.
+const LONGER: Duration = Duration::from_secs(3_601);
 
 /// What writing asks of a secret.
 const WRITING: [&str; 6] = [
@@ -144,7 +152,10 @@ impl GcpProvider {
             Err(error) => return Finding::failed(step, error.to_string(), "write the `[[role]]`"),
         };
         let made = match role.grant {
-            Grant::AccessToken { .. } => self.client().access_token(name, role, role.longest()).await,
+            Grant::AccessToken { lifetime_extension: true, .. } => {
+                self.client().access_token(name, role, LONGER).await
+            }
+            Grant::AccessToken { .. } => self.client().access_token(name, role, SHORT).await,
             Grant::IdToken { .. } => self.client().id_token(name, role).await,
         };
         match made {
@@ -152,7 +163,7 @@ impl GcpProvider {
             Err(failure) if failure.error.class == ErrorClass::Invalid && role.longest() > HOUR => {
                 Finding::failed(
                     step,
-                    "Google Cloud makes no token of 12 h for this service account",
+                    "Google Cloud makes no token of more than an hour for this service account",
                     "leave `lifetime_extension` out, or let the organisation allow it: constraints/iam.allowServiceAccountCredentialLifetimeExtension",
                 )
             }

@@ -1,4 +1,4 @@
-//! The suite, against a real `drongo`.
+//! The suite, against a real `drongo`, and all of it once more against a script, which has checksums and tokens.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use leasehold_provider_conformance::{
     http::Call,
     peers::{Drongo, or_skip},
     run,
-    scripted::{Reply, ScriptedServer},
+    scripted::{Reply, ScriptedServer, gcp::Cloud},
 };
 use leasehold_provider_gcp::GcpProvider;
 use serde_json::json;
@@ -24,35 +24,56 @@ use crate::{
     setup::{PROJECT, cloud, provider},
 };
 
-/// A drongo with a client of its own, so that what the provider reads was not written by it. It makes no tokens: those
-/// are a script's.
+/// A back end that is filled by another way than the provider, so that what the provider reads was not written by it.
 struct Gcp {
     provider: GcpProvider,
     known: Mutex<BTreeSet<String>>,
     nobody: ScriptedServer,
     watched: GcpProvider,
-    drongo: Drongo,
-    _tokens: ScriptedServer,
+    back: Back,
     _homes: [TempDir; 2],
 }
 
+enum Back {
+    /// It has no checksums and makes no tokens.
+    Drongo(Drongo),
+    Scripted(Cloud, ScriptedServer),
+}
+
+impl Back {
+    async fn drongo() -> Option<Self> {
+        Some(Self::Drongo(or_skip(Drongo::start().await).unwrap()?))
+    }
+
+    async fn scripted() -> Self {
+        let (cloud, server) = cloud().await;
+        Self::Scripted(cloud, server)
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Drongo(drongo) => drongo.url().to_owned(),
+            Self::Scripted(_, server) => server.url(),
+        }
+    }
+}
+
 impl Gcp {
-    async fn start(writable: bool) -> Option<Self> {
-        let drongo = or_skip(Drongo::start().await).unwrap()?;
+    async fn start(back: Back, writable: bool) -> Self {
         let nobody = ScriptedServer::start(|_, _| Reply::Cut).await.unwrap();
-        let (_, tokens) = cloud().await;
         let (watched, first) = provider(&nobody.url(), |config| config.writable = writable);
-        let (provider, second) = provider(drongo.url(), |config| {
+        let (provider, second) = provider(&back.url(), |config| {
             config.writable = writable;
-            config.require_checksum = false;
-            config.iam_endpoint_url = Some(tokens.url());
+            if let Back::Drongo(_) = back {
+                config.require_checksum = false;
+                config.roles.clear();
+            }
         });
-        let known = Mutex::default();
-        Some(Self { provider, known, nobody, watched, drongo, _tokens: tokens, _homes: [first, second] })
+        Self { provider, known: Mutex::default(), nobody, watched, back, _homes: [first, second] }
     }
 
     async fn ask(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, String> {
-        let url = format!("{}/v1/projects/{PROJECT}/secrets{path}", self.drongo.url());
+        let url = format!("{}/v1/projects/{PROJECT}/secrets{path}", self.back.url());
         let answered = Call::new("POST", url).json(body).send().await.map_err(|error| error.to_string())?;
         if answered.status == 200 { Ok(answered.json()) } else { Err(format!("{answered:?}")) }
     }
@@ -65,7 +86,10 @@ impl Fixture for Gcp {
     }
 
     fn against(&self) -> Against {
-        Against::Peer(Drongo::VERSION)
+        match self.back {
+            Back::Drongo(_) => Against::Peer(Drongo::VERSION),
+            Back::Scripted(..) => Against::Scripted,
+        }
     }
 
     fn provider(&self) -> &dyn Provider {
@@ -83,12 +107,17 @@ impl Fixture for Gcp {
                 serde_json::to_vec(&fields.collect::<std::collections::BTreeMap<_, _>>()).unwrap()
             }
         };
+        if let Back::Scripted(cloud, _) = &self.back {
+            let version = cloud.put(&format!("projects/{PROJECT}/secrets/{name}"), &bytes);
+            return Ok(Placed { reference: name, version: version.to_string().parse().unwrap() });
+        }
         if self.known.lock().unwrap().insert(name.clone()) {
             self.ask(&format!("?secretId={name}"), &json!({ "replication": { "automatic": {} } })).await?;
         }
         let payload = json!({ "payload": { "data": BASE64.encode(&bytes) } });
         let added = self.ask(&format!("/{name}:addVersion"), &payload).await?;
-        let version = added["name"].as_str().unwrap().rsplit('/').next().unwrap().parse().unwrap();
+        let added = added.get("name").and_then(|name| name.as_str()).unwrap();
+        let version = added.rsplit('/').next().unwrap().parse().unwrap();
         Ok(Placed { reference: name, version })
     }
 
@@ -166,14 +195,15 @@ impl Issuing for Gcp {
 
 #[tokio::test]
 async fn the_suite_passes() {
-    let Some(gcp) = Gcp::start(true).await else { return };
-    let Some(reader) = Gcp::start(false).await else { return };
-    let report = run(&gcp).await;
-    assert_eq!(report.of(Case::CredentialRevoked), Some(&Outcome::Incapable));
-    assert!(matches!(report.of(Case::DestroyedVersion), Some(Outcome::Passed(Against::Peer(_)))), "{report}");
-    let only_read = run(&reader).await;
+    let (Some(drongo), Some(another)) = (Back::drongo().await, Back::drongo().await) else { return };
+    let on_drongo = run(&Gcp::start(drongo, true).await).await;
+    assert!(matches!(on_drongo.of(Case::DestroyedVersion), Some(Outcome::Passed(Against::Peer(_)))));
+    let only_read = run(&Gcp::start(another, false).await).await;
     assert_eq!(only_read.of(Case::WrittenIsRead), Some(&Outcome::Incapable));
-    only_read.passed().unwrap();
+    let scripted = run(&Gcp::start(Back::scripted().await, true).await).await;
+    assert_eq!(scripted.of(Case::CredentialRevoked), Some(&Outcome::Incapable));
+    let report = on_drongo.and(only_read).and(scripted);
+    assert_eq!(report.of(Case::CredentialIssued), Some(&Outcome::Passed(Against::Scripted)), "{report}");
     report.record().unwrap();
     let passed = report.count_passed();
     let text = report.passed().unwrap();
