@@ -53,6 +53,14 @@ impl Directory {
     }
 }
 
+/// Whether a provider, of this process or another, holds `path`. Creates nothing; a directory that is not there, or that
+/// cannot be looked into, is not in use.
+pub fn is_in_use(path: &Path) -> bool {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let lock = File::options().write(true).custom_flags(flags).open(path.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// Makes the directories from `root` down to `path`, each of them durably and closed to others.
 pub(crate) fn make_private(root: &Path, path: &Path) -> Result<(), Fault> {
     let below = path.strip_prefix(root).unwrap_or(Path::new(""));

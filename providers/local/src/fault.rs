@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use leasehold_core::provider::{ErrorClass, ProviderError};
+use leasehold_core::{
+    Timestamp,
+    provider::{ErrorClass, ProviderError},
+};
 use leasehold_seal::SealError;
 use thiserror::Error;
 
@@ -74,9 +77,27 @@ pub(crate) enum Fault {
     /// The token made another value.
     #[error("the token was used to write another value")]
     TokenReused,
-    /// The current version cannot be retired: nothing would be left.
-    #[error("{0} is current, and only an old version can be retired")]
+    /// The current version cannot be taken away: nothing readable would be left.
+    #[error("{0} is current: write or promote another version first")]
     Current(Version),
+    /// It is there, and not to be read.
+    #[error("{0} is disabled: enable it first")]
+    Disabled(Version),
+    /// The same, asked for what needs it enabled.
+    #[error("{0} is disabled, so it cannot become current: enable it first")]
+    NotPromotable(Version),
+    /// Its value is gone for good.
+    #[error("{0} was destroyed")]
+    Destroyed(Version),
+    /// The whole secret is deleted.
+    #[error("it was deleted at {0}: restore it first")]
+    Deleted(Timestamp),
+    /// The same, asked for what needs it restored.
+    #[error("it was deleted at {0}, so it cannot be changed: restore or purge it first")]
+    NotChangeable(Timestamp),
+    /// Only what was deleted is purged.
+    #[error("only a deleted secret can be purged: delete it first")]
+    NotDeleted,
     /// More than configured.
     #[error("the value has {size} bytes, and this back end takes at most {limit}")]
     TooLarge { size: usize, limit: usize },
@@ -128,10 +149,13 @@ impl Fault {
         match self {
             Self::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => ErrorClass::Denied,
             Self::Io { .. } | Self::Broken(_) => ErrorClass::Transient,
-            Self::Absent => ErrorClass::Absent,
+            Self::Absent | Self::Disabled(_) | Self::Destroyed(_) | Self::Deleted(_) => ErrorClass::Absent,
             Self::Conflict { .. }
             | Self::TokenReused
             | Self::Current(_)
+            | Self::NotPromotable(_)
+            | Self::NotChangeable(_)
+            | Self::NotDeleted
             | Self::TooLarge { .. }
             | Self::Unfit(_) => ErrorClass::Invalid,
             Self::Untrusted { .. }

@@ -6,17 +6,23 @@
 //! DIRECTORY/lock                                    held by the one provider that uses the directory
 //! DIRECTORY/secrets/payments/db/@/v1-k3v7qz2a       version 1 of `payments/db`, sealed for this name and version
 //! DIRECTORY/secrets/payments/db/@/v2-x5m2ab7c       version 2, the current one
+//! DIRECTORY/secrets/payments/db/@/standing          what was done to them since: promoted, disabled, destroyed, deleted
 //! ```
 
+mod bundle;
 mod config;
 mod directory;
 mod fault;
+mod files;
 mod provider;
 mod reference;
+mod standing;
 mod store;
 mod stored;
 
+pub use bundle::{Bundle, BundleError, Moved};
 pub use config::LocalConfig;
+pub use directory::is_in_use;
 pub use fault::OpenError;
 pub use provider::LocalProvider;
 

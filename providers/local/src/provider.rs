@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use leasehold_core::{
     ports::{Clock, Entropy, Provider},
     provider::{
-        Capabilities, Change, ChangeSecret, Demand, Fetch, Fetched, Finding, ProviderError, WriteVersion,
+        Capabilities, Change, ChangeSecret, Demand, Fetch, Fetched, Finding, ProviderError, Stage,
+        VersionFacts, WriteVersion,
     },
     secret::VersionId,
 };
@@ -23,7 +24,7 @@ use crate::{
 
 /// Versioned secrets in sealed files.
 pub struct LocalProvider {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl LocalProvider {
@@ -61,7 +62,8 @@ impl Provider for LocalProvider {
             read: true,
             versions: true,
             write: true,
-            changes: &[Change::Destroy],
+            staging: true,
+            changes: &Change::ALL,
             ..Capabilities::default()
         }
     }
@@ -74,11 +76,16 @@ impl Provider for LocalProvider {
         Ok(Fetched { value: stored.value, version: id(&version)?, created_at: Some(stored.created_at) })
     }
 
+    async fn versions(&self, reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
+        self.run(reference, Store::list).await
+    }
+
     async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
         let new = NewVersion {
             value: request.value.clone(),
             token: request.token.into(),
             expected: request.expected.map(Version::from_id).transpose()?,
+            pending: request.stage == Stage::Pending,
         };
         let version =
             self.run(request.reference, move |store, reference| store.write(reference, new)).await?;
@@ -86,12 +93,29 @@ impl Provider for LocalProvider {
     }
 
     async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
-        match (request.change, request.version) {
-            (Change::Destroy, Some(version)) => {
-                let version = Version::from_id(version)?;
-                self.run(request.reference, move |store, reference| store.retire(reference, &version)).await
+        let change = request.change;
+        match request.version.map(Version::from_id).transpose()? {
+            Some(version) => {
+                let work = move |store: &Store, reference: &Reference| match change {
+                    Change::Promote => store.promote(reference, &version),
+                    Change::Disable => store.disable(reference, &version),
+                    Change::Enable => store.enable(reference, &version),
+                    Change::Destroy => store.destroy(reference, &version),
+                    Change::Delete | Change::Restore | Change::Purge => Err(Fault::Unfit(OF_THE_WHOLE)),
+                };
+                self.run(request.reference, work).await
             }
-            _ => Err(ProviderError::unsupported(request.change.as_str())),
+            None => {
+                let work = move |store: &Store, reference: &Reference| match change {
+                    Change::Delete => store.delete(reference),
+                    Change::Restore => store.restore(reference),
+                    Change::Purge => store.purge(reference),
+                    Change::Promote | Change::Disable | Change::Enable | Change::Destroy => {
+                        Err(Fault::Unfit(OF_A_VERSION))
+                    }
+                };
+                self.run(request.reference, work).await
+            }
         }
     }
 
@@ -110,6 +134,9 @@ impl Provider for LocalProvider {
         findings
     }
 }
+
+const OF_THE_WHOLE: &str = "this is done to the whole secret, not to a version";
+const OF_A_VERSION: &str = "this is done to a version: name it";
 
 fn id(version: &Version) -> Result<VersionId, ProviderError> {
     version

@@ -50,6 +50,12 @@ impl Reference {
         &self.0
     }
 
+    /// The secret whose versions lie in `directory`, which [`Reference::directory`] made; `None` for any other.
+    pub(crate) fn of_directory(root: &Path, directory: &Path) -> Option<Self> {
+        let name = directory.strip_prefix(root).ok()?.to_str()?.strip_suffix(VERSIONS)?.strip_suffix('/')?;
+        Self::parse(name).ok()
+    }
+
     /// The directory of this secret's versions: under `root`, and different for each secret.
     pub(crate) fn directory(&self, root: &Path) -> PathBuf {
         let mut path = root.to_owned();
@@ -92,6 +98,20 @@ impl Version {
     }
 }
 
+// Within sealed files, as text: the id.
+impl serde::Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Version {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a version's id"))
+    }
+}
+
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "v{}-{}", self.number, self.suffix)
@@ -114,6 +134,7 @@ mod tests {
                     c,
                     std::path::Component::RootDir | std::path::Component::Normal(_)
                 )));
+                prop_assert_eq!(Reference::of_directory(Path::new("/root"), &path), Some(reference));
                 prop_assert_eq!(path.components().skip(3).count(), text.split('/').count());
             }
         }

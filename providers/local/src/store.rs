@@ -1,39 +1,46 @@
-//! The directory: reading and writing versions' files. Blocking, and without an opinion on whom it serves.
+//! The directory: reading, writing and changing versions. Blocking, and without an opinion on whom it serves.
 //!
 //! A version is written beside its place, fsynced, renamed into it, and the directory fsynced: it is there whole and for
-//! good, or not at all. The one with the highest number is current; there is no other pointer that could disagree.
+//! good, or not at all. What is written is current at once by its number, unless it was written to wait; whatever else
+//! was done to a secret is in its [`Standing`], which is replaced in the same way. So every change is one rename.
 
 use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use leasehold_core::{
-    SecretValue,
+    SecretValue, Timestamp,
     ports::{Clock, Entropy},
+    provider::{VersionFacts, VersionState},
+    ttl::after,
 };
 use leasehold_seal::KeyRing;
 
 use crate::{
     config::LocalConfig,
-    directory::{Directory, SECRETS, make_private, read_private, sync_directory},
+    directory::{Directory, SECRETS, sync_directory},
     fault::{Fault, OpenError},
+    files::{self, Files},
     reference::{Reference, Version},
-    stored::{Stored, context},
+    standing::{Promoted, Standing},
+    stored::Stored,
 };
 
 /// The secrets of one directory.
 pub(crate) struct Store {
-    config: LocalConfig,
+    pub(crate) config: LocalConfig,
+    pub(crate) files: Files,
     keys: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Readers share it: what they see is then durable, and no version vanishes under them.
     access: RwLock<()>,
+    /// The deleted secrets, by when they are to be purged.
+    dying: Mutex<BTreeMap<(Timestamp, Box<str>), Reference>>,
     _held: Directory,
 }
 
@@ -45,10 +52,12 @@ pub(crate) struct NewVersion {
     pub(crate) token: Box<str>,
     /// The version that must be current.
     pub(crate) expected: Option<Version>,
+    /// Whether it waits until it is promoted.
+    pub(crate) pending: bool,
 }
 
-/// What a version is called before it is whole.
-const UNFINISHED: &str = ".new";
+/// What a pending version is labelled with.
+const PENDING: &str = "pending";
 
 impl Store {
     pub(crate) fn open(
@@ -62,7 +71,20 @@ impl Store {
         }
         let held = Directory::open(&config.directory)?;
         let root = config.directory.join(SECRETS);
-        Ok(Self { config, keys, clock, entropy, root, access: RwLock::new(()), _held: held })
+        let files = Files::new(root.clone(), keys.clone(), config.max_value_bytes);
+        let store = Self {
+            config,
+            files,
+            keys,
+            clock,
+            entropy,
+            root,
+            access: RwLock::new(()),
+            dying: Mutex::default(),
+            _held: held,
+        };
+        store.remember_the_deleted();
+        Ok(store)
     }
 
     /// One version, or the current one.
@@ -71,58 +93,300 @@ impl Store {
         reference: &Reference,
         version: Option<&Version>,
     ) -> Result<(Version, Stored), Fault> {
+        self.purge_what_is_due();
         let _shared = self.access.read().unwrap_or_else(PoisonError::into_inner);
         let directory = reference.directory(&self.root);
-        let version = match version {
-            Some(version) => version.clone(),
-            None => versions(&directory)?.pop().ok_or(Fault::Absent)?,
+        let standing = self.files.standing(reference, &directory)?;
+        if let Some(at) = standing.deleted_at {
+            return Err(Fault::Deleted(at));
+        }
+        let Some(version) = version else {
+            let present = files::versions(&directory)?;
+            return self.current(reference, &directory, &present, &standing);
         };
-        let stored = self.load(reference, &directory, &version)?;
-        Ok((version, stored))
+        if standing.disabled.contains(version) {
+            return Err(Fault::Disabled(version.clone()));
+        }
+        if standing.destroyed.contains_key(version) {
+            return Err(Fault::Destroyed(version.clone()));
+        }
+        let stored = self.files.load(reference, &directory, version)?;
+        Ok((version.clone(), stored))
     }
 
-    /// Writes a version and makes it current, or finds that it was written before.
+    /// Every version, the newest first, and those that were destroyed.
+    pub(crate) fn list(&self, reference: &Reference) -> Result<Vec<VersionFacts>, Fault> {
+        self.purge_what_is_due();
+        let _shared = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        let directory = reference.directory(&self.root);
+        let present = files::versions(&directory)?;
+        let standing = self.files.standing(reference, &directory)?;
+        if present.is_empty() {
+            return Err(Fault::Absent);
+        }
+        let current = self.current_version(reference, &directory, &present, &standing)?;
+        let facts = |version: &Version, state, created_at, labels| {
+            Some(VersionFacts {
+                version: version.to_string().parse().ok()?,
+                created_at,
+                state,
+                current: standing.deleted_at.is_none() && current.as_ref() == Some(version),
+                labels,
+            })
+        };
+        let mut listed = BTreeMap::new();
+        for (version, created_at) in &standing.destroyed {
+            listed.insert(version.clone(), facts(version, VersionState::Destroyed, *created_at, Vec::new()));
+        }
+        for version in present.iter().filter(|version| !standing.destroyed.contains_key(version)) {
+            // A damaged version is there, and says nothing of itself.
+            let stored = match self.files.load(reference, &directory, version) {
+                Ok(stored) => Some(stored),
+                Err(fault) if fault.is_damage() => None,
+                Err(fault) => return Err(fault),
+            };
+            let waits = stored.as_ref().is_some_and(|stored| stored.pending);
+            let waits = waits && !standing.released.contains(version) && current.as_ref() != Some(version);
+            let labels = if waits { vec![PENDING.into()] } else { Vec::new() };
+            let state = if standing.deleted_at.is_some() {
+                VersionState::Deleted
+            } else if standing.disabled.contains(version) {
+                VersionState::Disabled
+            } else {
+                VersionState::Enabled
+            };
+            listed.insert(
+                version.clone(),
+                facts(version, state, stored.map(|stored| stored.created_at), labels),
+            );
+        }
+        Ok(listed.into_values().rev().flatten().collect())
+    }
+
+    /// Writes a version, or finds that it was written before.
     pub(crate) fn write(&self, reference: &Reference, new: NewVersion) -> Result<Version, Fault> {
         self.check(&new)?;
+        self.purge_what_is_due();
         let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
         let directory = reference.directory(&self.root);
-        let mut present = versions(&directory)?;
+        let mut present = files::versions(&directory)?;
+        let standing = self.files.standing(reference, &directory)?;
+        if let Some(at) = standing.deleted_at {
+            return Err(Fault::NotChangeable(at));
+        }
         if let Some(written) = self.find(reference, &directory, &present, &new)? {
             // The first attempt may have died between its rename and its fsync.
             sync_directory(&directory).map_err(Fault::io("fsync", &directory))?;
             return Ok(written);
         }
-        if let Some(expected) = new.expected
-            && present.last() != Some(&expected)
-        {
-            return Err(Fault::Conflict { current: present.pop(), expected });
+        if let Some(expected) = new.expected {
+            let current = self.current_version(reference, &directory, &present, &standing)?;
+            if current.as_ref() != Some(&expected) {
+                return Err(Fault::Conflict { current, expected });
+            }
         }
         let mut random = [0; 5];
         self.entropy.fill(&mut random).map_err(|_| Fault::Broken("the system gave no randomness"))?;
-        let last = present.last().map_or(0, |version| version.number);
-        let number = last.checked_add(1).ok_or(Fault::Unfit("there are no version numbers left"))?;
+        let last = present.iter().chain(standing.destroyed.keys()).map(|version| version.number).max();
+        let number =
+            last.unwrap_or(0).checked_add(1).ok_or(Fault::Unfit("there are no version numbers left"))?;
         let version = Version::new(number, random);
-        let stored = Stored { created_at: self.clock.now(), token: new.token, value: new.value };
-        self.place(reference, &directory, &version, &stored)?;
+        let stored =
+            Stored { created_at: self.clock.now(), token: new.token, value: new.value, pending: new.pending };
+        self.files.place(reference, &directory, &version, &stored)?;
         present.push(version.clone());
-        self.prune(&directory, &present);
+        let current = self.current_version(reference, &directory, &present, &standing)?;
+        self.prune(&directory, &present, current.as_ref());
         Ok(version)
     }
 
-    /// Removes an old version. One that is gone already is a success.
-    pub(crate) fn retire(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+    /// Makes a version current.
+    pub(crate) fn promote(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+        self.change(
+            reference,
+            |present, standing, current| {
+                if current == Some(version) {
+                    return Ok(false);
+                }
+                if standing.disabled.contains(version) {
+                    return Err(Fault::NotPromotable(version.clone()));
+                }
+                let over = present.last().map_or(0, |last| last.number);
+                standing.promoted = Some(Promoted { version: version.clone(), over });
+                standing.released.insert(version.clone());
+                Ok(true)
+            },
+            Some(version),
+        )
+    }
+
+    /// Makes a version unreadable for a time.
+    pub(crate) fn disable(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+        self.change(
+            reference,
+            |_, standing, current| {
+                if current == Some(version) {
+                    return Err(Fault::Current(version.clone()));
+                }
+                Ok(standing.disabled.insert(version.clone()))
+            },
+            Some(version),
+        )
+    }
+
+    /// Makes a version readable again.
+    pub(crate) fn enable(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+        self.change(reference, |_, standing, _| Ok(standing.disabled.remove(version)), Some(version))
+    }
+
+    /// Removes an old version's value for good. One that was destroyed before is a success.
+    pub(crate) fn destroy(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+        let directory = reference.directory(&self.root);
+        let gone = self.change(
+            reference,
+            |_, standing, current| {
+                if current == Some(version) {
+                    return Err(Fault::Current(version.clone()));
+                }
+                let made =
+                    self.files.load(reference, &directory, version).ok().map(|stored| stored.created_at);
+                standing.destroyed.insert(version.clone(), made);
+                standing.disabled.remove(version);
+                Ok(true)
+            },
+            Some(version),
+        );
+        match gone {
+            Ok(()) | Err(Fault::Destroyed(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+        // It is unreadable from here on; a crash before this leaves the file to the next one who asks.
+        let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        files::remove(&directory, &version.to_string())
+    }
+
+    /// Deletes the secret so that it can be restored for a time.
+    pub(crate) fn delete(&self, reference: &Reference) -> Result<(), Fault> {
+        let now = self.clock.now();
+        self.change_whole(reference, |standing| {
+            if standing.deleted_at.is_some() {
+                return false;
+            }
+            standing.deleted_at = Some(now);
+            true
+        })?;
+        self.remember(reference.clone(), now);
+        Ok(())
+    }
+
+    /// Brings a deleted secret back.
+    pub(crate) fn restore(&self, reference: &Reference) -> Result<(), Fault> {
+        self.change_whole(reference, |standing| standing.deleted_at.take().is_some())
+    }
+
+    /// Removes a deleted secret for good. One that is not there is a success.
+    pub(crate) fn purge(&self, reference: &Reference) -> Result<(), Fault> {
         let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
         let directory = reference.directory(&self.root);
-        let present = versions(&directory)?;
-        if present.last() == Some(version) {
-            return Err(Fault::Current(version.clone()));
+        if files::versions(&directory)?.is_empty() {
+            // What a crash left of an earlier attempt.
+            return files::remove_all(&directory);
         }
-        if present.contains(version) {
-            let path = directory.join(version.to_string());
-            fs::remove_file(&path).map_err(Fault::io("remove", &path))?;
-            sync_directory(&directory).map_err(Fault::io("fsync", &directory))?;
+        if self.files.standing(reference, &directory)?.deleted_at.is_none() {
+            return Err(Fault::NotDeleted);
+        }
+        files::remove_all(&directory)
+    }
+
+    /// One change of a version that is there, made durable by one rename.
+    fn change(
+        &self,
+        reference: &Reference,
+        change: impl FnOnce(&[Version], &mut Standing, Option<&Version>) -> Result<bool, Fault>,
+        of: Option<&Version>,
+    ) -> Result<(), Fault> {
+        self.purge_what_is_due();
+        let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        let directory = reference.directory(&self.root);
+        let present = files::versions(&directory)?;
+        let mut standing = self.files.standing(reference, &directory)?;
+        if let Some(at) = standing.deleted_at {
+            return Err(Fault::NotChangeable(at));
+        }
+        if let Some(version) = of {
+            if standing.destroyed.contains_key(version) {
+                return Err(Fault::Destroyed(version.clone()));
+            }
+            if !present.contains(version) {
+                return Err(Fault::Absent);
+            }
+        }
+        let current = self.current_version(reference, &directory, &present, &standing)?;
+        if change(&present, &mut standing, current.as_ref())? {
+            standing.tidy(&present, self.config.history);
+            self.files.place_standing(reference, &directory, &standing)?;
         }
         Ok(())
+    }
+
+    /// One change of a secret that is there, deleted or not.
+    fn change_whole(
+        &self,
+        reference: &Reference,
+        change: impl FnOnce(&mut Standing) -> bool,
+    ) -> Result<(), Fault> {
+        self.purge_what_is_due();
+        let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        let directory = reference.directory(&self.root);
+        if files::versions(&directory)?.is_empty() {
+            return Err(Fault::Absent);
+        }
+        let mut standing = self.files.standing(reference, &directory)?;
+        if change(&mut standing) {
+            self.files.place_standing(reference, &directory, &standing)?;
+        }
+        Ok(())
+    }
+
+    /// The version that is read when none is named, with what is in it.
+    fn current(
+        &self,
+        reference: &Reference,
+        directory: &Path,
+        present: &[Version],
+        standing: &Standing,
+    ) -> Result<(Version, Stored), Fault> {
+        let (over, promoted) = match &standing.promoted {
+            Some(promoted) => (promoted.over, Some(&promoted.version)),
+            None => (0, None),
+        };
+        let readable = |version: &&Version| {
+            !standing.disabled.contains(version) && !standing.destroyed.contains_key(version)
+        };
+        for version in present.iter().rev().filter(|version| version.number > over).filter(readable) {
+            let stored = self.files.load(reference, directory, version)?;
+            if !stored.pending || standing.released.contains(version) {
+                return Ok((version.clone(), stored));
+            }
+        }
+        let version = promoted.filter(readable).ok_or(Fault::Absent)?;
+        Ok((version.clone(), self.files.load(reference, directory, version)?))
+    }
+
+    /// The same without what is in it: a version that is damaged is current all the same.
+    fn current_version(
+        &self,
+        reference: &Reference,
+        directory: &Path,
+        present: &[Version],
+        standing: &Standing,
+    ) -> Result<Option<Version>, Fault> {
+        match self.current(reference, directory, present, standing) {
+            Ok((version, _)) => Ok(Some(version)),
+            Err(Fault::Absent) => Ok(None),
+            Err(fault) if fault.is_damage() => Ok(present.last().cloned()),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn check(&self, new: &NewVersion) -> Result<(), Fault> {
@@ -149,101 +413,64 @@ impl Store {
         new: &NewVersion,
     ) -> Result<Option<Version>, Fault> {
         for version in present.iter().rev() {
-            let stored = match self.load(reference, directory, version) {
+            let stored = match self.files.load(reference, directory, version) {
                 // A new version is the way out of a damaged one.
                 Err(fault) if fault.is_damage() => continue,
                 loaded => loaded?,
             };
             if stored.token == new.token {
-                let same = stored.holds(&new.value, &*self.keys.value_mac());
+                let same = stored.pending == new.pending && stored.holds(&new.value, &*self.keys.value_mac());
                 return if same { Ok(Some(version.clone())) } else { Err(Fault::TokenReused) };
             }
         }
         Ok(None)
     }
 
-    fn load(&self, reference: &Reference, directory: &Path, version: &Version) -> Result<Stored, Fault> {
-        let path = directory.join(version.to_string());
-        // Base64 makes four bytes of three; names, times and the envelope need little.
-        let limit = self.config.max_value_bytes.saturating_mul(2).saturating_add(64 * 1024);
-        let sealed = read_private(&path, limit)?;
-        let plain = self
-            .keys
-            .open(&context(reference, version), &sealed)
-            .map_err(|source| Fault::Sealed { path: path.clone(), source })?;
-        Stored::decode(&plain).ok_or(Fault::Unreadable { path })
-    }
-
-    /// Makes a version's file, whole and durable.
-    fn place(
-        &self,
-        reference: &Reference,
-        directory: &Path,
-        version: &Version,
-        stored: &Stored,
-    ) -> Result<(), Fault> {
-        let path = directory.join(version.to_string());
-        let plain = stored.encode().ok_or(Fault::Broken("the value cannot be written"))?;
-        let sealed = self
-            .keys
-            .seal(&context(reference, version), plain.expose())
-            .map_err(|source| Fault::Sealed { path: path.clone(), source })?;
-        make_private(&self.root, directory)?;
-        let unfinished = directory.join(UNFINISHED);
-        let placed = write_durably(&unfinished, &sealed)
-            .and_then(|()| fs::rename(&unfinished, &path).map_err(Fault::io("rename into", &path)))
-            .and_then(|()| sync_directory(directory).map_err(Fault::io("fsync", directory)));
-        if placed.is_err() {
-            // What may or may not be durable must not be seen as current.
-            for left in [&unfinished, &path] {
-                let _ = fs::remove_file(left);
-            }
-        }
-        placed
-    }
-
-    /// Removes what is older than the history. A file that stays is tried again at the next write.
-    fn prune(&self, directory: &Path, present: &[Version]) {
+    /// Removes what is older than the history, but never what is current. A file that stays is tried again at the next
+    /// write.
+    fn prune(&self, directory: &Path, present: &[Version], current: Option<&Version>) {
         let spare = present.len().saturating_sub(self.config.history);
-        for version in present.iter().take(spare) {
+        for version in present.iter().take(spare).filter(|version| current != Some(*version)) {
             let _ = fs::remove_file(directory.join(version.to_string()));
         }
     }
-}
 
-/// The versions in a secret's directory, the oldest first. Other files there are none of ours.
-fn versions(directory: &Path) -> Result<Vec<Version>, Fault> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Fault::io("list", directory)(error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(Fault::io("list", directory))?;
-        found.extend(entry.file_name().to_str().and_then(Version::parse));
-    }
-    found.sort();
-    match found.last_chunk() {
-        Some([before, last]) if before.number == last.number => {
-            Err(Fault::Ambiguous { path: directory.to_owned(), number: last.number })
+    /// Finds what was deleted before this process began. What cannot be read now says so when it is asked for.
+    fn remember_the_deleted(&self) {
+        for reference in files::secrets(&self.root) {
+            let directory = reference.directory(&self.root);
+            if let Ok(Standing { deleted_at: Some(at), .. }) = self.files.standing(&reference, &directory) {
+                self.remember(reference, at);
+            }
         }
-        _ => Ok(found),
     }
-}
 
-/// Writes a new file and waits until it is on the disk. One that a crash left under this name goes first.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Fault::io("remove", path)(error)),
-        _ => {}
+    fn remember(&self, reference: Reference, deleted_at: Timestamp) {
+        let due = after(deleted_at, self.config.deleted_retention);
+        let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
+        dying.insert((due, reference.as_str().into()), reference);
     }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(Fault::io("create", path))?;
-    file.write_all(bytes).map_err(Fault::io("write", path))?;
-    file.sync_all().map_err(Fault::io("fsync", path))
+
+    /// Purges deleted secrets whose time is over: whoever comes next finds them gone.
+    fn purge_what_is_due(&self) {
+        let now = self.clock.now();
+        loop {
+            let due = {
+                let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
+                match dying.first_entry() {
+                    Some(first) if first.key().0 <= now => first.remove(),
+                    _ => return,
+                }
+            };
+            let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
+            let directory = due.directory(&self.root);
+            // It may have been restored, and deleted anew, since.
+            let over = self.files.standing(&due, &directory).is_ok_and(|standing| {
+                standing.deleted_at.is_some_and(|at| after(at, self.config.deleted_retention) <= now)
+            });
+            if over {
+                let _ = files::remove_all(&directory);
+            }
+        }
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Stored {
     pub(crate) token: Box<str>,
     /// Its value.
     pub(crate) value: SecretValue,
+    /// Whether it was written to wait until it is promoted.
+    pub(crate) pending: bool,
 }
 
 /// The form in the file.
@@ -27,6 +29,8 @@ struct Form {
     token: Box<str>,
     content_type: Box<str>,
     fields: BTreeMap<FieldName, Encoded>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pending: bool,
 }
 
 /// A field in base64 (RFC 4648), wiped like the field itself.
@@ -45,6 +49,7 @@ impl Stored {
             fields: fields
                 .map(|(name, bytes)| (name.clone(), Encoded(BASE64.encode(bytes.expose()))))
                 .collect(),
+            pending: self.pending,
         };
         serde_json::to_vec(&form).ok().map(SecretBytes::new)
     }
@@ -58,7 +63,7 @@ impl Stored {
             .map(|(name, text)| Some((name, SecretBytes::new(BASE64.decode(text.0.as_bytes()).ok()?))))
             .collect();
         let value = SecretValue { fields: fields?, content_type: form.content_type };
-        Some(Self { created_at: form.created_at, token: form.token, value })
+        Some(Self { created_at: form.created_at, token: form.token, value, pending: form.pending })
     }
 
     /// Whether this is what `value` would be: compared by keyed tags, so that timing tells nothing.

@@ -1,6 +1,6 @@
 //! `kind = "local"`.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use leasehold_core::provider::ProviderName;
 use leasehold_provider_local::LocalConfig;
@@ -9,6 +9,9 @@ use crate::config::{Size, section::Section};
 
 /// The folder of the state directory under which local providers keep their files.
 const FOLDER: &str = "providers";
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const YEARS: Duration = Duration::from_secs(3_650 * 86_400);
 
 pub(super) fn read(
     section: Section<'_>,
@@ -20,10 +23,13 @@ pub(super) fn read(
     let history = section.within("history", default_history(), 1..=1_000);
     let most = Size(u64::try_from(LocalConfig::DEFAULT_MAX_VALUE_BYTES).unwrap_or(u64::MAX));
     let value_size = section.within("value_size", most, Size(1 << 10)..=Size(1 << 20));
+    let deleted_retention =
+        section.within("deleted_retention", LocalConfig::DEFAULT_DELETED_RETENTION, HOUR..=YEARS);
     section.finish();
     Some(LocalConfig {
         history: usize::try_from(history).unwrap_or(usize::MAX),
         max_value_bytes: value_size.bytes(),
+        deleted_retention,
         ..LocalConfig::new(directory?)
     })
 }
@@ -48,6 +54,9 @@ mod tests {
         let config = read_section("dir = 'x'\nhistory = 3\nvalue_size = '64KiB'", with_name).unwrap();
         assert_eq!((config.history, config.max_value_bytes), (3, 65_536));
         assert_eq!(config.directory, Path::new("/etc/leasehold/x"));
+        let config = read_section("deleted_retention = '7d'", with_name).unwrap();
+        assert_eq!(config.deleted_retention, Duration::from_secs(7 * 86_400));
+        assert!(faults_of("deleted_retention = '1m'", with_name).contains("between 1h and 3650d"));
         assert!(faults_of("history = 0", with_name).contains("between 1 and 1000"));
         assert!(faults_of("directory = 'x'", with_name).contains("unknown key `directory`"));
     }
