@@ -4,12 +4,13 @@ use std::{env, error::Error, fs, path::Path};
 
 use protox::Compiler;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "leasehold/v1/audit.proto",
     "leasehold/v1/error_reason.proto",
     "leasehold/v1/lease.proto",
     "leasehold/v1/lease_service.proto",
     "leasehold/v1/operator_service.proto",
+    "leasehold/v1/provider_check.proto",
     "leasehold/v1/secret.proto",
     "leasehold/v1/status.proto",
 ];

@@ -174,6 +174,7 @@ impl AuditOutcome {
 ///
 /// Every error carries `google.rpc.ErrorInfo` with `domain` "leasehold.dev" and, as its `reason`, one of these names
 /// without the prefix `ERROR_REASON_`. Errors for which it makes sense to try again carry `google.rpc.RetryInfo` too.
+/// The reasons `PROVIDER_*` carry the configured name of the back end as `provider` in `metadata`, and nothing else of it.
 /// A client treats a reason that it does not know by the gRPC code alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -209,10 +210,12 @@ pub enum ErrorReason {
     /// FAILED_PRECONDITION: the catalog has the secret, the back end does not. An operator must mend that.
     ProviderSecretAbsent = 23,
     /// FAILED_PRECONDITION: the back end refuses the request as it is, such as a write over another version than the
-    /// expected one, or a value that is too large for it.
+    /// expected one, a value that is too large for it, or a change that its state does not allow.
     ProviderRequestInvalid = 24,
     /// UNIMPLEMENTED: the back end cannot do this.
     ProviderUnsupported = 25,
+    /// NOT_FOUND: no back end of that name is configured. Only callers that may check back ends learn this.
+    ProviderNotFound = 26,
     /// ABORTED: the state changed while the request was being decided. Try again.
     Conflict = 30,
     /// ABORTED: the watcher did not read fast enough. Watch again, with the last `resume_token` or anew.
@@ -265,6 +268,7 @@ impl ErrorReason {
             Self::ProviderSecretAbsent => "ERROR_REASON_PROVIDER_SECRET_ABSENT",
             Self::ProviderRequestInvalid => "ERROR_REASON_PROVIDER_REQUEST_INVALID",
             Self::ProviderUnsupported => "ERROR_REASON_PROVIDER_UNSUPPORTED",
+            Self::ProviderNotFound => "ERROR_REASON_PROVIDER_NOT_FOUND",
             Self::Conflict => "ERROR_REASON_CONFLICT",
             Self::WatchLagged => "ERROR_REASON_WATCH_LAGGED",
             Self::TooManyStreams => "ERROR_REASON_TOO_MANY_STREAMS",
@@ -300,6 +304,7 @@ impl ErrorReason {
             "ERROR_REASON_PROVIDER_SECRET_ABSENT" => Some(Self::ProviderSecretAbsent),
             "ERROR_REASON_PROVIDER_REQUEST_INVALID" => Some(Self::ProviderRequestInvalid),
             "ERROR_REASON_PROVIDER_UNSUPPORTED" => Some(Self::ProviderUnsupported),
+            "ERROR_REASON_PROVIDER_NOT_FOUND" => Some(Self::ProviderNotFound),
             "ERROR_REASON_CONFLICT" => Some(Self::Conflict),
             "ERROR_REASON_WATCH_LAGGED" => Some(Self::WatchLagged),
             "ERROR_REASON_TOO_MANY_STREAMS" => Some(Self::TooManyStreams),
@@ -615,6 +620,28 @@ pub struct ProviderCapabilities {
     #[prost(message, optional, tag = "3")]
     pub max_ttl: ::core::option::Option<::prost_types::Duration>,
 }
+/// One version of a static secret, as its back end lists it; never its value.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretVersion {
+    /// The version, in the back end's own words.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// Whether it can be read.
+    #[prost(enumeration = "SecretVersionState", tag = "2")]
+    pub state: i32,
+    /// When it was made; absent when the back end does not say.
+    #[prost(message, optional, tag = "3")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether it is what is read when no version is named.
+    #[prost(bool, tag = "4")]
+    pub current: bool,
+    /// The back end's own labels of it, such as `AWSPREVIOUS`.
+    #[prost(string, repeated, tag = "5")]
+    pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many leases are live on it.
+    #[prost(int64, tag = "6")]
+    pub live_lease_count: i64,
+}
 /// One thing that a back end can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -696,6 +723,100 @@ impl ProviderCapability {
             "PROVIDER_CAPABILITY_DELETE" => Some(Self::Delete),
             "PROVIDER_CAPABILITY_RESTORE" => Some(Self::Restore),
             "PROVIDER_CAPABILITY_PURGE" => Some(Self::Purge),
+            _ => None,
+        }
+    }
+}
+/// Whether a version can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SecretVersionState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It can.
+    Enabled = 1,
+    /// Not now; it can be enabled again.
+    Disabled = 2,
+    /// It was deleted and can be brought back.
+    Deleted = 3,
+    /// Its value is gone for good.
+    Destroyed = 4,
+}
+impl SecretVersionState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SECRET_VERSION_STATE_UNSPECIFIED",
+            Self::Enabled => "SECRET_VERSION_STATE_ENABLED",
+            Self::Disabled => "SECRET_VERSION_STATE_DISABLED",
+            Self::Deleted => "SECRET_VERSION_STATE_DELETED",
+            Self::Destroyed => "SECRET_VERSION_STATE_DESTROYED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SECRET_VERSION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SECRET_VERSION_STATE_ENABLED" => Some(Self::Enabled),
+            "SECRET_VERSION_STATE_DISABLED" => Some(Self::Disabled),
+            "SECRET_VERSION_STATE_DELETED" => Some(Self::Deleted),
+            "SECRET_VERSION_STATE_DESTROYED" => Some(Self::Destroyed),
+            _ => None,
+        }
+    }
+}
+/// What can be done to a version, or to a secret with all its versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SecretChange {
+    /// Never sent.
+    Unspecified = 0,
+    /// Makes a pending or older version the current one.
+    Promote = 1,
+    /// Makes a version unreadable until it is enabled.
+    Disable = 2,
+    /// Makes a disabled version readable.
+    Enable = 3,
+    /// Removes a version's value for good.
+    Destroy = 4,
+    /// Deletes the secret in a way from which it can be restored for a time.
+    Delete = 5,
+    /// Brings a deleted secret back.
+    Restore = 6,
+    /// Removes a deleted secret for good.
+    Purge = 7,
+}
+impl SecretChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SECRET_CHANGE_UNSPECIFIED",
+            Self::Promote => "SECRET_CHANGE_PROMOTE",
+            Self::Disable => "SECRET_CHANGE_DISABLE",
+            Self::Enable => "SECRET_CHANGE_ENABLE",
+            Self::Destroy => "SECRET_CHANGE_DESTROY",
+            Self::Delete => "SECRET_CHANGE_DELETE",
+            Self::Restore => "SECRET_CHANGE_RESTORE",
+            Self::Purge => "SECRET_CHANGE_PURGE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SECRET_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SECRET_CHANGE_PROMOTE" => Some(Self::Promote),
+            "SECRET_CHANGE_DISABLE" => Some(Self::Disable),
+            "SECRET_CHANGE_ENABLE" => Some(Self::Enable),
+            "SECRET_CHANGE_DESTROY" => Some(Self::Destroy),
+            "SECRET_CHANGE_DELETE" => Some(Self::Delete),
+            "SECRET_CHANGE_RESTORE" => Some(Self::Restore),
+            "SECRET_CHANGE_PURGE" => Some(Self::Purge),
             _ => None,
         }
     }
@@ -1592,6 +1713,73 @@ pub mod lease_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// What came of trying one back end.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProviderCheck {
+    /// The back end's configured name.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Each step, in the order in which they were tried.
+    #[prost(message, repeated, tag = "2")]
+    pub findings: ::prost::alloc::vec::Vec<ProviderFinding>,
+}
+/// One step of trying a back end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderFinding {
+    /// What was tried, in words.
+    #[prost(string, tag = "1")]
+    pub step: ::prost::alloc::string::String,
+    /// How it went.
+    #[prost(enumeration = "ProviderVerdict", tag = "2")]
+    pub verdict: i32,
+    /// Of a step that passed, what is worth knowing; of one that failed, what is wrong; of one that was not tried, why not.
+    /// May be empty.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    /// Of a step that failed, the way out.
+    #[prost(string, tag = "4")]
+    pub remedy: ::prost::alloc::string::String,
+    /// Of a step that failed for want of a permission, the exact lines of policy that would grant it; else empty.
+    #[prost(string, tag = "5")]
+    pub grant: ::prost::alloc::string::String,
+}
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ProviderVerdict {
+    /// Never sent.
+    Unspecified = 0,
+    /// It works.
+    Passed = 1,
+    /// It does not.
+    Failed = 2,
+    /// It was not tried.
+    NotTried = 3,
+}
+impl ProviderVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROVIDER_VERDICT_UNSPECIFIED",
+            Self::Passed => "PROVIDER_VERDICT_PASSED",
+            Self::Failed => "PROVIDER_VERDICT_FAILED",
+            Self::NotTried => "PROVIDER_VERDICT_NOT_TRIED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROVIDER_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROVIDER_VERDICT_PASSED" => Some(Self::Passed),
+            "PROVIDER_VERDICT_FAILED" => Some(Self::Failed),
+            "PROVIDER_VERDICT_NOT_TRIED" => Some(Self::NotTried),
+            _ => None,
+        }
+    }
+}
 /// The broker's state. Counters start at zero with the process and only grow.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BrokerStatus {
@@ -1654,6 +1842,24 @@ pub struct ProviderStatus {
     /// Why the last attempt to sign in or to renew those credentials failed; empty when it did not.
     #[prost(string, tag = "5")]
     pub sign_in_problem: ::prost::alloc::string::String,
+    /// Whether calls go through.
+    #[prost(enumeration = "CircuitState", tag = "6")]
+    pub circuit: i32,
+    /// How many calls were made.
+    #[prost(int64, tag = "7")]
+    pub call_count: i64,
+    /// Of those, how many were not answered, or failed inside the back end.
+    #[prost(int64, tag = "8")]
+    pub failure_count: i64,
+    /// Of those, how many were answered with: asked too often.
+    #[prost(int64, tag = "9")]
+    pub throttled_count: i64,
+    /// How many calls were not made, because of a limit, a rest or the back end's own hint.
+    #[prost(int64, tag = "10")]
+    pub turned_away_count: i64,
+    /// How often the circuit opened.
+    #[prost(int64, tag = "11")]
+    pub circuit_open_count: i64,
 }
 /// The ledger's state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1708,6 +1914,43 @@ pub struct ReloadStatus {
     /// Why the new configuration was refused, so that the old one is still in force; empty when it was taken.
     #[prost(string, tag = "2")]
     pub rejection: ::prost::alloc::string::String,
+}
+/// Whether calls to a back end go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CircuitState {
+    /// Never sent.
+    Unspecified = 0,
+    /// They do.
+    Closed = 1,
+    /// It failed so often in a row that it is given a rest.
+    Open = 2,
+    /// The rest is over: one call tries whether it is back.
+    HalfOpen = 3,
+}
+impl CircuitState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CIRCUIT_STATE_UNSPECIFIED",
+            Self::Closed => "CIRCUIT_STATE_CLOSED",
+            Self::Open => "CIRCUIT_STATE_OPEN",
+            Self::HalfOpen => "CIRCUIT_STATE_HALF_OPEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CIRCUIT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CIRCUIT_STATE_CLOSED" => Some(Self::Closed),
+            "CIRCUIT_STATE_OPEN" => Some(Self::Open),
+            "CIRCUIT_STATE_HALF_OPEN" => Some(Self::HalfOpen),
+            _ => None,
+        }
+    }
 }
 /// Whether a ledger takes commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1886,6 +2129,65 @@ pub struct WriteSecretResponse {
     /// The new version, in the back end's own words.
     #[prost(string, tag = "1")]
     pub version: ::prost::alloc::string::String,
+}
+/// Asks for a page of a secret's versions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSecretVersionsRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// How many at most: 0 means 100, more than 1000 means 1000.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before, for the same secret; empty for the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of versions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSecretVersionsResponse {
+    /// The versions.
+    #[prost(message, repeated, tag = "1")]
+    pub versions: ::prost::alloc::vec::Vec<SecretVersion>,
+    /// How to get the next page; empty on the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Changes what exists in a back end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeSecretRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// What to do. Required; the secret's `capabilities` say what its back end can.
+    #[prost(enumeration = "SecretChange", tag = "2")]
+    pub change: i32,
+    /// The version. Required by PROMOTE, DISABLE, ENABLE and DESTROY; empty for the others, which are of the whole secret.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// The reason, for the audit records: at most 256 bytes without control characters. Empty for none.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit records: 1 to 128 visible ASCII characters. Empty for none.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// It is as asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeSecretResponse {}
+/// Asks for back ends to be tried.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckProviderRequest {
+    /// The back end's configured name; empty for all of them.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckProviderResponse {
+    /// Each back end that was tried, in the order of their names.
+    #[prost(message, repeated, tag = "1")]
+    pub checks: ::prost::alloc::vec::Vec<ProviderCheck>,
 }
 /// Asks for the broker's state.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2136,6 +2438,87 @@ pub mod operator_service_client {
                 .insert(GrpcMethod::new("leasehold.v1.OperatorService", "WriteSecret"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the versions of a static secret, the newest first; decided by `DescribeSecret`. Never gives a value.
+        pub async fn list_secret_versions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSecretVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSecretVersionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ListSecretVersions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "ListSecretVersions"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes a version, or a secret with all its versions, in its back end; decided by `ChangeSecret`. To ask for what is
+        /// so already is a success. Leases on what is changed live on: their holders have the value.
+        pub async fn change_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ChangeSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "ChangeSecret"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries whether back ends let the broker do what the catalog will ask of them, without changing anything there; decided
+        /// by `CheckProvider` on the broker. Answers within about a minute.
+        pub async fn check_provider(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckProviderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckProviderResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/CheckProvider",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "CheckProvider"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Tells the broker's state; decided by `ReadStatus` on the broker.
         pub async fn get_status(
             &mut self,
@@ -2242,6 +2625,32 @@ pub mod operator_service_server {
             request: tonic::Request<super::WriteSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::WriteSecretResponse>,
+            tonic::Status,
+        >;
+        /// Lists the versions of a static secret, the newest first; decided by `DescribeSecret`. Never gives a value.
+        async fn list_secret_versions(
+            &self,
+            request: tonic::Request<super::ListSecretVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSecretVersionsResponse>,
+            tonic::Status,
+        >;
+        /// Changes a version, or a secret with all its versions, in its back end; decided by `ChangeSecret`. To ask for what is
+        /// so already is a success. Leases on what is changed live on: their holders have the value.
+        async fn change_secret(
+            &self,
+            request: tonic::Request<super::ChangeSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeSecretResponse>,
+            tonic::Status,
+        >;
+        /// Tries whether back ends let the broker do what the catalog will ask of them, without changing anything there; decided
+        /// by `CheckProvider` on the broker. Answers within about a minute.
+        async fn check_provider(
+            &self,
+            request: tonic::Request<super::CheckProviderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckProviderResponse>,
             tonic::Status,
         >;
         /// Tells the broker's state; decided by `ReadStatus` on the broker.
@@ -2557,6 +2966,146 @@ pub mod operator_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WriteSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ListSecretVersions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSecretVersionsSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ListSecretVersionsRequest>
+                    for ListSecretVersionsSvc<T> {
+                        type Response = super::ListSecretVersionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSecretVersionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::list_secret_versions(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSecretVersionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ChangeSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeSecretSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ChangeSecretRequest>
+                    for ChangeSecretSvc<T> {
+                        type Response = super::ChangeSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::change_secret(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/CheckProvider" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckProviderSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::CheckProviderRequest>
+                    for CheckProviderSvc<T> {
+                        type Response = super::CheckProviderResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckProviderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::check_provider(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckProviderSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

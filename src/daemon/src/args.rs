@@ -22,9 +22,58 @@ pub enum Command {
     /// Run the broker (the default)
     Run(ConfigFile),
     /// Check the configuration and everything that it names, and tell every fault
-    CheckConfig(ConfigFile),
+    CheckConfig(CheckConfig),
     /// Make the seal key and the state directory; what exists is left as it is
     Init(Init),
+    /// Carry a local provider's secrets to another one in a sealed bundle, while no broker runs on them
+    #[cfg(feature = "local")]
+    Local {
+        /// Which way.
+        #[command(subcommand)]
+        command: LocalCommand,
+    },
+}
+
+/// Which way a bundle goes.
+#[cfg(feature = "local")]
+#[derive(Clone, Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Write all secrets of a provider, with their versions, into a new sealed file
+    Export {
+        /// Whose, and under which key.
+        #[command(flatten)]
+        bundle: BundleArgs,
+        /// The file, which must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take all secrets of such a file in, when the whole of it is good
+    Import {
+        /// Whose, and under which key.
+        #[command(flatten)]
+        bundle: BundleArgs,
+        /// The file
+        #[arg(long = "in", value_name = "FILE")]
+        file: PathBuf,
+        /// Replace secrets that exist and are not as in the bundle; without it nothing is imported then
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+/// Whose secrets a bundle holds, and under which key.
+#[cfg(feature = "local")]
+#[derive(Clone, Debug, Args)]
+pub struct BundleArgs {
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// The provider's configured name
+    #[arg(long, value_name = "NAME")]
+    pub provider: leasehold_core::provider::ProviderName,
+    /// The key that seals the bundle, made with `leaseholdd init --key-file FILE`; keep it apart from the bundle
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
 }
 
 /// Where the configuration is.
@@ -33,6 +82,17 @@ pub struct ConfigFile {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", env = "LEASEHOLD_CONFIG", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+}
+
+/// `check-config`'s own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct CheckConfig {
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Sign in at every provider, too, and try what the catalog will ask of it; nothing is changed there
+    #[arg(long)]
+    pub live: bool,
 }
 
 /// `init`'s own arguments.
@@ -102,8 +162,10 @@ mod tests {
             let Ok(Command::Run(file)) = command(args) else { panic!("{args:?}") };
             assert_eq!(file.config, PathBuf::from("a.toml"), "{args:?}");
         }
-        let Ok(Command::CheckConfig(file)) = command(&["check-config"]) else { panic!() };
-        assert_eq!(file.config, PathBuf::from(DEFAULT_CONFIG));
+        let Ok(Command::CheckConfig(check)) = command(&["check-config"]) else { panic!() };
+        assert_eq!((check.config.config, check.live), (PathBuf::from(DEFAULT_CONFIG), false));
+        let Ok(Command::CheckConfig(check)) = command(&["check-config", "--live"]) else { panic!() };
+        assert!(check.live);
         let Ok(Command::Init(init)) = command(&["init", "--key-file", "k"]) else { panic!() };
         assert_eq!(init.key_file, Some(PathBuf::from("k")));
         assert!(command(&["serve"]).is_err());

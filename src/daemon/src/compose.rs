@@ -93,6 +93,7 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
         authorizer: authorizer.clone(),
         mac: keys.value_mac(),
         providers,
+        provider_limits: config.providers.iter().map(|one| (one.name.clone(), one.limits)).collect(),
         catalog: config.catalog.clone(),
         settings: engine_settings(&config),
         broker,
@@ -224,9 +225,12 @@ fn count(n: u32) -> usize {
 fn engine_settings(config: &Config) -> leasehold_engine::Settings {
     leasehold_engine::Settings {
         cache_bytes: config.cache.size.bytes(),
-        provider_concurrency: count(config.limits.provider_calls),
-        provider_queue: count(config.limits.provider_queue),
-        provider_timeout: config.limits.provider_timeout,
+        provider: leasehold_engine::ProviderLimits {
+            max_calls: count(config.limits.provider_calls),
+            max_queue: count(config.limits.provider_queue),
+            call_timeout: config.limits.provider_timeout,
+            ..leasehold_engine::ProviderLimits::default()
+        },
         ..leasehold_engine::Settings::default()
     }
 }
@@ -272,9 +276,7 @@ mod tests {
         assert_eq!(listener_settings(&config), listener::Settings::default());
         let (ours, theirs) = (engine_settings(&config), leasehold_engine::Settings::default());
         assert_eq!(ours.cache_bytes, theirs.cache_bytes);
-        assert_eq!(ours.provider_concurrency, theirs.provider_concurrency);
-        assert_eq!(ours.provider_queue, theirs.provider_queue);
-        assert_eq!(ours.provider_timeout, theirs.provider_timeout);
+        assert_eq!(ours.provider, theirs.provider);
         assert_eq!(config.limits.message_size.bytes(), grpc::Settings::default().max_request_bytes);
     }
 

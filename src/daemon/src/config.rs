@@ -123,7 +123,7 @@ impl Config {
         let log = log::read(root.section("log"));
         let runtime = runtime::read(root.section("runtime"));
         let state = ledger.as_ref().map(|ledger| ledger.dir.as_path());
-        let mut providers = provider::read_all(root.sections("provider"), state);
+        let mut providers = provider::read_all(root.sections("provider"), state, &limits);
         provider::read_roles(root.sections("role"), &mut providers);
         Some(Self {
             file: file.to_owned(),

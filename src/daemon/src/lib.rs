@@ -4,6 +4,8 @@
 //! `leasehold-engine`; here is how it meets the machine.
 
 pub mod args;
+#[cfg(feature = "local")]
+pub mod bundle;
 pub mod check;
 pub mod clock;
 pub mod compose;
@@ -14,6 +16,7 @@ pub mod hardening;
 pub mod identity;
 pub mod init;
 pub mod listener;
+pub mod live;
 pub mod log;
 pub mod notify;
 pub mod program;

@@ -22,14 +22,14 @@ use tokio::{
 };
 
 use crate::{
-    args::{Cli, Command, ConfigFile, Exit, Init},
+    args::{CheckConfig, Cli, Command, ConfigFile, Exit, Init},
     check,
     clock::SystemClock,
     compose::{self, Broker},
     config::{Config, runtime},
     hardening, init,
     listener::Drained,
-    log, notify,
+    live, log, notify,
     shutdown::{self, EndSignals, Part, Reason, Serving},
     start_error::StartError,
 };
@@ -41,8 +41,13 @@ const LAST_THREADS: Duration = Duration::from_secs(1);
 pub fn main(files: Arc<dyn Files>) -> ExitCode {
     let outcome = match Cli::parse().into_command() {
         Command::Run(file) => run(&file, files),
-        Command::CheckConfig(file) => check_config(&file),
+        Command::CheckConfig(arguments) => check_config(&arguments),
         Command::Init(arguments) => make(&arguments),
+        #[cfg(feature = "local")]
+        Command::Local { command } => crate::bundle::carry(&command).map(|line| {
+            tell(line);
+            Exit::Ok
+        }),
     };
     outcome
         .unwrap_or_else(|error| {
@@ -110,6 +115,8 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
         }
     }
     let mut reconcile = tokio::spawn(engine.clone().reconcile(stop.subscribe()));
+    tokio::spawn(engine.clone().sweep(stop.subscribe()));
+    tokio::spawn(engine.clone().watch_sign_ins(stop.subscribe()));
     let mut listener = tokio::spawn(listener.run(sockets, routes, stop.subscribe()));
     tokio::spawn(health);
     tokio::spawn(reload.at_each(hangups));
@@ -161,8 +168,8 @@ fn tell_measures(measures: &[hardening::Measure]) {
 }
 
 /// `check-config`: tells everything that is wrong, and changes nothing.
-fn check_config(file: &ConfigFile) -> Result<Exit, StartError> {
-    let config = Config::load(&file.config).map_err(StartError::Config)?;
+fn check_config(arguments: &CheckConfig) -> Result<Exit, StartError> {
+    let config = Config::load(&arguments.config.config).map_err(StartError::Config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::starting_at(None));
     let findings = check::everything(&config, &clock);
     if findings.is_empty() {
@@ -172,9 +179,20 @@ fn check_config(file: &ConfigFile) -> Result<Exit, StartError> {
             config.file.display(),
             config.providers.len()
         ));
-        return Ok(Exit::Ok);
+        return if arguments.live { try_providers(&config, clock) } else { Ok(Exit::Ok) };
     }
     Err(StartError::Findings(findings))
+}
+
+/// Tries every back end, and tells each step.
+fn try_providers(config: &Config, clock: Arc<dyn Clock>) -> Result<Exit, StartError> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = runtime(&runtime::Runtime::default()).map_err(StartError::System)?;
+    let tried = runtime.block_on(live::try_all(config, clock));
+    runtime.shutdown_timeout(LAST_THREADS);
+    let tried = tried?;
+    tried.iter().flat_map(live::Tried::lines).for_each(tell);
+    Ok(if tried.iter().any(live::Tried::has_failed) { Exit::Failed } else { Exit::Ok })
 }
 
 /// `init`: the seal key and the state directory.

@@ -51,6 +51,30 @@ pub fn open(
     if faults.is_empty() { Ok(opened) } else { Err(faults) }
 }
 
+/// Why a back end could not be tried out.
+#[derive(Debug)]
+pub enum Unopened {
+    /// A running broker has it.
+    InUse,
+    /// It cannot be opened.
+    Fault(ProviderFault),
+}
+
+/// Opens one back end beside a broker that may be running. Blocking.
+///
+/// # Errors
+/// When it is in use, or cannot be opened.
+pub fn try_out(provider: &provider::Provider, means: &Means) -> Result<Arc<dyn Provider>, Unopened> {
+    #[cfg(feature = "local")]
+    if let Kind::Local(config) = &provider.kind
+        && leasehold_provider_local::is_in_use(&config.directory)
+    {
+        return Err(Unopened::InUse);
+    }
+    open_one(&provider.kind, means)
+        .map_err(|reason| Unopened::Fault(ProviderFault { name: provider.name.clone(), reason }))
+}
+
 #[cfg_attr(
     not(any(feature = "local", feature = "aws", feature = "gcp", feature = "azure")),
     expect(unused_variables, reason = "without back ends nobody needs them")

@@ -3,7 +3,7 @@
 use std::io;
 
 use leasehold_audit::JournalError;
-use leasehold_core::principal::InvalidSpiffeId;
+use leasehold_core::{principal::InvalidSpiffeId, provider::ProviderName};
 use leasehold_ledger::OpenError;
 use leasehold_seal::KeyRingError;
 use thiserror::Error;
@@ -58,6 +58,12 @@ pub enum StartError {
     /// `init`.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// A running broker has what is to be worked on.
+    #[error("a broker runs on the provider `{0}`: stop it first")]
+    ProviderInUse(ProviderName),
+    /// A bundle that could not be carried.
+    #[error("{0}")]
+    Bundle(String),
 }
 
 impl StartError {
@@ -65,11 +71,11 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Findings(_) | Self::Log(_) | Self::Identity(_) => Exit::Config,
-            Self::StateDir(StateDirError::InUse { .. }) => Exit::InUse,
+            Self::StateDir(StateDirError::InUse { .. }) | Self::ProviderInUse(_) => Exit::InUse,
             // Nothing is wrong with the state, and when there is room again a restart helps.
             Self::Ledger(error) if is_for_want_of_room(error) => Exit::Failed,
             Self::StateDir(_) | Self::Key(_) | Self::Ledger(_) | Self::Init(_) => Exit::State,
-            Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => Exit::Failed,
+            Self::Bundle(_) | Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => Exit::Failed,
         }
     }
 

@@ -15,7 +15,7 @@ use leasehold_core::{
 };
 use tokio::sync::Notify;
 
-use crate::{cache::Cache, error::EngineError, upstream::Upstream, watch_leases::Feed};
+use crate::{cache::Cache, error::EngineError, resting::Resting, upstream::Upstream, watch_leases::Feed};
 
 /// The broker's use cases.
 pub struct Engine {
@@ -29,6 +29,7 @@ pub struct Engine {
     pub(crate) broker: Actor,
     pub(crate) cache: Arc<Cache>,
     pub(crate) feed: Feed,
+    pub(crate) resting: Resting,
     catalog: RwLock<Arc<Catalog>>,
     /// When the reconciler will look next, in milliseconds of the Unix epoch: whoever makes something due before that
     /// lowers it and wakes the reconciler. While it looks, the soonest that others have made due meanwhile.
@@ -50,6 +51,8 @@ pub struct Parts {
     pub mac: Arc<dyn ValueMac>,
     /// The back ends.
     pub providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
+    /// The limits of those that have their own.
+    pub provider_limits: BTreeMap<ProviderName, ProviderLimits>,
     /// The secrets.
     pub catalog: Catalog,
     /// The limits.
@@ -63,12 +66,8 @@ pub struct Parts {
 pub struct Settings {
     /// How many bytes of secret values the cache may hold.
     pub cache_bytes: usize,
-    /// How many calls one provider may have under way at once.
-    pub provider_concurrency: usize,
-    /// How many more may wait for their turn before callers are told to come back.
-    pub provider_queue: usize,
-    /// How long one call to a provider may take.
-    pub provider_timeout: Duration,
+    /// What every provider gets that has no limits of its own.
+    pub provider: ProviderLimits,
     /// How long the intent of a dynamic lease stands before it is taken for abandoned.
     pub pending_timeout: Duration,
     /// How often the revocation of a credential is tried before the lease is quarantined.
@@ -79,13 +78,35 @@ pub struct Settings {
     pub request_memory: Duration,
 }
 
+/// How much one provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProviderLimits {
+    /// How many calls may be under way at once.
+    pub max_calls: usize,
+    /// How many more may wait for their turn before callers are told to come back.
+    pub max_queue: usize,
+    /// How long one call may take, and how long one may wait for its turn.
+    pub call_timeout: Duration,
+    /// How often the credentials of live leases are looked up, to see what was ended without the broker; zero is never.
+    pub upstream_check: Duration,
+}
+
+impl Default for ProviderLimits {
+    fn default() -> Self {
+        Self {
+            max_calls: 64,
+            max_queue: 1024,
+            call_timeout: Duration::from_secs(10),
+            upstream_check: Duration::from_secs(300),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             cache_bytes: 16 << 20,
-            provider_concurrency: 64,
-            provider_queue: 1024,
-            provider_timeout: Duration::from_secs(10),
+            provider: ProviderLimits::default(),
             pending_timeout: Duration::from_secs(60),
             revoke_attempts: 10,
             quarantine_retry: Duration::from_secs(600),
@@ -98,11 +119,15 @@ impl Engine {
     /// An engine over these parts. It does nothing by itself until [`Engine::reconcile`] runs.
     pub fn new(parts: Parts) -> Arc<Self> {
         let settings = parts.settings;
+        let resting = Resting::default();
         let upstreams = parts
             .providers
             .into_iter()
             .map(|(name, provider)| {
-                (name.clone(), Arc::new(Upstream::new(name, provider, parts.clock.clone(), &settings)))
+                let limits = parts.provider_limits.get(&name).copied().unwrap_or(settings.provider);
+                let upstream =
+                    Upstream::new(name.clone(), provider, parts.clock.clone(), limits, resting.clone());
+                (name, Arc::new(upstream))
             })
             .collect();
         Arc::new(Self {
@@ -116,6 +141,7 @@ impl Engine {
             broker: parts.broker,
             cache: Arc::new(Cache::new(settings.cache_bytes)),
             feed: Feed::default(),
+            resting,
             catalog: RwLock::new(Arc::new(parts.catalog)),
             next_look: AtomicI64::new(i64::MAX),
             wake: Notify::new(),

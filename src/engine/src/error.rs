@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use leasehold_core::{
     lease::{StepError, Undecodable},
     ports::NoEntropy,
-    provider::{ErrorClass, ProviderError},
+    provider::{ErrorClass, ProviderError, ProviderName},
     secret::FieldName,
     state::LedgerError,
 };
@@ -23,6 +23,9 @@ pub enum EngineError {
     /// The request id was used for another request.
     #[error("the request id was used for another request")]
     RequestIdReused,
+    /// There is no such back end; only callers who may know learn this.
+    #[error("there is no provider `{0}`")]
+    NoSuchProvider(ProviderName),
     /// The page token is not one of ours.
     #[error("the page token is not valid: start again without one")]
     BadPageToken,
@@ -32,8 +35,9 @@ pub enum EngineError {
     /// The secret's own back end cannot be asked, or has said no to the broker. Its text is for operators: callers get the class.
     #[error("the secret's back end did not answer as needed")]
     Provider(#[source] Arc<ProviderError>),
-    /// The back end refused a write for what it is, such as another current version than expected. Who may write is told why.
-    #[error("the back end refused the write: {0}")]
+    /// The back end refused a write or a change for what it is, such as another current version than expected. Who may
+    /// write is told why.
+    #[error("the back end refused it: {0}")]
     WriteRefused(#[source] Arc<ProviderError>),
     /// A watcher did not keep up: it starts again from a snapshot.
     #[error("the watch fell behind and missed changes: start again")]
@@ -59,6 +63,7 @@ impl EngineError {
             Self::Denied => "DENIED_OR_NOT_FOUND",
             Self::NoSuchField(_) => "FIELD_NOT_FOUND",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::NoSuchProvider(_) => "PROVIDER_NOT_FOUND",
             Self::BadPageToken => "PAGE_TOKEN_INVALID",
             Self::Lease(step) => match step {
                 StepError::Expired => "LEASE_EXPIRED",
@@ -79,6 +84,15 @@ impl EngineError {
             Self::JournalFull(_) => "JOURNAL_FULL",
             Self::Unavailable(_) => "LEDGER_UNAVAILABLE",
             Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// The back end that it is about.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            Self::Provider(error) | Self::WriteRefused(error) => error.provider(),
+            Self::NoSuchProvider(name) => Some(name),
+            _ => None,
         }
     }
 

@@ -122,7 +122,7 @@ impl Engine {
     ) -> Result<IssuedLease, EngineError> {
         let (request, now) = (asked.request, record.time);
         let Some(issuer) = asked.upstream.provider.issuer() else {
-            let error = ProviderError::unsupported("make credentials");
+            let error = ProviderError::unsupported("make credentials").of(&asked.upstream.name);
             return self.fail(record, EngineError::Provider(Arc::new(error))).await;
         };
         let capabilities = asked.upstream.capabilities();
@@ -148,7 +148,7 @@ impl Engine {
             // As long as the credential could live if its answer were lost.
             let longest = ttl.max(capabilities.min_ttl.unwrap_or_default());
             pending.irrevocable_until =
-                Some(after(now, longest.saturating_add(self.settings.provider_timeout)));
+                Some(after(now, longest.saturating_add(asked.upstream.limits.call_timeout)));
         }
         let mut attempt = record.clone();
         attempt.kind = Kind::LeaseAttempted;

@@ -6,6 +6,9 @@
 mod access;
 mod broker;
 mod cache;
+mod change_secret;
+mod check_provider;
+mod circuit;
 mod engine;
 pub mod error;
 mod idempotency;
@@ -14,11 +17,16 @@ mod read_leases;
 mod reconcile;
 mod renew_lease;
 pub mod request;
+mod resting;
 mod revoke_lease;
 mod secrets;
 mod shield;
+mod sign_in;
+mod sweep;
 mod upstream;
+mod versions;
 mod watch_leases;
 
-pub use engine::{Engine, Parts, Settings};
+pub use engine::{Engine, Parts, ProviderLimits, Settings};
 pub use error::EngineError;
+pub use resting::Rests;

@@ -173,6 +173,9 @@ impl Engine {
         record.provider = Some(next.provider.clone());
         record.lease = Some(next.id);
         record.expires_at = Some(next.expires_at);
+        if let LeaseState::Revoked { cause, .. } = next.state {
+            record.details.insert("cause".to_owned(), cause.name().to_owned());
+        }
         if let Some(problem) = problem {
             record.outcome = Outcome::Failed { reason: "UPSTREAM_REVOCATION_FAILED".to_owned() };
             record.details.insert("error".to_owned(), problem.to_owned());

@@ -95,7 +95,7 @@ impl Engine {
         match (&lease.handle, lease.kind) {
             (Some(handle), LeaseKind::Dynamic) if lease.is_live(self.now()) => {
                 let Some(issuer) = upstream.provider.issuer() else {
-                    return Err(ProviderError::unsupported("renew credentials"));
+                    return Err(ProviderError::unsupported("renew credentials").of(&upstream.name));
                 };
                 let request = RenewCredential { lease: lease.id, handle, until };
                 Ok(upstream.call(issuer.renew(request)).await?.min(until))

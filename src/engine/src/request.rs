@@ -6,7 +6,7 @@ use leasehold_core::{
     Lease, LeaseId, RequestId, SecretPath, SecretValue, SpiffeId, Timestamp,
     catalog::Source,
     path::PathPrefix,
-    provider::{Capabilities, ProviderName, SignIn},
+    provider::{Capabilities, Change, Finding, ProviderName, SignIn, VersionFacts},
     record::Actor,
     secret::{FieldName, VersionId},
     state::Revision,
@@ -194,4 +194,82 @@ pub struct ProviderStatus {
     pub sign_in: SignIn,
     /// Why it is not being asked just now; absent when it is.
     pub unavailable: Option<String>,
+    /// Whether calls go through.
+    pub circuit: CircuitState,
+    /// What was asked of it since the start.
+    pub calls: CallCounts,
+}
+
+/// Whether calls to a back end go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CircuitState {
+    /// They do.
+    Closed,
+    /// It keeps failing and is given a rest.
+    Open,
+    /// The rest is over: one call tries whether it is back.
+    HalfOpen,
+}
+
+/// What was asked of a back end since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Calls that were made.
+    pub calls: u64,
+    /// Of those, the ones that were not answered, or failed inside.
+    pub failures: u64,
+    /// Of those, the ones that were answered with: asked too often.
+    pub throttled: u64,
+    /// Calls that were not made, because of a limit, a rest or a hint.
+    pub turned_away: u64,
+    /// How often the circuit opened.
+    pub circuit_opened: u64,
+}
+
+/// One version of a secret as operators see it: never its value.
+#[derive(Clone, Debug)]
+pub struct SecretVersion {
+    /// What the back end says of it.
+    pub facts: VersionFacts,
+    /// How many leases are live on it.
+    pub live_leases: u64,
+}
+
+/// List the versions of a static secret, the newest first.
+#[derive(Clone, Debug)]
+pub struct ListVersions {
+    /// Who asks; policy decides `DescribeSecret`.
+    pub actor: Actor,
+    /// The secret.
+    pub secret: SecretPath,
+    /// At most so many; 1 to 1000.
+    pub page_size: usize,
+    /// Where the last page ended; opaque to clients.
+    pub page_token: Option<String>,
+}
+
+/// Change a version, or a secret with all its versions, in its back end.
+#[derive(Clone, Debug)]
+pub struct ChangeSecret {
+    /// Who asks; policy decides `ChangeSecret`.
+    pub actor: Actor,
+    /// The secret.
+    pub secret: SecretPath,
+    /// What to do.
+    pub change: Change,
+    /// The version; present if and only if the change is of one.
+    pub version: Option<VersionId>,
+    /// A person's reason, for the record.
+    pub reason: Option<String>,
+    /// The client's name for this request, for the record.
+    pub request_id: Option<RequestId>,
+}
+
+/// What came of trying a back end.
+#[derive(Clone, Debug)]
+pub struct ProviderCheck {
+    /// The back end.
+    pub name: ProviderName,
+    /// Each step, in the order in which they were tried.
+    pub findings: Vec<Finding>,
 }

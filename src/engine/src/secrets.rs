@@ -120,7 +120,7 @@ impl Engine {
         record.provider = Some(upstream.name.clone());
         let Source::Static { reference } = &resolved.entry.source else {
             let error = ProviderError::new(ErrorClass::Invalid, "a dynamic secret has no value to write");
-            return self.fail(record, EngineError::Provider(Arc::new(error))).await;
+            return self.fail(record, refused(error.of(&upstream.name))).await;
         };
         // The intent is durable before the back end changes, so that no change is without a trace.
         self.ledger.commit(Commit::record_only(record.clone())).await?;
@@ -172,7 +172,7 @@ impl Engine {
 }
 
 /// What is wrong with the write itself is for the writer to know; how the back end fares is not.
-fn refused(error: ProviderError) -> EngineError {
+pub(crate) fn refused(error: ProviderError) -> EngineError {
     match error.class {
         ErrorClass::Invalid => EngineError::WriteRefused(Arc::new(error)),
         _ => EngineError::Provider(Arc::new(error)),

@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -11,77 +14,96 @@ use leasehold_core::{
     Lease, Timestamp,
     ports::{Clock, Provider},
     provider::{Capabilities, ErrorClass, ProviderError, ProviderName, RevokeCredential},
-    ttl::{after, until},
+    ttl::until,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+use tracing::{info, warn};
 
-use crate::{engine::Settings, request::ProviderStatus};
+use crate::{
+    circuit::{Circuit, Leave, Refusal},
+    engine::ProviderLimits,
+    request::{CallCounts, CircuitState, ProviderStatus},
+    resting::Resting,
+};
 
 /// A back end with its limits.
 pub(crate) struct Upstream {
     pub(crate) name: ProviderName,
     pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) limits: ProviderLimits,
     clock: Arc<dyn Clock>,
     turns: Semaphore,
+    /// A check is a person's, and one at a time is enough.
+    pub(crate) checks: Semaphore,
     waiting: AtomicUsize,
-    queue: usize,
-    timeout: Duration,
     circuit: Mutex<Circuit>,
+    resting: Resting,
+    counts: Counts,
 }
 
-/// Failures in a row, and until when nothing is asked because of them.
 #[derive(Default)]
-struct Circuit {
-    failures: u32,
-    open_until: Option<Timestamp>,
+struct Counts {
+    calls: AtomicU64,
+    failures: AtomicU64,
+    throttled: AtomicU64,
+    turned_away: AtomicU64,
+    circuit_opened: AtomicU64,
 }
-
-const FAILURES_TO_OPEN: u32 = 5;
-const LONGEST_OPEN: Duration = Duration::from_secs(30);
 
 impl Upstream {
     pub(crate) fn new(
         name: ProviderName,
         provider: Arc<dyn Provider>,
         clock: Arc<dyn Clock>,
-        settings: &Settings,
+        limits: ProviderLimits,
+        resting: Resting,
     ) -> Self {
         Self {
             name,
             provider,
+            limits,
             clock,
-            turns: Semaphore::new(settings.provider_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            turns: Semaphore::new(limits.max_calls.clamp(1, Semaphore::MAX_PERMITS)),
+            checks: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
-            queue: settings.provider_queue,
-            timeout: settings.provider_timeout,
             circuit: Mutex::new(Circuit::default()),
+            resting,
+            counts: Counts::default(),
         }
     }
 
-    /// Makes one call to the back end within the limits.
+    /// Makes one call to the back end within the limits. Whatever goes wrong names the back end.
     pub(crate) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        self.check_circuit()?;
-        let _turn = self.take_turn().await?;
-        // Those who went before may have found out meanwhile that it does not answer.
-        self.check_circuit()?;
-        let result = match tokio::time::timeout(self.timeout, call).await {
+        let (turn, under_way) = match self.begin().await {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.counts.turned_away.fetch_add(1, Relaxed);
+                return Err(error.of(&self.name));
+            }
+        };
+        self.counts.calls.fetch_add(1, Relaxed);
+        let result = match timeout(self.limits.call_timeout, call).await {
             Ok(result) => result,
             Err(_) => Err(ProviderError::new(
                 ErrorClass::Transient,
-                format!("`{}` did not answer within {:?}", self.name, self.timeout),
+                format!("`{}` did not answer within {:?}", self.name, self.limits.call_timeout),
             )),
         };
-        self.learn(result.as_ref().err());
-        result
+        under_way.ended(result.as_ref().err());
+        drop(turn);
+        result.map_err(|error| error.of(&self.name))
     }
 
     /// Ends a lease's credential.
     pub(crate) async fn revoke(&self, lease: &Lease) -> Result<(), ProviderError> {
         let Some(issuer) = self.provider.issuer() else {
-            return Err(ProviderError::unsupported("revoke credentials"));
+            return Err(ProviderError::unsupported("revoke credentials").of(&self.name));
         };
         self.call(issuer.revoke(RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() })).await
     }
@@ -91,16 +113,36 @@ impl Upstream {
     }
 
     pub(crate) fn status(&self) -> ProviderStatus {
+        let now = self.clock.now();
+        let (refusal, circuit) = {
+            let circuit = self.circuit();
+            (circuit.refusal(now), circuit.state(now))
+        };
         ProviderStatus {
             name: self.name.clone(),
             capabilities: self.capabilities(),
             sign_in: self.provider.sign_in(),
-            unavailable: self.check_circuit().err().map(|error| error.to_string()),
+            unavailable: refusal.map(|refusal| self.refused(refusal, now).to_string()),
+            circuit,
+            calls: self.counts.read(),
         }
     }
 
-    async fn take_turn(&self) -> Result<impl Drop + '_, ProviderError> {
-        use std::sync::atomic::Ordering::Relaxed;
+    /// Waits for a turn, and for the circuit to let it through.
+    async fn begin(&self) -> Result<(SemaphorePermit<'_>, UnderWay<'_>), ProviderError> {
+        let now = self.clock.now();
+        let refusal = self.circuit().refusal(now);
+        if let Some(refusal) = refusal {
+            return Err(self.refused(refusal, now));
+        }
+        let turn = self.take_turn().await?;
+        // Those who went before may have found out meanwhile that it does not answer.
+        let now = self.clock.now();
+        let leave = self.circuit().admit(now).map_err(|refusal| self.refused(refusal, now))?;
+        Ok((turn, UnderWay { upstream: self, leave: Some(leave) }))
+    }
+
+    async fn take_turn(&self) -> Result<SemaphorePermit<'_>, ProviderError> {
         /// Counts a caller for as long as it waits, even if it gives up.
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {
@@ -108,51 +150,103 @@ impl Upstream {
                 self.0.fetch_sub(1, Relaxed);
             }
         }
-        let closed = || ProviderError::new(ErrorClass::Transient, "the broker is stopping");
         if let Ok(turn) = self.turns.try_acquire() {
             return Ok(turn);
         }
+        let busy = || {
+            let message = format!("too many calls are waiting for `{}`", self.name);
+            ProviderError::new(ErrorClass::Throttled, message).retry_after(Some(Duration::from_secs(1)))
+        };
         let ahead = self.waiting.fetch_add(1, Relaxed);
         let _waiting = Waiting(&self.waiting);
-        if ahead >= self.queue {
-            let message = format!("too many calls are waiting for `{}`", self.name);
-            return Err(
-                ProviderError::new(ErrorClass::Throttled, message).retry_after(Some(Duration::from_secs(1)))
-            );
+        if ahead >= self.limits.max_queue {
+            return Err(busy());
         }
-        self.turns.acquire().await.map_err(|_| closed())
-    }
-
-    fn check_circuit(&self) -> Result<(), ProviderError> {
-        let now = self.clock.now();
-        let circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
-        match circuit.open_until {
-            Some(end) if now < end => Err(ProviderError::new(
-                ErrorClass::Transient,
-                format!("`{}` has failed {} times in a row and is given a rest", self.name, circuit.failures),
-            )
-            .retry_after(Some(until(now, end)))),
-            _ => Ok(()),
+        match timeout(self.limits.call_timeout, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(ProviderError::new(ErrorClass::Transient, "the broker is stopping")),
+            Err(_) => Err(busy()),
         }
     }
 
-    fn learn(&self, error: Option<&ProviderError>) {
-        let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
+    fn refused(&self, refusal: Refusal, now: Timestamp) -> ProviderError {
+        let (name, left) = (&self.name, |end| Some(until(now, end)));
+        match refusal {
+            Refusal::Resting { until, failures } => {
+                let message = format!("`{name}` has failed {failures} times in a row and is given a rest");
+                ProviderError::new(ErrorClass::Transient, message).retry_after(left(until))
+            }
+            Refusal::Probing { failures } => {
+                let message = format!("`{name}` has failed {failures} times in a row and is being tried");
+                ProviderError::new(ErrorClass::Transient, message).retry_after(Some(Duration::from_secs(1)))
+            }
+            Refusal::Throttled { until } => {
+                let message = format!("`{name}` was asked too often and wants to be left alone");
+                ProviderError::new(ErrorClass::Throttled, message).retry_after(left(until))
+            }
+        }
+    }
+
+    fn learn(&self, leave: Leave, error: Option<&ProviderError>) {
         let now = self.clock.now();
-        match error {
-            Some(error) if error.class == ErrorClass::Transient => {
-                circuit.failures = circuit.failures.saturating_add(1);
-                if circuit.failures >= FAILURES_TO_OPEN {
-                    let doublings = circuit.failures.saturating_sub(FAILURES_TO_OPEN).min(5);
-                    let rest = Duration::from_secs(1).saturating_mul(1 << doublings).min(LONGEST_OPEN);
-                    circuit.open_until = Some(after(now, rest));
-                }
-            }
-            // A hint is an order: nothing is asked before it has passed.
-            Some(error) if error.class == ErrorClass::Throttled => {
-                circuit.open_until = error.retry_after.map(|hint| after(now, hint.min(LONGEST_OPEN)));
-            }
-            _ => *circuit = Circuit::default(),
+        match error.map(|error| error.class) {
+            Some(ErrorClass::Transient) => drop(self.counts.failures.fetch_add(1, Relaxed)),
+            Some(ErrorClass::Throttled) => drop(self.counts.throttled.fetch_add(1, Relaxed)),
+            _ => {}
+        }
+        let (before, opened, open_until) = {
+            let mut circuit = self.circuit();
+            let before = circuit.state(now);
+            let opened = circuit.learn(leave, error, now);
+            (before, opened, circuit.open_until())
+        };
+        if opened {
+            self.counts.circuit_opened.fetch_add(1, Relaxed);
+            let why = error.map(ToString::to_string).unwrap_or_default();
+            warn!(provider = %self.name, error = why, "a back end keeps failing and is given a rest");
+        } else if before != CircuitState::Closed && open_until.is_none() {
+            info!(provider = %self.name, "a back end answers again");
+        } else {
+            return;
+        }
+        self.resting.tell(&self.name, open_until);
+    }
+
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that the circuit let through: how it went is learnt, even when it is given up.
+struct UnderWay<'a> {
+    upstream: &'a Upstream,
+    leave: Option<Leave>,
+}
+
+impl UnderWay<'_> {
+    fn ended(mut self, error: Option<&ProviderError>) {
+        if let Some(leave) = self.leave.take() {
+            self.upstream.learn(leave, error);
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(leave) = self.leave.take() {
+            self.upstream.circuit().give_up(leave, self.upstream.clock.now());
+        }
+    }
+}
+
+impl Counts {
+    fn read(&self) -> CallCounts {
+        CallCounts {
+            calls: self.calls.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            throttled: self.throttled.load(Relaxed),
+            turned_away: self.turned_away.load(Relaxed),
+            circuit_opened: self.circuit_opened.load(Relaxed),
         }
     }
 }

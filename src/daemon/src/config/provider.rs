@@ -7,15 +7,18 @@ mod aws;
 mod azure;
 #[cfg(feature = "gcp")]
 mod gcp;
+mod limits;
 #[cfg(feature = "local")]
 mod local;
 
 use std::{collections::BTreeMap, path::Path};
 
 use leasehold_core::provider::{ProviderError, ProviderName};
+use leasehold_engine::ProviderLimits;
 
 use super::{
     fault::Place,
+    limits::Limits,
     section::{Found, Section, proposal},
 };
 
@@ -26,6 +29,8 @@ pub struct Provider {
     pub name: ProviderName,
     /// What it is, with what that kind is told.
     pub kind: Kind,
+    /// How much it is asked.
+    pub limits: ProviderLimits,
     /// Where it stands.
     pub place: Place,
 }
@@ -136,7 +141,7 @@ pub(super) fn read_roles(sections: Vec<Section<'_>>, providers: &mut [Provider])
 }
 
 /// Reads all of them; `state` is the ledger's directory, where kinds that keep files put them unless told otherwise.
-pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>) -> Vec<Provider> {
+pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>, limits: &Limits) -> Vec<Provider> {
     let mut seen = BTreeMap::new();
     let mut providers = Vec::new();
     for section in sections {
@@ -150,9 +155,10 @@ pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>) -> Vec<
             }
         }
         let place = section.place();
+        let limits = limits::read(&section, limits);
         let kind = read_kind(section, name.as_ref().map(|name| &name.value), state);
         if let (Some(name), Some(kind)) = (name, kind) {
-            providers.push(Provider { name: name.value, kind, place });
+            providers.push(Provider { name: name.value, kind, limits, place });
         }
     }
     providers
@@ -194,7 +200,7 @@ mod tests {
     use crate::config::tests::read_section;
 
     fn read(section: Section<'_>) -> Option<Vec<Provider>> {
-        Some(read_all(vec![section], Some(Path::new("/state"))))
+        Some(read_all(vec![section], Some(Path::new("/state")), &Limits::default()))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use leasehold_engine::request::EngineStatus;
 use leasehold_ledger::{LedgerHealth, LedgerStats};
 use leasehold_proto::v1;
 
-use super::convert::{capabilities, count, timestamp};
+use super::convert::{count, provider_status, timestamp};
 
 /// What the edge asks the composition. Cheap: it is asked often.
 pub trait Facts: Send + Sync + 'static {
@@ -57,13 +57,6 @@ pub struct LedgerFacts {
 
 /// The broker's state as the contract has it.
 pub(super) fn render(engine: &EngineStatus, broker: BrokerFacts, ledger: LedgerFacts) -> v1::BrokerStatus {
-    let provider = |provider: &leasehold_engine::request::ProviderStatus| v1::ProviderStatus {
-        name: provider.name.as_str().to_owned(),
-        capabilities: Some(capabilities(&provider.capabilities)),
-        unavailable_reason: provider.unavailable.clone().unwrap_or_default(),
-        credential_expire_time: provider.sign_in.expires_at.map(timestamp),
-        sign_in_problem: provider.sign_in.problem.clone().unwrap_or_default(),
-    };
     let reload = |reload: LastReload| v1::ReloadStatus {
         time: Some(timestamp(reload.at)),
         rejection: reload.rejection.unwrap_or_default(),
@@ -78,7 +71,7 @@ pub(super) fn render(engine: &EngineStatus, broker: BrokerFacts, ledger: LedgerF
         quarantined_lease_count: count(engine.quarantined_leases),
         secret_count: count(engine.secrets),
         mount_count: count(engine.mounts),
-        providers: engine.providers.iter().map(provider).collect(),
+        providers: engine.providers.iter().map(provider_status).collect(),
         ledger: Some(ledger_status(ledger)),
         policies: Some(v1::PolicyStatus {
             digest: broker.policy_digest,

@@ -1,6 +1,8 @@
 //! Between the contract's messages and the engine's types: requests are parsed, all faults at once; answers are rendered.
 //! Nothing of the contract goes deeper than this.
 
+mod changes;
+mod checks;
 mod records;
 mod requests;
 mod responses;
@@ -8,6 +10,8 @@ mod time;
 mod tokens;
 mod violations;
 
+pub(crate) use changes::{change_secret, check_provider, list_versions, secret_version};
+pub(crate) use checks::{provider_check, provider_status};
 pub(crate) use records::{AuditQuery, audit_query, audit_record};
 pub(crate) use requests::{
     get_lease, get_secret, issue_lease, list_leases, list_own_leases, list_secrets, renew_lease,

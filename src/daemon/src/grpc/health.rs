@@ -1,6 +1,11 @@
 //! The standard health service (`grpc.health.v1`): serving while the ledger takes commits and the broker does not end.
-//! The empty name is the broker as a whole; every service has its own name too.
+//! The empty name is the broker as a whole; every service has its own name too, and every back end has one as
+//! `leasehold.provider.NAME`: not serving while it is given a rest, or when the broker's own credentials there are over.
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use leasehold_core::ttl::after;
+use leasehold_engine::Engine;
 use leasehold_ledger::LedgerHealth;
 use leasehold_proto::v1::{
     lease_service_server::SERVICE_NAME as LEASES, operator_service_server::SERVICE_NAME as OPERATORS,
@@ -8,77 +13,70 @@ use leasehold_proto::v1::{
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-/// Everything whose health is told.
+/// The broker's own names.
 const NAMES: [&str; 3] = ["", LEASES, OPERATORS];
+/// How often the broker's own credentials are looked at: the back ends do not tell when they end.
+const PERIOD: Duration = Duration::from_secs(30);
 
 /// Tells the health as it changes, until the broker ends.
 pub(super) async fn report(
     reporter: HealthReporter,
+    engine: Arc<Engine>,
     mut ledger: watch::Receiver<LedgerHealth>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut told = None;
+    let mut told = Told { reporter, statuses: BTreeMap::new() };
+    let mut resting = engine.resting();
     loop {
         let ok = matches!(*ledger.borrow_and_update(), LedgerHealth::Ok);
         let stopping = *stop.borrow_and_update();
-        let status = if ok && !stopping { ServingStatus::Serving } else { ServingStatus::NotServing };
-        if told != Some(status) {
-            told = Some(status);
-            for name in NAMES {
-                reporter.set_service_status(name, status).await;
-            }
+        let rests = resting.borrow_and_update().clone();
+        let now = engine.now();
+        for name in NAMES {
+            told.tell(name, ok && !stopping).await;
+        }
+        for (name, sign_in) in engine.sign_ins() {
+            let rests = rests.get(name).is_some_and(|until| now < *until);
+            let over = sign_in.expires_at.is_some_and(|end| end <= now);
+            told.tell(&format!("leasehold.provider.{name}"), !rests && !over && !stopping).await;
         }
         if stopping {
             return;
         }
+        let rested = rests.values().copied().filter(|until| now < *until);
+        let next = rested.chain([after(now, PERIOD)]).min().unwrap_or(now);
         let changed = tokio::select! {
             changed = ledger.changed() => changed,
             changed = stop.changed() => changed,
+            changed = resting.changed() => changed,
+            () = engine.sleep_until(next) => Ok(()),
         };
         // Whoever owned them is gone, and so is the broker.
         if changed.is_err() {
-            for name in NAMES {
-                reporter.set_service_status(name, ServingStatus::NotServing).await;
-            }
-            return;
+            return told.nothing_serves().await;
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tonic_health::{pb::HealthCheckRequest, pb::health_server::Health, server::HealthService};
+/// What was told last, so that nobody who watches is told it twice.
+struct Told {
+    reporter: HealthReporter,
+    statuses: BTreeMap<String, bool>,
+}
 
-    use super::*;
-
-    async fn status(service: &HealthService, name: &str) -> i32 {
-        let request = tonic::Request::new(HealthCheckRequest { service: name.to_owned() });
-        service.check(request).await.unwrap().into_inner().status
+impl Told {
+    async fn tell(&mut self, name: &str, serving: bool) {
+        if self.statuses.get(name) == Some(&serving) {
+            return;
+        }
+        self.statuses.insert(name.to_owned(), serving);
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(name, status).await;
     }
 
-    #[tokio::test]
-    async fn health_follows_the_ledger_and_the_end() {
-        const SERVING: i32 = 1;
-        const NOT_SERVING: i32 = 2;
-        let reporter = HealthReporter::new();
-        let service = HealthService::from_health_reporter(reporter.clone());
-        let (ledger, seen) = watch::channel(LedgerHealth::Ok);
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(report(reporter, seen, stopped));
-        tokio::task::yield_now().await;
-        for name in NAMES {
-            assert_eq!(status(&service, name).await, SERVING, "{name}");
-        }
-        ledger.send_replace(LedgerHealth::Full("no room".into()));
-        tokio::task::yield_now().await;
-        assert_eq!(status(&service, LEASES).await, NOT_SERVING);
-        ledger.send_replace(LedgerHealth::Ok);
-        tokio::task::yield_now().await;
-        assert_eq!(status(&service, OPERATORS).await, SERVING);
-        stop.send_replace(true);
-        task.await.unwrap();
-        for name in NAMES {
-            assert_eq!(status(&service, name).await, NOT_SERVING, "{name}");
+    async fn nothing_serves(mut self) {
+        for name in self.statuses.keys().cloned().collect::<Vec<_>>() {
+            self.tell(&name, false).await;
         }
     }
 }

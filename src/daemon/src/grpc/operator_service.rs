@@ -84,6 +84,41 @@ impl OperatorService for Operators {
         Ok(Response::new(v1::WriteSecretResponse { version: version.as_str().to_owned() }))
     }
 
+    async fn list_secret_versions(
+        &self,
+        request: Request<v1::ListSecretVersionsRequest>,
+    ) -> Result<Response<v1::ListSecretVersionsResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let request = convert::list_versions(actor, &message)?;
+        let page = self.engine.list_versions(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ListSecretVersionsResponse {
+            versions: page.items.into_iter().map(convert::secret_version).collect(),
+            next_page_token: convert::page_token(page.next_page_token),
+        }))
+    }
+
+    async fn change_secret(
+        &self,
+        request: Request<v1::ChangeSecretRequest>,
+    ) -> Result<Response<v1::ChangeSecretResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let request = convert::change_secret(actor, message)?;
+        self.engine.change_secret(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ChangeSecretResponse {}))
+    }
+
+    async fn check_provider(
+        &self,
+        request: Request<v1::CheckProviderRequest>,
+    ) -> Result<Response<v1::CheckProviderResponse>, Status> {
+        let (actor, message) = caller::split(request)?;
+        let provider = convert::check_provider(&message)?;
+        let checks = self.engine.check_providers(actor, provider).await;
+        let checks = checks.map_err(|error| of_engine(&error))?;
+        let checks = checks.into_iter().map(convert::provider_check).collect();
+        Ok(Response::new(v1::CheckProviderResponse { checks }))
+    }
+
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,

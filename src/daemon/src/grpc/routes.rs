@@ -126,7 +126,7 @@ impl Routes {
             .max_decoding_message_size(settings.max_request_bytes)
             .max_encoding_message_size(settings.max_response_bytes);
         let operators = OperatorServiceServer::new(Operators {
-            engine,
+            engine: engine.clone(),
             facts: facts.clone(),
             journal: Journal::new(journal_dir, facts),
             audits: Seats::new(settings.max_audit_queries, settings.max_audit_queries_per_principal),
@@ -142,7 +142,7 @@ impl Routes {
             .ok();
         let limits = Limits { request: settings.max_request_bytes, response: settings.max_response_bytes };
         let services = Services { issue, leases, operators, health, reflection, limits };
-        (Self(Arc::new(services)), health::report(reporter, ledger_health, stop))
+        (Self(Arc::new(services)), health::report(reporter, engine, ledger_health, stop))
     }
 }
 

@@ -75,6 +75,9 @@ pub(crate) fn of_engine(error: &EngineError) -> Status {
     if let EngineError::NoSuchField(field) = error {
         metadata.insert("field".to_owned(), field.to_string());
     }
+    if let Some(provider) = error.provider() {
+        metadata.insert("provider".to_owned(), provider.to_string());
+    }
     status(reason, message_of(error), details, metadata)
 }
 
@@ -84,6 +87,7 @@ pub(crate) fn reason_of(error: &EngineError) -> ErrorReason {
         EngineError::Denied => ErrorReason::DeniedOrNotFound,
         EngineError::NoSuchField(_) => ErrorReason::FieldNotFound,
         EngineError::RequestIdReused => ErrorReason::RequestIdReused,
+        EngineError::NoSuchProvider(_) => ErrorReason::ProviderNotFound,
         EngineError::BadPageToken => ErrorReason::PageTokenInvalid,
         EngineError::Lease(step) => match step {
             StepError::Expired => ErrorReason::LeaseExpired,
@@ -138,6 +142,7 @@ fn code(reason: ErrorReason) -> Code {
         ErrorReason::ProviderThrottled | ErrorReason::TooManyStreams | ErrorReason::JournalFull => {
             Code::ResourceExhausted
         }
+        ErrorReason::ProviderNotFound => Code::NotFound,
         ErrorReason::ProviderUnsupported => Code::Unimplemented,
         ErrorReason::Conflict | ErrorReason::WatchLagged => Code::Aborted,
         ErrorReason::JournalDamaged => Code::DataLoss,
@@ -165,10 +170,14 @@ fn log(error: &EngineError, reason: ErrorReason) {
     let reason = reason.as_reason();
     match error {
         EngineError::Internal(cause) => tracing::error!(reason, cause, "a request failed inside the broker"),
-        EngineError::Provider(cause) if !cause.class.is_retryable() => {
-            tracing::warn!(reason, cause = %cause, "a back end refused the broker");
+        EngineError::Provider(cause) => {
+            let provider = cause.provider().map(tracing::field::display);
+            if cause.class.is_retryable() {
+                tracing::debug!(reason, provider, cause = %cause, "a back end did not answer");
+            } else {
+                tracing::warn!(reason, provider, cause = %cause, "a back end refused the broker");
+            }
         }
-        EngineError::Provider(cause) => tracing::debug!(reason, cause = %cause, "a back end did not answer"),
         other => tracing::trace!(reason, cause = ?other, "a request failed"),
     }
 }
@@ -182,7 +191,9 @@ mod tests {
     use super::*;
 
     fn every_engine_error() -> Vec<(EngineError, Code)> {
-        let provider = |class| EngineError::Provider(Arc::new(ProviderError::new(class, "db-7 said no")));
+        let main = "main".parse().unwrap();
+        let provider =
+            |class| EngineError::Provider(Arc::new(ProviderError::new(class, "db-7 said no").of(&main)));
         let steps = [
             StepError::Expired,
             StepError::Revoked,
@@ -197,6 +208,7 @@ mod tests {
             (EngineError::NoSuchField("user".parse().unwrap()), Code::InvalidArgument),
             (EngineError::RequestIdReused, Code::InvalidArgument),
             (EngineError::BadPageToken, Code::InvalidArgument),
+            (EngineError::NoSuchProvider("main".parse().unwrap()), Code::NotFound),
             (provider(ErrorClass::Transient), Code::Unavailable),
             (provider(ErrorClass::Throttled), Code::ResourceExhausted),
             (provider(ErrorClass::Denied), Code::FailedPrecondition),
@@ -223,6 +235,54 @@ mod tests {
             let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
             assert_eq!(delay, error.retry_after(), "{error:?}");
         }
+    }
+
+    #[test]
+    fn who_met_a_back_ends_failure_learns_which_one_and_when_to_come_again() {
+        for (error, _) in every_engine_error() {
+            let info = of_engine(&error).get_details_error_info().unwrap();
+            let named = info.metadata.get("provider").map(String::as_str);
+            assert_eq!(named, info.reason.starts_with("PROVIDER_").then_some("main"), "{error:?}");
+        }
+        let hint = Some(Duration::from_secs(7));
+        let throttled = ProviderError::new(ErrorClass::Throttled, "slow down").retry_after(hint);
+        let status = of_engine(&EngineError::Provider(Arc::new(throttled)));
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, hint);
+    }
+
+    /// The contract's own words: `// CODE: what it means.` above each reason.
+    #[test]
+    fn every_reason_has_the_code_that_the_contract_documents() {
+        let contract = include_str!("../../../../proto/leasehold/v1/error_reason.proto");
+        let (mut documented, mut reasons) = (None, 0);
+        for line in contract.lines().map(str::trim) {
+            if let Some((word, _)) = line.strip_prefix("// ").and_then(|text| text.split_once(':'))
+                && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            {
+                documented = Some(word.to_owned());
+            }
+            let Some((name, _)) =
+                line.split_once(" = ").filter(|(name, _)| name.starts_with("ERROR_REASON_"))
+            else {
+                continue;
+            };
+            let reason = ErrorReason::from_str_name(name).unwrap();
+            if reason == ErrorReason::Unspecified {
+                continue;
+            }
+            // `InvalidArgument` is written `INVALID_ARGUMENT` there.
+            let code = format!("{:?}", code(reason));
+            let code = code.chars().fold(String::new(), |mut shown, c| {
+                if c.is_uppercase() && !shown.is_empty() {
+                    shown.push('_');
+                }
+                shown.extend(c.to_uppercase());
+                shown
+            });
+            assert_eq!(documented.take(), Some(code), "{name}");
+            reasons += 1;
+        }
+        assert!(reasons >= 30, "{reasons} reasons were found");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The services called through their generated clients, over an engine whose ledger is in memory.
 
 mod audit;
+mod health;
 mod kit;
 mod leases;
 mod operators;

@@ -49,6 +49,7 @@ impl Fixture {
             authorizer: authorizer.clone(),
             mac: KeyRing::generate(&SystemEntropy).unwrap().value_mac(),
             providers: BTreeMap::new(),
+            provider_limits: BTreeMap::new(),
             catalog: running.catalog.clone(),
             settings: leasehold_engine::Settings::default(),
             broker: Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap()),

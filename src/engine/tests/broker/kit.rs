@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -18,15 +18,16 @@ use leasehold_core::{
     lease::RevocationHandle,
     ports::{Authorizer, Clock, Entropy, Issuer, Ledger, NoEntropy, Provider, ValueMac},
     provider::{
-        Capabilities, Demand, ErrorClass, Fetch, Fetched, Finding, IssueCredential, IssuedCredential,
-        ProviderError, RenewCredential, Revocation, RevokeCredential, WriteVersion,
+        Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, IssueCredential,
+        IssuedCredential, ProviderError, ProviderName, RenewCredential, Revocation, RevokeCredential,
+        VersionFacts, VersionState, WriteVersion,
     },
     record::{Actor, Decision, Effect, Kind, Outcome, ValueTag},
     secret::VersionId,
     ttl::{TtlLimits, after, until},
 };
 use leasehold_engine::{
-    Engine, EngineError, Parts, Settings,
+    Engine, EngineError, Parts, ProviderLimits, Settings,
     request::{IssueLease, IssuedLease},
 };
 use leasehold_ledger::Memory;
@@ -60,6 +61,21 @@ impl Broker {
 
     /// A broker that reaches its ledger through another one in front of it.
     pub(crate) fn through(front: Arc<dyn Ledger>, ledger: Memory, back_end: Arc<BackEnd>) -> Self {
+        Self::made_of(front, ledger, back_end, BTreeMap::new())
+    }
+
+    /// A broker whose back end has limits of its own.
+    pub(crate) fn with_limits(limits: BTreeMap<ProviderName, ProviderLimits>) -> Self {
+        let ledger = Memory::new();
+        Self::made_of(Arc::new(ledger.clone()), ledger, Arc::default(), limits)
+    }
+
+    fn made_of(
+        front: Arc<dyn Ledger>,
+        ledger: Memory,
+        back_end: Arc<BackEnd>,
+        provider_limits: BTreeMap<ProviderName, ProviderLimits>,
+    ) -> Self {
         let rules = Arc::new(Rules::default());
         let engine = Engine::new(Parts {
             clock: Arc::new(PausedClock::new()),
@@ -68,6 +84,7 @@ impl Broker {
             authorizer: rules.clone(),
             mac: Arc::new(LengthTag),
             providers: BTreeMap::from([("main".parse().unwrap(), back_end.clone() as Arc<dyn Provider>)]),
+            provider_limits,
             catalog: catalog(),
             settings: Settings::default(),
             broker: Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap()),
@@ -221,6 +238,15 @@ pub(crate) struct BackEnd {
     /// What the maker answers in the end, when it is not to be as the others.
     pub(crate) refusing: Mutex<Option<ErrorClass>>,
     pub(crate) users: Mutex<BTreeSet<String>>,
+    /// Whether it reserves the end of a credential before it makes one, and what is reserved.
+    pub(crate) reserves: AtomicBool,
+    pub(crate) reserved: Mutex<BTreeSet<String>>,
+    /// When its credentials end by themselves; it cannot end them then.
+    pub(crate) irrevocable_until: Mutex<Option<Timestamp>>,
+    pub(crate) revocations: AtomicU64,
+    pub(crate) lookups: AtomicU64,
+    pub(crate) changed: Mutex<Vec<(Change, Option<String>)>>,
+    pub(crate) asked: Mutex<Vec<Demand>>,
     versions: Mutex<Vec<SecretValue>>,
 }
 
@@ -232,7 +258,14 @@ impl Default for BackEnd {
             gate: Semaphore::new(u32::MAX as usize),
             maker: Semaphore::new(1),
             refusing: Mutex::new(None),
-            users: Mutex::new(BTreeSet::new()),
+            users: Mutex::default(),
+            reserves: AtomicBool::new(false),
+            reserved: Mutex::default(),
+            irrevocable_until: Mutex::default(),
+            revocations: AtomicU64::new(0),
+            lookups: AtomicU64::new(0),
+            changed: Mutex::default(),
+            asked: Mutex::default(),
             versions: Mutex::new(vec![two_fields("app", "canary-1")]),
         }
     }
@@ -273,9 +306,30 @@ impl Provider for BackEnd {
             write: true,
             issue: true,
             renew: true,
-            revoke: true,
+            revoke: self.irrevocable_until.lock().unwrap().is_none(),
+            changes: &[Change::Disable, Change::Delete],
             ..Capabilities::default()
         }
+    }
+
+    async fn versions(&self, _reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
+        self.pass().await?;
+        let last = self.versions.lock().unwrap().len();
+        let facts = |n| VersionFacts {
+            version: Self::version(n),
+            created_at: None,
+            state: VersionState::Enabled,
+            current: n + 1 == last,
+            labels: Vec::new(),
+        };
+        Ok((0..last).rev().map(facts).collect())
+    }
+
+    async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
+        self.pass().await?;
+        let version = request.version.map(ToString::to_string);
+        self.changed.lock().unwrap().push((request.change, version));
+        Ok(())
     }
 
     async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
@@ -295,8 +349,12 @@ impl Provider for BackEnd {
         Some(self)
     }
 
-    async fn check(&self, _demands: &[Demand]) -> Vec<Finding> {
-        Vec::new()
+    async fn check(&self, demands: &[Demand]) -> Vec<Finding> {
+        *self.asked.lock().unwrap() = demands.to_vec();
+        match self.pass().await {
+            Ok(()) => vec![Finding::passed("sign in", "")],
+            Err(error) => vec![Finding::failed("sign in", error.to_string(), "mend it")],
+        }
     }
 
     async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
@@ -309,6 +367,24 @@ impl Provider for BackEnd {
 
 #[async_trait]
 impl Issuer for BackEnd {
+    async fn reserve(&self, _role: &str) -> Result<Option<RevocationHandle>, ProviderError> {
+        if !self.reserves.load(SeqCst) {
+            return Ok(None);
+        }
+        self.pass().await?;
+        let mut reserved = self.reserved.lock().unwrap();
+        let name = format!("reservation-{}", reserved.len());
+        reserved.insert(name.clone());
+        Ok(Some(RevocationHandle::new(SecretBytes::from(name))))
+    }
+
+    async fn look_up(&self, handle: &RevocationHandle) -> Result<Option<Timestamp>, ProviderError> {
+        self.lookups.fetch_add(1, SeqCst);
+        self.pass().await?;
+        let name = std::str::from_utf8(handle.expose()).unwrap();
+        if self.users.lock().unwrap().contains(name) { Ok(None) } else { Err(gone()) }
+    }
+
     async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
         let user = format!("lh-{}", request.lease.suffix());
         if *self.failing.lock().unwrap() == Some(ErrorClass::Transient) {
@@ -322,23 +398,37 @@ impl Issuer for BackEnd {
             return Err(ProviderError::new(class, "told to refuse"));
         }
         self.users.lock().unwrap().insert(user.clone());
+        let revocation = match *self.irrevocable_until.lock().unwrap() {
+            Some(end) => Revocation::NoneUntil(end),
+            None => Revocation::By(RevocationHandle::new(SecretBytes::from(user.clone()))),
+        };
         Ok(IssuedCredential {
             value: two_fields(&user, "canary-2"),
             version: user.parse().unwrap(),
-            revocation: Revocation::By(RevocationHandle::new(SecretBytes::from(user))),
+            revocation,
             expires_at: None,
         })
     }
 
     async fn renew(&self, request: RenewCredential<'_>) -> Result<Timestamp, ProviderError> {
-        self.pass().await.map(|()| request.until)
+        self.pass().await?;
+        let user = format!("lh-{}", request.lease.suffix());
+        if self.users.lock().unwrap().contains(&user) { Ok(request.until) } else { Err(gone()) }
     }
 
     async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
         self.pass().await?;
+        self.revocations.fetch_add(1, SeqCst);
         self.users.lock().unwrap().remove(&format!("lh-{}", request.lease.suffix()));
+        if let Some(handle) = request.handle {
+            self.reserved.lock().unwrap().remove(std::str::from_utf8(handle.expose()).unwrap());
+        }
         Ok(())
     }
+}
+
+fn gone() -> ProviderError {
+    ProviderError::new(ErrorClass::Absent, "it is gone")
 }
 
 /// The same person everywhere.

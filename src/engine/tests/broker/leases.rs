@@ -282,7 +282,7 @@ async fn a_write_is_seen_by_the_next_lease() {
     assert!(matches!(broker.engine.write_secret(write(API)).await, Err(EngineError::Denied)));
     broker.back_end.fail(Some(ErrorClass::Invalid));
     let refused = broker.engine.write_secret(write(ADMIN)).await.unwrap_err();
-    assert_eq!(refused.to_string(), "the back end refused the write: told to fail");
+    assert_eq!(refused.to_string(), "the back end refused it: told to fail");
     broker.back_end.fail(None);
     assert_eq!(broker.engine.write_secret(write(ADMIN)).await.unwrap().as_str(), "v2");
     let issued = broker.issue(STATIC).await.unwrap();

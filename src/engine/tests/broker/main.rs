@@ -7,8 +7,11 @@
 )]
 
 mod cache;
+mod credentials;
 mod idempotency;
 mod kit;
 mod leases;
+mod operators;
 mod reconcile;
+mod sweep;
 mod watch;

@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -19,7 +19,10 @@ use leasehold_core::{
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
     ports::{Authorizer, Clock, Entropy, NoEntropy, Provider, ValueMac},
-    provider::{Capabilities, Demand, Fetch, Fetched, Finding, ProviderError, WriteVersion},
+    provider::{
+        Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, ProviderError,
+        SignIn, VersionFacts, VersionState, WriteVersion,
+    },
     record::{Actor, Decision, Effect, Record, ValueTag},
     secret::VersionId,
     ttl::{TtlLimits, after, until},
@@ -55,8 +58,8 @@ pub(super) struct Edge {
     pub(super) facts: Arc<Told>,
     pub(super) journal: Mutex<Journal>,
     pub(super) dir: tempfile::TempDir,
-    _ledger_health: watch::Sender<LedgerHealth>,
-    _stop: watch::Sender<bool>,
+    pub(super) ledger_health: watch::Sender<LedgerHealth>,
+    pub(super) stop: watch::Sender<bool>,
 }
 
 impl Edge {
@@ -86,15 +89,7 @@ impl Edge {
             settings,
         });
         tokio::spawn(health);
-        Self {
-            routes,
-            ledger,
-            facts,
-            journal: Mutex::new(journal),
-            dir,
-            _ledger_health: ledger_health,
-            _stop: stop,
-        }
+        Self { routes, ledger, facts, journal: Mutex::new(journal), dir, ledger_health, stop }
     }
 
     /// A connection of `who`.
@@ -147,7 +142,7 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         freshness: Freshness::default(),
         description: Some("the payments database".into()),
     };
-    let provider: Arc<dyn Provider> = Arc::new(BackEnd);
+    let provider: Arc<dyn Provider> = Arc::new(BackEnd(facts.clone()));
     Engine::new(leasehold_engine::Parts {
         clock: Arc::new(PausedClock { start: tokio::time::Instant::now() }),
         entropy: Arc::new(Counter::default()),
@@ -155,6 +150,7 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         authorizer: Arc::new(Rules(facts)),
         mac: Arc::new(LengthTag),
         providers: BTreeMap::from([("main".parse().unwrap(), provider)]),
+        provider_limits: BTreeMap::new(),
         catalog: Catalog::new([(SECRET.parse().unwrap(), entry)], []).unwrap(),
         settings: leasehold_engine::Settings::default(),
         broker: actor("spiffe://example.org/leasehold/broker"),
@@ -167,6 +163,12 @@ pub(super) struct Told {
     pub(super) head: AtomicU64,
     /// Other policies are in force since, by which nobody reads the journal.
     pub(super) closed: AtomicBool,
+    /// Whether the back end answers nothing.
+    pub(super) failing: AtomicBool,
+    /// When the broker's own credentials there end, in seconds of the broker's time; 0 is never.
+    pub(super) credentials_end: AtomicI64,
+    /// What was changed there.
+    pub(super) changed: Mutex<Vec<(Change, Option<VersionId>)>>,
 }
 
 impl Facts for Told {
@@ -247,19 +249,61 @@ impl Authorizer for Rules {
     }
 }
 
-struct BackEnd;
+struct BackEnd(Arc<Told>);
+
+impl BackEnd {
+    fn answer(&self) -> Result<(), ProviderError> {
+        match self.0.failing.load(SeqCst) {
+            true => Err(ProviderError::new(ErrorClass::Transient, "told to fail")),
+            false => Ok(()),
+        }
+    }
+}
 
 #[async_trait]
 impl Provider for BackEnd {
-    async fn check(&self, _demands: &[Demand]) -> Vec<Finding> {
-        Vec::new()
+    async fn check(&self, demands: &[Demand]) -> Vec<Finding> {
+        let asked = Finding::passed("sign in", format!("{} demands", demands.len()));
+        let denied = Finding::failed("read `db`", "not allowed", "grant it").granted_by("allow read");
+        if self.0.failing.load(SeqCst) { vec![asked, denied] } else { vec![asked] }
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { read: true, write: true, ..Capabilities::default() }
+        Capabilities {
+            read: true,
+            versions: true,
+            write: true,
+            changes: &Change::ALL,
+            ..Capabilities::default()
+        }
+    }
+
+    fn sign_in(&self) -> SignIn {
+        let end = self.0.credentials_end.load(SeqCst);
+        let expires_at = (end > 0).then(|| Timestamp::from_second(end).unwrap());
+        SignIn { expires_at, problem: expires_at.map(|_| "refused".to_owned()) }
+    }
+
+    async fn versions(&self, _reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
+        self.answer()?;
+        let facts = |version: &str, state, current| VersionFacts {
+            version: version.parse().unwrap(),
+            created_at: Some(Timestamp::UNIX_EPOCH),
+            state,
+            current,
+            labels: vec!["label".into()],
+        };
+        Ok(vec![facts("v1", VersionState::Enabled, true), facts("v0", VersionState::Destroyed, false)])
+    }
+
+    async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
+        self.answer()?;
+        self.0.changed.lock().unwrap().push((request.change, request.version.cloned()));
+        Ok(())
     }
 
     async fn fetch(&self, _request: Fetch<'_>) -> Result<Fetched, ProviderError> {
+        self.answer()?;
         let value = SecretValue::plain(VALUE.to_owned());
         Ok(Fetched { value, version: "v1".parse().unwrap(), created_at: None })
     }
