@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::{
     audit::AuditCommand, connection::Connection, exit, lease::LeaseCommand, output::Format,
-    policy::PolicyCommand, quickstart::Quickstart, secret::SecretCommand,
+    policy::PolicyCommand, provider::ProviderCommand, quickstart::Quickstart, secret::SecretCommand,
 };
 
 /// Borrow secrets, and look after the broker that lends them.
@@ -36,10 +36,16 @@ pub(crate) enum Command {
         command: LeaseCommand,
     },
 
-    /// See which secrets there are, and write them
+    /// See which secrets and versions there are, write them and change them
     Secret {
         #[command(subcommand)]
         command: SecretCommand,
+    },
+
+    /// See the back ends, and whether they let the broker do what it is to do
+    Provider {
+        #[command(subcommand)]
+        command: ProviderCommand,
     },
 
     /// Read the audit journal, and prove that it is whole
@@ -100,6 +106,17 @@ mod tests {
             "secret put prod/payments/db",
             "secret put prod/payments/db --file /tmp/v --expected v1",
             "secret put prod/payments/db --field user=@/tmp/u --field password=-",
+            "secret versions prod/payments/db",
+            "secret promote prod/payments/db --version v2",
+            "secret disable prod/payments/db --version v1 --reason leaked",
+            "secret enable prod/payments/db --version v1",
+            "secret destroy prod/payments/db --version v1 --yes",
+            "secret delete prod/payments/db",
+            "secret restore prod/payments/db",
+            "secret purge prod/payments/db --yes",
+            "provider list",
+            "provider check",
+            "provider check vault-main -o jsonl",
             "audit tail -n 5 --follow",
             "audit query --kind lease.issued --outcome denied --since 2026-01-01T00:00:00Z --limit 5",
             "audit query --dir /var/lib/leasehold/journal --secret prod/payments/db",
@@ -130,6 +147,9 @@ mod tests {
             ("lease list --addr http://broker:1", "reached by TLS only"),
             ("secret put prod/payments/db --field password", "NAME=@FILE"),
             ("secret put prod/payments/db --file x --field a=@b", "cannot be used with"),
+            ("secret destroy prod/payments/db", "--version"),
+            ("secret delete prod/payments/db --version v1", "--version"),
+            ("provider check Vault", "a provider's name is"),
             ("audit query --kind lease.borrowed", "lease.issued"),
             ("audit query --secret prod/a/b --prefix prod/", "cannot be used with"),
             ("audit tail --follow --dir x", "cannot be used with"),

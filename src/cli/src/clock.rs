@@ -7,3 +7,8 @@ use leasehold_core::Timestamp;
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
+
+/// A time of the contract; absent when it is out of range.
+pub(crate) fn of_proto(time: prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(time.seconds, time.nanos).ok()
+}

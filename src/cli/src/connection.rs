@@ -12,7 +12,7 @@ use leasehold_core::SpiffeId;
 use crate::{duration, exit::Failure};
 
 /// How the broker is reached.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// The broker's address, `host:port`
@@ -54,6 +54,12 @@ impl Connection {
     /// Connects. Without a certificate too, so that it is the broker that says no.
     pub(crate) async fn open(&self) -> Result<Client, Failure> {
         Ok(self.try_open().await?)
+    }
+
+    /// Connects for calls to which an answer may take so long, whatever was said of others.
+    pub(crate) async fn open_for(&self, patience: Duration) -> Result<Client, Failure> {
+        let timeout = self.timeout.map(|timeout| timeout.max(patience));
+        Ok(Self { timeout, ..self.clone() }.try_open().await?)
     }
 
     /// Connects, or tells a program why not.

@@ -90,6 +90,9 @@ impl From<Error> for Failure {
         if let Some(reason) = error.reason() {
             message.push_str(&format!(" [{reason}]"));
         }
+        if let Some(provider) = error.provider() {
+            message.push_str(&format!(" (provider `{provider}`)"));
+        }
         if let Some(delay) = error.retry_after().filter(|delay| !delay.is_zero()) {
             message.push_str(&format!("; try again in {} s", delay.as_secs().max(1)));
         }
@@ -133,9 +136,13 @@ fn by_reason(reason: &str) -> Option<&'static str> {
             "the back end has nothing under the secret's `ref` (`leasehold secret show`): write it with `leasehold secret put`"
         }
         "PROVIDER_REQUEST_INVALID" => {
-            "another version than the expected one is current, or the back end cannot take the value; the broker's log says more"
+            "the back end cannot take it as it is, or another version than the expected one is current; the broker's log says more"
         }
-        "PROVIDER_DENIED_BROKER" => "the back end must let the broker's own identity do this",
+        "PROVIDER_DENIED_BROKER" => {
+            "the back end must let the broker's own identity do this: `leasehold provider check` says what is missing"
+        }
+        "PROVIDER_NOT_FOUND" => "`leasehold provider list` has their names",
+        "PROVIDER_UNAVAILABLE" => "`leasehold provider check` tries it",
         "PROVIDER_UNSUPPORTED" => "`leasehold secret show` says what it can do",
         "JOURNAL_FULL" => "make room on the disk of the broker's state directory",
         "LEDGER_UNAVAILABLE" | "INTERNAL" => "the broker's log says why",
@@ -151,7 +158,7 @@ mod tests {
     use super::*;
 
     fn answer(reason: &str, message: &str) -> Answer {
-        Answer { reason: Some(reason.into()), message: message.into(), retry_after: None }
+        Answer { reason: Some(reason.into()), message: message.into(), ..Answer::default() }
     }
 
     #[test]
@@ -159,6 +166,7 @@ mod tests {
         let address = "127.0.0.1:8443".parse::<leasehold_client::Address>().unwrap();
         let throttled = Answer {
             retry_after: Some(std::time::Duration::from_millis(2500)),
+            provider: Some("aws-main".into()),
             ..answer("PROVIDER_THROTTLED", "the secret's back end did not answer as needed")
         };
         let cases = [
@@ -196,7 +204,7 @@ mod tests {
             (
                 Error::Throttled { answer: throttled },
                 Exit::Unavailable,
-                "x: asked too often: the secret's back end did not answer as needed [PROVIDER_THROTTLED]; try again in 2 s",
+                "x: asked too often: the secret's back end did not answer as needed [PROVIDER_THROTTLED] (provider `aws-main`); try again in 2 s",
             ),
             (
                 Error::Invalid {

@@ -6,12 +6,14 @@
 mod args;
 mod audit;
 mod clock;
+mod confirm;
 mod connection;
 mod duration;
 mod exit;
 mod lease;
 mod output;
 mod policy;
+mod provider;
 mod quickstart;
 mod secret;
 mod shell;
@@ -55,6 +57,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Secret { command } => secret::run(command, &cli.connection, &mut output).await,
         Command::Audit { command } => audit::run(command, &cli.connection, &mut output).await,
         Command::Status => status::run(&cli.connection, &mut output).await,
+        Command::Provider { command } => provider::run(command, &cli.connection, &mut output).await,
         Command::Policy { command } => policy::run(command, &mut output),
         Command::Completions { shell } => shell::completions(shell, &mut output),
         Command::Man { dir } => shell::man(dir.as_deref(), &mut output),

@@ -150,7 +150,9 @@ impl ValueEnum for ActionArg {
             ActionArg(Action::RevokeLease),
             ActionArg(Action::DescribeSecret),
             ActionArg(Action::WriteSecret),
+            ActionArg(Action::ChangeSecret),
             ActionArg(Action::ReadStatus),
+            ActionArg(Action::CheckProvider),
             ActionArg(Action::ReadAudit),
         ];
         ALL

@@ -1,18 +1,22 @@
-//! `leasehold secret`: see which secrets there are, and write them.
+//! `leasehold secret`: see which secrets and versions there are, write them and change them.
 
+mod change;
 mod input;
+mod versions;
 mod view;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use leasehold_client::{Client, Write};
-use leasehold_core::{RequestId, SecretPath, path::PathPrefix, secret::VersionId};
+use leasehold_core::{RequestId, SecretPath, path::PathPrefix, provider::Change, secret::VersionId};
 use serde::Serialize;
 
 pub(crate) use self::view::capability;
 use self::{
+    change::{ChangeArgs, VersionArgs},
     input::{FieldSource, read_value},
+    versions::VersionView,
     view::SecretView,
 };
 use crate::{
@@ -37,6 +41,26 @@ pub(crate) enum SecretCommand {
     },
     /// Write a new version of a secret, from standard input or files
     Put(Put),
+    /// List the versions of a secret, the newest first, with how many leases are live on each; never a value
+    Versions {
+        /// The secret's path
+        #[arg(value_name = "SECRET")]
+        secret: SecretPath,
+    },
+    /// Make a pending or older version the current one
+    Promote(VersionArgs),
+    /// Make a version unreadable until it is enabled; who holds a lease on it has the value still
+    Disable(VersionArgs),
+    /// Make a disabled version readable
+    Enable(VersionArgs),
+    /// Remove a version's value for good; asks first
+    Destroy(VersionArgs),
+    /// Delete a secret with all its versions, in a way from which it can be restored for a time
+    Delete(ChangeArgs),
+    /// Bring a deleted secret back
+    Restore(ChangeArgs),
+    /// Remove a deleted secret for good; asks first
+    Purge(ChangeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +111,14 @@ pub(crate) async fn run(
             output.item(&view, &view.parts())
         }
         SecretCommand::Put(put) => put.run(connection, output).await,
+        SecretCommand::Versions { secret } => versions(&secret, &connection.open().await?, output).await,
+        SecretCommand::Promote(args) => args.run(Change::Promote, connection, output).await,
+        SecretCommand::Disable(args) => args.run(Change::Disable, connection, output).await,
+        SecretCommand::Enable(args) => args.run(Change::Enable, connection, output).await,
+        SecretCommand::Destroy(args) => args.run(Change::Destroy, connection, output).await,
+        SecretCommand::Delete(args) => args.run(Change::Delete, connection, output).await,
+        SecretCommand::Restore(args) => args.run(Change::Restore, connection, output).await,
+        SecretCommand::Purge(args) => args.run(Change::Purge, connection, output).await,
     }
 }
 
@@ -102,6 +134,22 @@ async fn list(prefix: Option<&PathPrefix>, client: &Client, output: &mut Output)
         token = page.next_page_token;
         if token.is_none() {
             return list.finish("no secrets that you may see (a mount's secrets are not listed)");
+        }
+    }
+}
+
+async fn versions(secret: &SecretPath, client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let operator = client.operator();
+    let mut token = None;
+    let mut list = output.list();
+    loop {
+        let page = operator.secret_versions(secret, PAGE, token).await.about(secret)?;
+        for version in &page.items {
+            list.push(&VersionView::of(version))?;
+        }
+        token = page.next_page_token;
+        if token.is_none() {
+            return list.finish("no versions");
         }
     }
 }

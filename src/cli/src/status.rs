@@ -5,11 +5,12 @@ use leasehold_core::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    clock,
     connection::Connection,
     duration,
     exit::{About, Failure},
     output::Output,
-    secret::capability,
+    provider::ProviderView,
 };
 
 /// The broker's state, under stable names.
@@ -31,14 +32,6 @@ struct StatusView {
     policies: PolicyView,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_reload: Option<ReloadView>,
-}
-
-#[derive(Serialize)]
-struct ProviderView {
-    name: String,
-    can: Vec<&'static str>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    unavailable: String,
 }
 
 #[derive(Serialize)]
@@ -83,8 +76,8 @@ impl StatusView {
             version: status.version,
             node: status.node,
             trust_domain: status.trust_domain,
-            started_at: status.start_time.and_then(timestamp),
-            now: status.current_time.and_then(timestamp),
+            started_at: status.start_time.and_then(clock::of_proto),
+            now: status.current_time.and_then(clock::of_proto),
             live_leases: status.live_lease_count,
             quarantined_leases: status.quarantined_lease_count,
             secrets: status.secret_count,
@@ -92,7 +85,7 @@ impl StatusView {
             providers: status.providers.into_iter().map(ProviderView::of).collect(),
             policies: PolicyView { digest: policies.digest, count: policies.policy_count },
             last_reload: status.last_reload.map(|reload| ReloadView {
-                at: reload.time.and_then(timestamp),
+                at: reload.time.and_then(clock::of_proto),
                 rejection: reload.rejection,
             }),
             ledger: LedgerView {
@@ -130,22 +123,15 @@ impl StatusView {
             "since the start",
             format!("{} commits in {} groups, {} fsyncs", ledger.commits, ledger.batches, ledger.fsyncs),
         ));
+        let now = self.now.unwrap_or_else(clock::now);
         for provider in &self.providers {
-            let state = if provider.unavailable.is_empty() { "ok" } else { provider.unavailable.as_str() };
-            parts.push(("provider", format!("{}: {state} (can {})", provider.name, provider.can.join(", "))));
+            parts.push(("provider", provider.line(now)));
         }
         if let Some(ReloadView { at: Some(at), rejection }) = &self.last_reload {
             let how = if rejection.is_empty() { "taken".to_owned() } else { format!("REFUSED: {rejection}") };
             parts.push(("last reload", format!("{at:.0}, {how}")));
         }
         parts
-    }
-}
-
-impl ProviderView {
-    fn of(provider: proto::ProviderStatus) -> Self {
-        let can = provider.capabilities.iter().flat_map(|all| all.supported()).map(capability).collect();
-        Self { name: provider.name, can, unavailable: provider.unavailable_reason }
     }
 }
 
@@ -157,10 +143,6 @@ fn health(health: proto::LedgerHealth) -> &'static str {
         proto::LedgerHealth::Unavailable => "UNAVAILABLE",
         proto::LedgerHealth::Poisoned => "POISONED",
     }
-}
-
-fn timestamp(time: prost_types::Timestamp) -> Option<Timestamp> {
-    Timestamp::new(time.seconds, time.nanos).ok()
 }
 
 #[cfg(test)]

@@ -85,6 +85,8 @@ pub struct Answer {
     pub message: String,
     /// When it makes sense to try again (`google.rpc.RetryInfo`).
     pub retry_after: Option<Duration>,
+    /// The configured name of the back end that it is about, when it is about one.
+    pub provider: Option<String>,
 }
 
 /// One field of a request that is not what it must be.
@@ -108,6 +110,11 @@ impl Error {
     /// When it makes sense to try again, if the broker said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.answer()?.retry_after
+    }
+
+    /// The configured name of the back end that it is about, when it is about one.
+    pub fn provider(&self) -> Option<&str> {
+        self.answer()?.provider.as_deref()
     }
 
     fn answer(&self) -> Option<&Answer> {
@@ -142,6 +149,7 @@ impl From<Status> for Error {
             reason: details.error_info().map(|info| info.reason.clone()),
             message: status.message().to_owned(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            provider: details.error_info().and_then(|info| info.metadata.get("provider").cloned()),
         };
         match status.code() {
             Code::PermissionDenied => Self::Denied,
@@ -252,5 +260,14 @@ mod tests {
             assert_eq!(error.retry_after(), retry, "{line}");
             assert!(error.reason().is_some(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_back_ends_failure_says_which_back_end() {
+        let mut details = ErrorDetails::new();
+        let metadata = std::collections::HashMap::from([("provider".to_owned(), "aws-main".to_owned())]);
+        details.set_error_info("PROVIDER_UNAVAILABLE", "leasehold.dev", metadata);
+        let error = Error::from(Status::with_error_details(Code::Unavailable, "no answer", details));
+        assert_eq!(error.provider(), Some("aws-main"));
     }
 }

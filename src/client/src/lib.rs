@@ -33,4 +33,4 @@ pub use credentials::{CredentialError, Identity, TrustBundle};
 pub use error::{Answer, Error, Violation};
 pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page};
 pub use leasehold_proto::v1 as proto;
-pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, Write};
+pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, SecretChange, Write};

@@ -2,7 +2,10 @@
 //! messages, which are documented there.
 
 use leasehold_core::{
-    LeaseId, RequestId, SecretPath, SecretValue, SpiffeId, path::PathPrefix, secret::VersionId,
+    LeaseId, RequestId, SecretPath, SecretValue, SpiffeId,
+    path::PathPrefix,
+    provider::{Change, ProviderName},
+    secret::VersionId,
 };
 use leasehold_proto::v1::{self, operator_service_client::OperatorServiceClient};
 use tonic::{Streaming, transport::Channel};
@@ -40,6 +43,21 @@ pub struct Write {
     /// The version that must be current.
     pub expected: Option<VersionId>,
     /// Makes a repeated write the same write.
+    pub request_id: Option<RequestId>,
+}
+
+/// What to change in a back end.
+#[derive(Clone, Debug)]
+pub struct SecretChange {
+    /// The secret.
+    pub secret: SecretPath,
+    /// What to do.
+    pub change: Change,
+    /// The version, if the change is of one.
+    pub version: Option<VersionId>,
+    /// A reason, for the audit records.
+    pub reason: Option<String>,
+    /// The client's own name for this request, for the audit records.
     pub request_id: Option<RequestId>,
 }
 
@@ -154,6 +172,63 @@ impl Operator {
             request_id: text(write.request_id.as_ref()),
         };
         Ok(self.service().write_secret(request).await?.into_inner().version)
+    }
+
+    /// A page of a static secret's versions, the newest first; never their values.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn secret_versions(
+        &self,
+        path: &SecretPath,
+        page_size: u32,
+        page_token: Option<String>,
+    ) -> Result<Page<v1::SecretVersion>, Error> {
+        let request = v1::ListSecretVersionsRequest {
+            path: path.to_string(),
+            page_size: i32::try_from(page_size).unwrap_or(i32::MAX),
+            page_token: page_token.unwrap_or_default(),
+        };
+        let response = self.service().list_secret_versions(request).await?.into_inner();
+        let next_page_token = Some(response.next_page_token).filter(|token| !token.is_empty());
+        Ok(Page { items: response.versions, next_page_token })
+    }
+
+    /// Changes a version, or a secret with all its versions, in its back end. To ask for what is so already is a success.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn change_secret(&self, change: SecretChange) -> Result<(), Error> {
+        let kind = match change.change {
+            Change::Promote => v1::SecretChange::Promote,
+            Change::Disable => v1::SecretChange::Disable,
+            Change::Enable => v1::SecretChange::Enable,
+            Change::Destroy => v1::SecretChange::Destroy,
+            Change::Delete => v1::SecretChange::Delete,
+            Change::Restore => v1::SecretChange::Restore,
+            Change::Purge => v1::SecretChange::Purge,
+        };
+        let request = v1::ChangeSecretRequest {
+            path: change.secret.to_string(),
+            change: kind.into(),
+            version: text(change.version.as_ref()),
+            reason: change.reason.unwrap_or_default(),
+            request_id: text(change.request_id.as_ref()),
+        };
+        self.service().change_secret(request).await?;
+        Ok(())
+    }
+
+    /// Tries whether a back end, or all of them, let the broker do what its catalog will ask. May take a minute.
+    ///
+    /// # Errors
+    /// See [`Error`]; what a back end does not allow is a finding and no error.
+    pub async fn check_provider(
+        &self,
+        provider: Option<&ProviderName>,
+    ) -> Result<Vec<v1::ProviderCheck>, Error> {
+        let request = v1::CheckProviderRequest { provider: text(provider) };
+        Ok(self.service().check_provider(request).await?.into_inner().checks)
     }
 
     /// The broker's state.

@@ -25,6 +25,8 @@ pub(super) struct LeaseView {
     renewals: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_since: Option<Timestamp>,
+    /// Nothing can end the credential before: it works until then, whatever happens to the lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
     irrevocable_until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
@@ -85,7 +87,7 @@ impl LeaseView {
             parts.push(("renewals", self.renewals.to_string()));
         }
         if let Some(end) = self.irrevocable_until {
-            parts.push(("revocation", format!("none until {end}")));
+            parts.push(("revocation", format!("none until {}", time(end))));
         }
         if let Some(since) = self.stale_since {
             parts.push(("stale", format!("its back end last confirmed the value {}", time(since))));
@@ -95,7 +97,8 @@ impl LeaseView {
 }
 
 impl Row for LeaseView {
-    const COLUMNS: &'static [&'static str] = &["LEASE", "SECRET", "VERSION", "HOLDER", "STATE", "ENDS"];
+    const COLUMNS: &'static [&'static str] =
+        &["LEASE", "SECRET", "VERSION", "HOLDER", "STATE", "ENDS", "REVOCATION"];
 
     fn cells(&self) -> Vec<String> {
         let end = self.ended_at.unwrap_or(self.expires_at);
@@ -106,6 +109,7 @@ impl Row for LeaseView {
             self.holder.clone(),
             self.state.to_owned(),
             duration::relative(end, clock::now()),
+            self.irrevocable_until.map(|end| format!("none until {end:.0}")).unwrap_or_default(),
         ]
     }
 }
@@ -166,6 +170,20 @@ mod tests {
         assert_eq!(find("issued"), Some("1970-01-01T00:00:00Z (1m ago)"));
         assert_eq!(find("expires"), Some("1970-01-01T00:15:00Z (in 14m)"));
         assert_eq!(find("renewals"), None);
+    }
+
+    #[test]
+    fn a_lease_that_nothing_can_end_says_until_when() {
+        let end = Timestamp::from_second(7_200).unwrap();
+        let view = LeaseView::of(&Lease { dynamic: true, irrevocable_until: Some(end), ..lease() });
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(json["irrevocable_until"], "1970-01-01T02:00:00Z");
+        let parts = view.parts(Timestamp::from_second(3_600).unwrap());
+        let shown = "none until 1970-01-01T02:00:00Z (in 1h)".to_owned();
+        assert!(parts.contains(&("revocation", shown)), "{parts:?}");
+        assert_eq!(view.cells().pop().as_deref(), Some("none until 1970-01-01T02:00:00Z"));
+        assert_eq!(LeaseView::of(&lease()).cells().pop().as_deref(), Some(""));
+        assert_eq!(LeaseView::COLUMNS.len(), view.cells().len());
     }
 
     #[test]
