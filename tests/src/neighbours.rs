@@ -36,11 +36,23 @@ pub const STALLED: [&str; 3] = ["prod/payments/vault", "prod/payments/aws", "pro
 pub const NEIGHBOUR: &str = "prod/payments/neighbour";
 
 impl Neighbours {
-    /// Starts all of them.
+    /// Starts all of them, with the limits that hold when none are configured.
     ///
     /// # Errors
     /// When one of the servers is not installed, or does not start.
     pub async fn start() -> Result<Self, PeerError> {
+        Self::start_with("").await
+    }
+
+    /// Starts all of them; the broker waits so long for a back end that no test ends before it.
+    ///
+    /// # Errors
+    /// As [`Neighbours::start`].
+    pub async fn start_patient() -> Result<Self, PeerError> {
+        Self::start_with("call_timeout = \"2m\"\nattempt_timeout = \"2m\"\ntimeout = \"2m\"\n").await
+    }
+
+    async fn start_with(limits: &str) -> Result<Self, PeerError> {
         let (bao, moto, drongo) = (Bao::start().await?, Moto::start().await?, Drongo::start().await?);
         put_into(&bao, &moto, &drongo).await;
         let mut proxies = Vec::new();
@@ -48,7 +60,7 @@ impl Neighbours {
             proxies.push(FaultProxy::start(address).await.expect("a port is free"));
         }
         let urls: Vec<_> = proxies.iter().map(FaultProxy::url).collect();
-        let site = Site::new(Plan { more: configuration(&bao, &urls), ..Plan::default() });
+        let site = Site::new(Plan { more: configuration(&bao, &urls, limits), ..Plan::default() });
         site.write("vault-token", bao.token());
         site.write("aws-secret", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
         site.write("gcp-token", "ya29.not-a-real-token");
@@ -105,7 +117,7 @@ async fn put_into(bao: &Bao, moto: &Moto, drongo: &Drongo) {
     }
 }
 
-fn configuration(bao: &Bao, urls: &[String]) -> String {
+fn configuration(bao: &Bao, urls: &[String], limits: &str) -> String {
     let [vault, aws, gcp] = urls else { unreachable!("there are three proxies") };
     let secret = |path: &str, provider: &str, reference: &str| {
         format!(
@@ -116,19 +128,19 @@ fn configuration(bao: &Bao, urls: &[String]) -> String {
     [
         format!(
             "[[provider]]\nname = \"vault\"\nkind = \"vault\"\naddress = \"{vault}\"\n\
-             auth = \"token\"\ntoken_file = \"vault-token\"\n\n"
+             auth = \"token\"\ntoken_file = \"vault-token\"\n{limits}\n"
         ),
         format!(
             "[[provider]]\nname = \"aws\"\nkind = \"aws\"\nregion = \"eu-central-1\"\nendpoint_url = \"{aws}\"\n\
-             access_key_id = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_access_key_file = \"aws-secret\"\n\n"
+             access_key_id = \"AKIAIOSFODNN7EXAMPLE\"\nsecret_access_key_file = \"aws-secret\"\n{limits}\n"
         ),
         format!(
             "[[provider]]\nname = \"gcp\"\nkind = \"gcp\"\nproject = \"payments-prod\"\nendpoint_url = \"{gcp}\"\n\
-             access_token_file = \"gcp-token\"\nrequire_checksum = false\n\n"
+             access_token_file = \"gcp-token\"\nrequire_checksum = false\n{limits}\n"
         ),
         format!(
             "[[provider]]\nname = \"neighbour\"\nkind = \"vault\"\naddress = \"{}\"\n\
-             auth = \"token\"\ntoken_file = \"vault-token\"\n\n",
+             auth = \"token\"\ntoken_file = \"vault-token\"\n{limits}\n",
             bao.url()
         ),
         secret(of_vault, "vault", "secret/data/a"),

@@ -101,7 +101,10 @@ impl Authority {
     }
 
     /// TLS as a client that trusts this authority alone and, if it has one, shows an identity.
-    pub(crate) fn trusting(&self, identity: Option<&Identity>) -> io::Result<Arc<ClientConfig>> {
+    ///
+    /// # Errors
+    /// When the authority's certificate or the identity cannot be used.
+    pub fn trusting(&self, identity: Option<&Identity>) -> io::Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).map_err(io::Error::other)?;
         let config = ClientConfig::builder_with_provider(crypto())

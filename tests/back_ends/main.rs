@@ -1,0 +1,10 @@
+//! The broker with the back ends that it is made for: real servers, reached as production would reach them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod isolation;
