@@ -141,7 +141,12 @@ impl Embedded {
             health: health_sender,
             counts: Arc::clone(&counts),
         };
-        let threads = vec![spawn("ledger-index", || work.run())?, spawn("ledger-journal", || writer.run())?];
+        let indexing = || {
+            // It works behind the commits: whoever has something to do that is waited for goes first.
+            let _ = rustix::process::nice(19);
+            work.run();
+        };
+        let threads = vec![spawn("ledger-index", indexing)?, spawn("ledger-journal", || writer.run())?];
         let [indexing, writing] = [0, 1].map(|n| threads.get(n).map(|t: &JoinHandle<()>| t.thread().clone()));
         indexing.into_iter().for_each(|thread| indexer.done_by(thread));
         writing.into_iter().for_each(|thread| queue.served_by(thread));

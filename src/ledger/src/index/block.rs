@@ -29,7 +29,7 @@ impl BlockBuilder {
             self.bytes.reserve(BLOCK_BYTES.saturating_mul(2));
         }
         let text = key.as_str().as_bytes();
-        let shared = self.last.bytes().zip(text).take_while(|(a, b)| a == *b).count();
+        let shared = shared(self.last.as_bytes(), text);
         put_number(&mut self.bytes, shared as u64);
         put_bytes(&mut self.bytes, text.get(shared..).unwrap_or_default());
         put_number(&mut self.bytes, revision);
@@ -57,6 +57,14 @@ impl BlockBuilder {
         self.last.clear();
         Some((first, SecretBytes::new(std::mem::take(&mut self.bytes))))
     }
+}
+
+/// How many bytes both begin with.
+fn shared(one: &[u8], other: &[u8]) -> usize {
+    let pairs = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+    let words = pairs.take_while(|(a, b)| a == b).count().saturating_mul(8);
+    let tail = one.iter().skip(words).zip(other.iter().skip(words));
+    words.saturating_add(tail.take_while(|(a, b)| a == b).count())
 }
 
 /// Walks through a block.

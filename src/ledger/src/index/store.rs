@@ -23,6 +23,8 @@ use crate::bytes::{put_bytes, put_number};
 /// How much sled may cache. Its cache is counted in accesses, not bytes, so that it is small only with small values.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 const MANIFEST: &[u8] = b"manifest";
+/// With the form of the index: one of another form does not open, and is made anew.
+const MANIFEST_CONTEXT: &[u8] = b"leasehold/index/manifest/2";
 /// A file that is in the directory when something damaged was read from it.
 const DOUBTFUL: &str = "doubtful";
 
@@ -112,10 +114,7 @@ impl Store {
 
     fn manifest(&self) -> Result<Option<Manifest>, IndexError> {
         let Some(sealed) = self.db.get(MANIFEST)? else { return Ok(None) };
-        let plain = self
-            .keys
-            .open(b"leasehold/index/manifest", &sealed)
-            .map_err(IndexError::sealed("the manifest"))?;
+        let plain = self.keys.open(MANIFEST_CONTEXT, &sealed).map_err(IndexError::sealed("the manifest"))?;
         let manifest = serde_json::from_slice(plain.expose());
         Ok(Some(manifest.map_err(|why| IndexError::Damaged(format!("the manifest: {why}")))?))
     }
@@ -128,7 +127,7 @@ impl Store {
     /// Makes `manifest` the one that counts, and hands all of sled's writes to the kernel.
     pub(crate) fn set_manifest(&self, manifest: &Manifest) -> Result<(), IndexError> {
         let plain = serde_json::to_vec(manifest).map_err(|why| IndexError::Damaged(why.to_string()))?;
-        let sealed = self.keys.seal(b"leasehold/index/manifest", &plain).map_err(IndexError::Key)?;
+        let sealed = self.keys.seal(MANIFEST_CONTEXT, &plain).map_err(IndexError::Key)?;
         self.db.insert(MANIFEST, sealed)?;
         self.db.flush()?;
         Ok(())
