@@ -5,10 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use leasehold_core::ports::Entropy;
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    config::AzureConfig,
-    failure::{Failure, Party},
-};
+use crate::{config::AzureConfig, failure::Failure};
 
 /// The limits of one call.
 pub(crate) struct Attempts {
@@ -47,10 +44,10 @@ impl Attempts {
                 last = Some(failure);
                 sleep(wait).await;
             }
-            Err(Failure::Late(Party::Vault))
+            Err(Failure::TooLong)
         };
         let ended = timeout(self.deadline, tries).await;
-        ended.unwrap_or_else(|_| Err(last.unwrap_or(Failure::Late(Party::Vault))))
+        ended.unwrap_or_else(|_| Err(last.unwrap_or(Failure::TooLong)))
     }
 
     /// Between nothing and a bound that doubles. Source: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>.
@@ -74,6 +71,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::answer::Party;
 
     struct Half;
 

@@ -4,10 +4,7 @@ use leasehold_core::ports::Provider as _;
 use leasehold_core::provider::{Demand, ErrorClass, Fetch, Finding, ProviderError};
 
 use crate::{
-    config::Identity,
-    failure::{Failure, Party},
-    provider::AzureProvider,
-    reference::Reference,
+    answer::Party, config::Identity, failure::Failure, provider::AzureProvider, reference::Reference,
     sign_in::end,
 };
 

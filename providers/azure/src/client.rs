@@ -15,12 +15,8 @@ use futures::TryStreamExt as _;
 use leasehold_core::Timestamp;
 
 use crate::{
-    config::AzureConfigFault,
-    failure::{Failure, Party},
-    reference::is_version,
-    sign_in::SignedIn,
-    value::Held,
-    wire::Wire,
+    answer::Party, config::AzureConfigFault, failure::Failure, reference::is_version, sign_in::SignedIn,
+    value::Held, wire::Wire,
 };
 
 /// What the provider asks of a vault. One request each, but for paging and for signing in.

@@ -17,8 +17,9 @@ use azure_identity::{
 use leasehold_core::SecretBytes;
 
 use crate::{
+    answer::Party,
     config::{Identity, is_guid, is_tenant},
-    failure::{Failure, Party},
+    failure::Failure,
     files::{Privacy, read_word},
     wire::Wire,
 };
@@ -60,10 +61,16 @@ pub(crate) async fn mint(
         Failure::Unreadable(_) => Failure::Unreadable(party),
         failure => failure,
     };
-    let token =
-        made.map_err(|error| said(&error))?.get_token(&[scope], None).await.map_err(|error| said(&error))?;
+    let made = made.map_err(|error| match (identity, said(&error)) {
+        (Identity::Managed { .. }, Failure::Unmade(_)) => Failure::Unconfigured(OTHER_MACHINES.to_owned()),
+        (_, failure) => failure,
+    });
+    let token = made?.get_token(&[scope], None).await.map_err(|error| said(&error))?;
     if token.token.secret().is_empty() { Err(Failure::Unreadable(party)) } else { Ok(token) }
 }
+
+/// Those whose identity services the SDK knows by their variables and does not speak to.
+const OTHER_MACHINES: &str = "managed identities of Azure Arc, Service Fabric, Azure ML and Cloud Shell are not possible: say another `identity`";
 
 fn options(authority: &str, wire: &Arc<Wire>) -> ClientOptions {
     let mut cloud = CustomConfiguration::default();

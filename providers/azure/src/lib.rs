@@ -1,8 +1,9 @@
 //! Azure Key Vault as a back end: secrets by version, and access tokens of Entra ID lent for a scope.
 //!
-//! The only crate that names an Azure SDK. Every request of the SDK passes one transport ([`wire`]), which sends it to the
+//! The only crate that names an Azure SDK. Every request of the SDK passes one transport, which sends it to the
 //! configured hosts and nowhere else. It knows nothing of leases.
 
+mod answer;
 mod attempts;
 mod change;
 mod check;

@@ -18,10 +18,11 @@ use leasehold_core::{
 use tokio::sync::Mutex;
 
 use crate::{
+    answer::Party,
     attempts::Attempts,
     client::{Listed, Sdk, Vault},
     config::{AzureConfig, AzureConfigFault},
-    failure::{Failure, Party},
+    failure::Failure,
     issuer,
     reference::{Reference, is_version},
     sign_in::SignedIn,

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use azure_core::http::{Method, Url};
 
 use crate::{
+    answer::Party,
     config::{AzureConfig, Identity, is_guid},
-    failure::{Failure, Party},
+    failure::Failure,
 };
 
 /// The hosts that this provider talks to.

@@ -26,16 +26,19 @@ use rustls::CertificateError;
 use tokio::time::timeout;
 
 use crate::{
+    answer::{Answer, Party, http_date},
     config::{AzureConfig, AzureConfigFault},
-    failure::{Answer, Failure, Party, http_date},
+    failure::Failure,
     rules::Rules,
 };
 
 /// A transport.
 pub(crate) struct Wire {
     rules: Rules,
-    /// To the cloud: TLS.
-    cloud: Client,
+    /// To the vault: TLS, and past any proxy when it has a private endpoint.
+    vault: Client,
+    /// To where is signed in: TLS.
+    login: Client,
     /// To the machine's own identity service: plain, and past any proxy.
     machine: Client,
     attempt_timeout: Duration,
@@ -61,17 +64,17 @@ impl Wire {
                 .connect_timeout(config.connect_timeout)
                 .timeout(config.attempt_timeout)
         };
-        let mut cloud = bare().https_only(true);
-        if let Some(path) = &config.ca_file {
-            cloud = cloud.tls_certs_merge(certificates(path)?);
-        }
+        let more = config.ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        let secure = || bare().https_only(true).tls_certs_merge(more.clone());
+        let mut vault = secure();
         if let (Some(address), Some(host)) = (config.private_endpoint, config.vault_host()) {
-            cloud = cloud.resolve(&host, address);
+            vault = vault.resolve(&host, address).no_proxy();
         }
         let tls = |_| AzureConfigFault::Tls("the machine's trusted certificates cannot be used".to_owned());
         Ok(Self {
             rules: Rules::of(config),
-            cloud: cloud.build().map_err(tls)?,
+            vault: vault.build().map_err(tls)?,
+            login: secure().build().map_err(tls)?,
             machine: bare().no_proxy().build().map_err(tls)?,
             attempt_timeout: config.attempt_timeout,
             clock,
@@ -108,7 +111,11 @@ impl Wire {
 
     async fn exchange(&self, request: &Request) -> Result<AsyncRawResponse, Failure> {
         let (party, url) = self.rules.place(request.method(), request.url())?;
-        let client = if party == Party::Machine { &self.machine } else { &self.cloud };
+        let client = match party {
+            Party::Vault => &self.vault,
+            Party::Login => &self.login,
+            Party::Machine => &self.machine,
+        };
         let method = reqwest::Method::from_bytes(request.method().as_str().as_bytes())
             .map_err(|_| Failure::Unmade("its method is none"))?;
         let mut call = client.request(method, url);

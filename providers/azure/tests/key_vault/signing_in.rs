@@ -172,6 +172,26 @@ async fn many_readers_sign_in_once() {
 }
 
 #[tokio::test]
+async fn a_vault_that_takes_no_token_is_not_asked_for_ever() {
+    let site = Site::in_trouble(Box::new(|azure, request| {
+        if request.path().starts_with("/secrets/") {
+            azure.end_tokens();
+        }
+        None
+    }))
+    .await;
+    site.azure.put("db", "x", None);
+    let error = fetch(&site.provider(|_| {}), "db").await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Denied, "{error}");
+    assert!(
+        error.to_string().contains("Unauthorized (AKV10022): the token is for another cloud's vaults"),
+        "{error}"
+    );
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    assert_eq!((site.asked().len(), site.azure.minted()), (2, 1));
+}
+
+#[tokio::test]
 async fn a_workload_signs_in_with_its_federated_token() {
     let site = Site::start().await;
     site.azure.put("db", "hunter2", None);
