@@ -140,17 +140,17 @@ impl AzureProvider {
         let name =
             Reference::parse(reference).ok().filter(|_| !reference.contains(REST)).map(|parsed| parsed.name);
         let below = name.map(|name| format!("/secrets/{name}")).unwrap_or_default();
-        let who = match &self.config.identity {
-            Identity::Managed { client_id } | Identity::Workload { client_id, .. } => {
-                client_id.as_deref().unwrap_or("BROKER_OBJECT_ID")
-            }
-            Identity::ClientSecret { client_id, .. } => client_id,
+        let client = match &self.config.identity {
+            Identity::Managed { client_id } | Identity::Workload { client_id, .. } => client_id.as_deref(),
+            Identity::ClientSecret { client_id, .. } => Some(&**client_id),
         };
+        let who = client.unwrap_or("BROKERS_OBJECT_ID");
+        let by = if client.is_some() { "--spn" } else { "--object-id" };
         format!(
             "az role assignment create --assignee {who} --role \"{role}\" \
              --scope \"$(az keyvault show --name {vault} --query id --output tsv){below}\"\n\
              # where the vault has access policies:\n\
-             az keyvault set-policy --name {vault} --spn {who} --secret-permissions {permissions}",
+             az keyvault set-policy --name {vault} {by} {who} --secret-permissions {permissions}",
             role = grant.role,
             permissions = grant.permissions,
         )

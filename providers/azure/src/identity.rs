@@ -18,9 +18,10 @@ use leasehold_core::SecretBytes;
 
 use crate::{
     answer::Party,
-    config::{Identity, is_guid, is_tenant},
+    config::Identity,
     failure::Failure,
     files::{Privacy, read_word},
+    names::{is_guid, is_tenant},
     wire::Wire,
 };
 

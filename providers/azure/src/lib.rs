@@ -14,6 +14,7 @@ mod failure;
 mod files;
 mod identity;
 mod issuer;
+mod names;
 mod provider;
 mod reference;
 mod rules;

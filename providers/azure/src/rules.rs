@@ -6,8 +6,9 @@ use azure_core::http::{Method, Url};
 
 use crate::{
     answer::Party,
-    config::{AzureConfig, Identity, is_guid},
+    config::{AzureConfig, Identity},
     failure::Failure,
+    names::is_guid,
 };
 
 /// The hosts that this provider talks to.
