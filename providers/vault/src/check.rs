@@ -16,7 +16,7 @@ use crate::{
     error::{Call, Failure, Kind},
     login::{apart, look_up},
     provider::VaultProvider,
-    reference::{Engine, Reference},
+    reference::{Engine, Reference, with_rest},
     role::{Method, VaultRole},
     server::Ask,
     spare,
@@ -43,10 +43,20 @@ pub(crate) async fn check(
         findings.extend(demands.iter().map(|demand| Finding::not_tried(step(demand), "see above")));
         return findings;
     }
+    findings.push(keep(standing).await);
     for demand in demands {
         findings.push(judge(provider, standing, demand).await);
     }
     findings
+}
+
+/// Whether the broker may look after its own token.
+async fn keep(standing: &Arc<Standing>) -> Finding {
+    let need = |path: &str, capabilities| Need { path: path.to_owned(), capabilities };
+    let needs = [need("auth/token/lookup-self", &["read"]), need("auth/token/renew-self", &["update"])];
+    permitted(standing, "keep the broker's own token", &needs)
+        .await
+        .unwrap_or_else(|| Finding::passed("keep the broker's own token", ""))
 }
 
 /// Whether there is a Vault, unsealed, with our time.
@@ -56,8 +66,8 @@ async fn reach(standing: &Standing, findings: &mut Vec<Finding>) -> bool {
     let call = Call { kind: Kind::SignIn, verb: "ask for the health of", on: "Vault" };
     // With these, a standby that forwards requests says 200 as the active node does.
     let query = BTreeMap::from([("standbyok", "true".to_owned()), ("perfstandbyok", "true".to_owned())]);
-    let result = server.ask(&Raw::get("sys/health").query(&query), Ask::once(call, None)).await;
-    let date = match result {
+    let ask = Ask { of_root: true, ..Ask::once(call, None) };
+    let date = match server.ask(&Raw::get("sys/health").query(&query), ask).await {
         Ok(Reply { date, .. }) => {
             findings.push(Finding::passed(step, ""));
             date
@@ -70,18 +80,14 @@ async fn reach(standing: &Standing, findings: &mut Vec<Finding>) -> bool {
                     "this node is a standby that answers nothing",
                     "set `address` to the active node, or list the others in `cluster`",
                 ),
-                404 | 400 => (
-                    "something answers there, and it is not Vault, or not its address",
+                400 | 404 => (
+                    "something answers there, and it is not Vault",
                     "set `address` to scheme, host and port of Vault, without a path",
                 ),
                 _ => ("Vault answers, and is not well", "its log has the reason"),
             };
             findings.push(Finding::failed(step, format!("{problem} (HTTP {})", refusal.status), remedy));
-            // A namespace's health is not to be asked, and a sealed one ends it.
-            if !matches!(refusal.status, 404 | 400) {
-                return false;
-            }
-            refusal.date
+            return false;
         }
         Err(failure) => {
             let error = failure.into_error(call);
@@ -97,7 +103,7 @@ async fn reach(standing: &Standing, findings: &mut Vec<Finding>) -> bool {
     if let Some(date) = date {
         findings.push(skew(server.clock.now(), date));
     }
-    !findings.iter().any(|finding| finding.is_failed() && finding.step.starts_with("reach"))
+    true
 }
 
 fn skew(ours: Timestamp, theirs: Timestamp) -> Finding {
@@ -171,22 +177,8 @@ async fn judge(provider: &VaultProvider, standing: &Arc<Standing>, demand: &Dema
         Ok(needs) => needs,
         Err(problem) => return Finding::failed(step, problem, "correct it in the configuration"),
     };
-    match missing(standing, &needs).await {
-        Ok(missing) if missing.is_empty() => {}
-        Ok(missing) => {
-            let paths: Vec<_> = missing.iter().map(|need| format!("`{}`", need.shown())).collect();
-            let lines: Vec<_> = missing.iter().map(|need| need.grant()).collect();
-            return Finding::failed(
-                step,
-                format!("the broker's policies do not allow {}", paths.join(", ")),
-                "add these lines to the broker's policy (in its namespace)",
-            )
-            .granted_by(lines.join("\n"));
-        }
-        Err(problem) => {
-            return Finding::failed(step, problem, "the broker must be allowed to ask what it may")
-                .granted_by("path \"sys/capabilities-self\" { capabilities = [\"update\"] }");
-        }
+    if let Some(finding) = permitted(standing, &step, &needs).await {
+        return finding;
     }
     match demand {
         Demand::Read { reference } if !reference.contains(REST) => {
@@ -207,6 +199,25 @@ async fn judge(provider: &VaultProvider, standing: &Arc<Standing>, demand: &Dema
         }
         Demand::Issue { .. } => Finding::passed(step, "allowed; nothing was made"),
         Demand::Read { .. } | Demand::Write { .. } => Finding::passed(step, "allowed"),
+    }
+}
+
+/// What is missing for a step, as a finding with the lines that allow it; `None` when nothing is.
+async fn permitted(standing: &Arc<Standing>, step: &str, needs: &[Need]) -> Option<Finding> {
+    match missing(standing, needs).await {
+        Ok(missing) if missing.is_empty() => None,
+        Ok(missing) => {
+            let paths: Vec<_> = missing.iter().map(|need| format!("`{}`", need.shown())).collect();
+            let lines: Vec<_> = missing.iter().map(|need| need.grant()).collect();
+            let problem = format!("the broker's policies do not allow {}", paths.join(", "));
+            let remedy = "add these lines to the broker's policy (in its namespace)";
+            Some(Finding::failed(step, problem, remedy).granted_by(lines.join("\n")))
+        }
+        Err(problem) => {
+            let remedy = "the broker must be allowed to ask what it may";
+            let line = "path \"sys/capabilities-self\" { capabilities = [\"update\"] }";
+            Some(Finding::failed(step, problem, remedy).granted_by(line))
+        }
     }
 }
 
@@ -259,6 +270,7 @@ fn role_needs(role: &VaultRole, token_role: Option<&str>) -> Vec<Need> {
         for path in [
             "auth/token/renew-accessor",
             "auth/token/revoke-accessor",
+            "auth/token/revoke-self",
             "sys/leases/renew",
             "sys/leases/revoke",
             "sys/leases/lookup",
@@ -272,15 +284,12 @@ fn role_needs(role: &VaultRole, token_role: Option<&str>) -> Vec<Need> {
     needs
 }
 
-/// A mount's `{rest}` is not in the grammar, so it stands aside while the name is read.
 fn with_reference(
     text: &str,
     needs: impl FnOnce(&Reference<'_>, &dyn Fn(&str) -> String) -> Vec<Need>,
 ) -> Result<Vec<Need>, String> {
-    const ASIDE: &str = "leasehold-check-rest";
-    let aside = text.replace(REST, ASIDE);
-    let reference = Reference::parse(&aside).map_err(|error| error.to_string())?;
-    Ok(needs(&reference, &|path| path.replace(ASIDE, REST)))
+    with_rest(text, |reference, rest| needs(reference, &|path| path.replace(rest, REST)))
+        .map_err(|error| error.to_string())
 }
 
 impl Need {

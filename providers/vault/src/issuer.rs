@@ -196,7 +196,10 @@ impl Roles {
             };
             let reply = self.standing.ask(&request, Ask::repeatable(call, None)).await;
             let reply = reply.map_err(|failure| gone_is_absent(failure, call))?;
-            granted(&reply, now).map(|token| token.ends().unwrap_or(Timestamp::MAX)).ok_or_else(|| call.odd())
+            // The token itself is not in this answer.
+            let auth = reply.envelope::<Box<RawValue>>().and_then(|envelope| envelope.auth);
+            let auth = auth.ok_or_else(|| call.odd())?;
+            Ok(after(now, Duration::from_secs(auth.lease_duration)))
         };
         let (reply, token_ends) = tokio::join!(extend_lease, extend_token);
         let reply = reply.map_err(|failure| failure.into_error(call))?;

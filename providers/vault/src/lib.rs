@@ -30,10 +30,31 @@ pub use config::{Auth, VaultConfig, VaultConfigFault};
 pub use provider::VaultProvider;
 pub use role::{InvalidRole, Method, VaultRole};
 
-/// Whether `text` can be a secret's `ref` here, for configuration to be checked before it is used.
+/// Whether `text` can be a secret's `ref` here, for configuration to be checked before it is used. A mount's `{rest}` stands
+/// for any path, in the secret's path and not in that of the engine: else whoever asks would choose the engine.
 ///
 /// # Errors
 /// Why not.
 pub fn check_reference(text: &str) -> Result<(), leasehold_core::provider::ProviderError> {
-    reference::Reference::parse(text).map(drop)
+    reference::with_rest(text, |reference, rest| {
+        if reference.mount.contains(rest) {
+            return Err(reference::invalid("`{rest}` stands behind the engine's own path, not in it"));
+        }
+        Ok(())
+    })?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_does_not_let_the_caller_choose_the_engine() {
+        for good in ["kv/data/a", "kv/data/{rest}", "kv/data/shared/{rest}/db", "kv1:old/{rest}"] {
+            assert!(check_reference(good).is_ok(), "{good}");
+        }
+        for bad in ["{rest}/data/a", "team/{rest}/data/a", "kv1:{rest}/a", "kv/{rest}", "{rest}"] {
+            assert!(check_reference(bad).is_err(), "{bad}");
+        }
+    }
 }

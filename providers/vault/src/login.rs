@@ -148,7 +148,9 @@ fn suspect_clocks(ours: Timestamp, call: Call<'_>, failure: Failure) -> Provider
     };
     let error = failure.into_error(call);
     match apart {
-        Some(apart) => ProviderError::new(error.class, format!("{error}; {apart}")).retry_after(error.retry_after),
+        Some(apart) => {
+            ProviderError::new(error.class, format!("{error}; {apart}")).retry_after(error.retry_after)
+        }
         None => error,
     }
 }

@@ -92,6 +92,18 @@ impl<'a> Reference<'a> {
     }
 }
 
+/// What a mount's `{rest}` is taken for while its name is read: it is not in the grammar itself.
+const REST: &str = "leasehold-rest";
+
+/// Reads a `ref` in which `{rest}` may stand, with the text that stands for it.
+pub(crate) fn with_rest<T>(
+    text: &str,
+    read: impl FnOnce(&Reference<'_>, &str) -> T,
+) -> Result<T, ProviderError> {
+    let text = text.replace("{rest}", REST);
+    Reference::parse(&text).map(|reference| read(&reference, REST))
+}
+
 /// Whether `text` can be a path: of a secret, or that makes a credential.
 pub(crate) fn is_path(text: &str) -> bool {
     (1..=MAX_BYTES).contains(&text.len())
@@ -105,7 +117,7 @@ fn split_at_data(name: &str) -> Option<(&str, &str)> {
     (!mount.is_empty() && !rest.is_empty()).then_some((mount, rest))
 }
 
-fn invalid(why: &str) -> ProviderError {
+pub(crate) fn invalid(why: &str) -> ProviderError {
     ProviderError::new(ErrorClass::Invalid, format!("`ref` does not name a secret in Vault: {why}"))
 }
 

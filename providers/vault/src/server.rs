@@ -53,6 +53,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) wrap: Option<Duration>,
     /// Whether doing it twice is the same as doing it once.
     pub(crate) repeatable: bool,
+    /// Whether it is asked of the server as a whole, and not of the configured namespace.
+    pub(crate) of_root: bool,
 }
 
 /// The longest wait, asked for by Vault, that is waited here. Longer hints go to the caller, who has better things to do.
@@ -65,12 +67,12 @@ const MOST: usize = 16 << 20;
 impl<'a> Ask<'a> {
     /// A call that may be repeated.
     pub(crate) fn repeatable(call: Call<'a>, token: Option<&'a Token>) -> Self {
-        Self { call, token, wrap: None, repeatable: true }
+        Self { call, token, wrap: None, repeatable: true, of_root: false }
     }
 
     /// A call that is made once.
     pub(crate) fn once(call: Call<'a>, token: Option<&'a Token>) -> Self {
-        Self { call, token, wrap: None, repeatable: false }
+        Self { call, token, wrap: None, repeatable: false, of_root: false }
     }
 }
 
@@ -192,7 +194,7 @@ impl Server {
             token: ask.token.map(|token| token.expose().to_owned()).unwrap_or_default(),
             version: "v1".to_owned(),
             wrap: ask.wrap.map(|ttl| format!("{}s", ttl.as_secs().max(1))),
-            namespace: self.config.namespace.clone(),
+            namespace: self.config.namespace.clone().filter(|_| !ask.of_root),
         };
         let mut request = endpoint.request(base).map_err(|_| unbuilt())?;
         middleware.request(endpoint, &mut request).map_err(|_| unbuilt())?;

@@ -52,7 +52,7 @@ struct Seen {
     looked: Option<Instant>,
 }
 
-/// How long a failed attempt to sign in answers for the next ones.
+/// How long credentials that were refused are not shown again.
 const RESPITE: Duration = Duration::from_secs(1);
 /// How long the token's file is taken for unchanged.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -165,7 +165,7 @@ impl Standing {
     /// Signs in, unless somebody else failed to since `began`, or just before. Only with the turn in hand.
     async fn sign_in_anew(self: &Arc<Self>, began: Instant) -> Result<Arc<Session>, ProviderError> {
         if let Some((when, class, message)) = &self.seen().failed
-            && (*when >= began || when.elapsed() < RESPITE)
+            && (*when >= began || (!class.is_retryable() && when.elapsed() < RESPITE))
         {
             return Err(ProviderError::new(*class, message.clone()));
         }

@@ -126,14 +126,18 @@ impl Vault {
                 .json(&body);
             async move {
                 let answer = call.send().await.map_err(|error| error.to_string())?;
-                if answer.status < 300 { Ok(()) } else { Err(format!("the turn is refused: {}", answer.status)) }
+                if answer.status < 300 {
+                    Ok(())
+                } else {
+                    Err(format!("the turn is refused: {}", answer.status))
+                }
             }
         })
     }
 
     async fn denied(&self) -> Scene {
         let (reference, value) = self.secret("denied").await;
-        policy(&self.bao, "scene-denied", "").await;
+        policy(&self.bao, "scene-denied", "path \"secret/data/other\" { capabilities = [\"read\"] }").await;
         let token = self.bao.make_token(&["scene-denied"], Duration::from_secs(600)).await.unwrap();
         let home = Home::new();
         let provider = provider(writable(&home, self.bao.url(), &token));
@@ -160,7 +164,8 @@ impl Vault {
         self.bao.ask("POST", "auth/expiring/role/broker", Some(&role)).await.unwrap();
         let id = self.bao.ask("GET", "auth/expiring/role/broker/role-id", None).await.unwrap();
         let secret = self.bao.ask("POST", "auth/expiring/role/broker/secret-id", None).await.unwrap();
-        let text = |value: &Value, pointer: &str| value.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let text =
+            |value: &Value, pointer: &str| value.pointer(pointer).unwrap().as_str().unwrap().to_owned();
         let home = Home::new();
         let auth = Auth::AppRole {
             mount: "expiring".into(),
@@ -174,7 +179,7 @@ impl Vault {
     }
 
     /// A broker whose token was signed an hour from now.
-    async fn from_the_future(&self) -> Scene {
+    async fn too_early(&self) -> Scene {
         let (reference, value) = self.secret("future").await;
         let signer = Signer::new();
         self.bao.ask("POST", "sys/auth/future", Some(&json!({ "type": "jwt" }))).await.unwrap();
@@ -193,8 +198,7 @@ impl Vault {
             jwt_file: home.put("jwt", &signer.sign(&claims)),
         };
         let config = quick(VaultConfig::new(self.bao.url(), auth));
-        let provider =
-            VaultProvider::new(config, Arc::new(wall), Arc::new(crate::kit::Dice));
+        let provider = VaultProvider::new(config, Arc::new(wall), Arc::new(crate::kit::Dice));
         Scene::new(provider.unwrap(), reference, value, BAO).keeping(home)
     }
 }
@@ -304,7 +308,9 @@ impl Fixture for Vault {
                 self.refusing(refusal.header("retry-after", "30")).await.hinting(Duration::from_secs(30))
             }
             Trouble::InternalError => self.refusing(vault::refusal(500, "internal error")).await,
-            Trouble::Unavailable => self.sealed.lock().unwrap().take().ok_or_else(|| "it was played".to_owned())?,
+            Trouble::Unavailable => {
+                self.sealed.lock().unwrap().take().ok_or_else(|| "it was played".to_owned())?
+            }
             Trouble::CutBeforeAnswer => self.faulty("cut-before", Fault::LoseAnswer).await,
             Trouble::CutInAnswer => self.faulty("cut-in", Fault::CutInBody).await,
             Trouble::CutAfterAnswer => {
@@ -322,7 +328,7 @@ impl Fixture for Vault {
             Trouble::Disabled => self.deleted("disabled").await,
             Trouble::Deleted => self.deleted("deleted").await,
             Trouble::CredentialExpiry => self.expiring().await,
-            Trouble::ClockSkew => self.from_the_future().await,
+            Trouble::ClockSkew => self.too_early().await,
             Trouble::LostWriteAnswer => {
                 let (reference, value) = self.secret("lost-write").await;
                 let lost = Injection::of(Fault::LoseAnswer).on("POST /v1/secret/data/").times(1);
@@ -357,7 +363,10 @@ impl Issuing for Vault {
     }
 
     async fn living(&self) -> Result<Option<usize>, String> {
-        self.postgres.run("select rolname from pg_roles where rolname like 'v-%'").await.map(|rows| Some(rows.len()))
+        self.postgres
+            .run("select rolname from pg_roles where rolname like 'v-%'")
+            .await
+            .map(|rows| Some(rows.len()))
     }
 
     async fn losing_answers(&self) -> Result<Lossy, Unplayed> {

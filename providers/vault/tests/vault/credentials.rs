@@ -81,7 +81,8 @@ impl Databases {
     }
 
     fn config(&self, url: String, token: &str) -> VaultConfig {
-        let wrapped = VaultRole { wrap_ttl: Some(Duration::from_secs(30)), ..VaultRole::new("database/creds/app") };
+        let wrapped =
+            VaultRole { wrap_ttl: Some(Duration::from_secs(30)), ..VaultRole::new("database/creds/app") };
         let roles = [("app", VaultRole::new("database/creds/app")), ("wrapped", wrapped)];
         VaultConfig {
             roles: roles.map(|(name, role)| (name.to_owned(), role)).into(),
@@ -225,7 +226,8 @@ async fn a_lease_longer_than_a_spare_tokens_life_keeps_its_token() {
     let issued = issue(issuer, "app", 5 * 3600).await;
     let end = issued.expires_at.unwrap();
     assert!(seconds_left(end) > 5 * 3600 - 10, "{end}");
-    let handle_of = |issued: &IssuedCredential| serde_json::from_slice::<Value>(handle(issued).expose()).unwrap();
+    let handle_of =
+        |issued: &IssuedCredential| serde_json::from_slice::<Value>(handle(issued).expose()).unwrap();
     let accessor = json!({ "accessor": handle_of(&issued)["accessor"] });
     let left = async || {
         let looked = world.bao.ask("POST", "auth/token/lookup-accessor", Some(&accessor)).await.unwrap();
@@ -233,7 +235,8 @@ async fn a_lease_longer_than_a_spare_tokens_life_keeps_its_token() {
     };
     assert!(left().await >= 5 * 3600, "its token ends before it");
     let wanted = after(now(), Duration::from_secs(8 * 3600));
-    let renewed = issuer.renew(RenewCredential { lease: LEASE, handle: handle(&issued), until: wanted }).await;
+    let renewed =
+        issuer.renew(RenewCredential { lease: LEASE, handle: handle(&issued), until: wanted }).await;
     assert!(seconds_left(renewed.unwrap()) >= 8 * 3600 - 10);
     assert!(left().await >= 8 * 3600, "its token ends before it");
     revoke(issuer, handle(&issued)).await;

@@ -27,6 +27,8 @@ async fn a_used_up_rate_limit_is_throttled_with_vaults_own_hint() {
     let home = Home::new();
     let provider = provider(home.with_token(bao.url(), bao.token()));
     read(&provider, A).await.unwrap();
+    let hints = json!({ "enable_rate_limit_response_headers": true });
+    bao.ask("POST", "sys/quotas/config", Some(&hints)).await.unwrap();
     let quota = json!({ "path": "secret/", "rate": 1, "interval": "600s" });
     bao.ask("POST", "sys/quotas/rate-limit/one", Some(&quota)).await.unwrap();
     let mut last = Ok(String::new());
@@ -100,7 +102,8 @@ async fn a_redirect_to_a_stranger_is_not_followed_and_no_token_goes_there() {
         vault::kv_of_one_value(request, before)
     });
     let stranger = stranger.await.unwrap();
-    let standby = node(Answer::empty(307).header("location", format!("{}/v1/secret/data/a", stranger.url()))).await;
+    let standby =
+        node(Answer::empty(307).header("location", format!("{}/v1/secret/data/a", stranger.url()))).await;
     let home = Home::new();
     let error = read(&provider(home.with_token(standby.url(), "s.canary")), A).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Permanent);

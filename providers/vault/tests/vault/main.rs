@@ -1,6 +1,12 @@
 //! Vault as a back end, against a real OpenBao and a real PostgreSQL wherever they can show it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 mod check;
 mod conformance;

@@ -44,7 +44,8 @@ fn whatever_the_name_what_is_asked_for_is_one_path_under_its_prefix() {
         (server, provider(quick(config)), home)
     });
     // Signing in is a call of its own.
-    runtime.block_on(async { provider.fetch(Fetch { reference: "kv/data/a", version: None }).await.unwrap() });
+    runtime
+        .block_on(async { provider.fetch(Fetch { reference: "kv/data/a", version: None }).await.unwrap() });
     let value = SecretValue::plain("x".to_owned());
     let ask = |reference: &str| {
         let before = server.calls().load(Ordering::SeqCst);

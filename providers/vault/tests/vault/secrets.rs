@@ -92,10 +92,8 @@ async fn a_secret_is_read_wrapped_as_a_whole_and_digit_for_digit() {
     let Some(bao) = dev().await else { return };
     put(&bao, "a", json!({ "port": 5432, "user": "app" })).await;
     let home = Home::new();
-    let config = VaultConfig {
-        wrap_ttl: Some(Duration::from_secs(30)),
-        ..home.with_token(bao.url(), bao.token())
-    };
+    let config =
+        VaultConfig { wrap_ttl: Some(Duration::from_secs(30)), ..home.with_token(bao.url(), bao.token()) };
     let provider = provider(config);
     let fetched = provider.fetch(Fetch { reference: "secret/data/a", version: None }).await.unwrap();
     assert_eq!((field(&fetched.value, "port"), field(&fetched.value, "user")), ("5432".into(), "app".into()));

@@ -149,7 +149,8 @@ async fn a_wrapped_secret_id_opens_once_serves_on_and_is_judged_by_where_it_was_
     let Some(bao) = with_a_secret().await else { return };
     let role_id = app_role(&bao, "1h", "2h").await;
     let wrap = async |path: &str, body: Value| {
-        let call = bao.call("POST", path).header("x-vault-token", bao.token()).header("x-vault-wrap-ttl", "60s");
+        let call =
+            bao.call("POST", path).header("x-vault-token", bao.token()).header("x-vault-wrap-ttl", "60s");
         text(&call.json(&body).send().await.unwrap().json(), "/wrap_info/token")
     };
     let home = Home::new();
@@ -157,7 +158,11 @@ async fn a_wrapped_secret_id_opens_once_serves_on_and_is_judged_by_where_it_was_
     let provider = by_role(&bao, &home, &role_id, &token, true);
     assert_eq!(read(&provider, A).await.unwrap(), "hunter2");
     bao.ask("PUT", "sys/leases/revoke-prefix/auth/approle/login", None).await.unwrap();
-    assert_eq!(read(&provider, A).await.unwrap(), "hunter2", "the secret id is kept, the wrapping is used up");
+    assert_eq!(
+        read(&provider, A).await.unwrap(),
+        "hunter2",
+        "the secret id is kept, the wrapping is used up"
+    );
     let late = by_role(&bao, &home, &role_id, &token, true);
     let error = read(&late, A).await.unwrap_err();
     assert!(error.class == ErrorClass::Denied && error.to_string().contains("used up"), "{error}");
@@ -247,12 +252,14 @@ async fn kubernetes(authority: &Authority, known: String) -> ScriptedServer {
     ScriptedServer::start_tls(authority, &[], move |request, _| {
         let token = request.json().pointer("/spec/token").and_then(Value::as_str).map(str::to_owned);
         let status = if token.as_deref() == Some(&*known) {
-            let user = json!({ "username": "system:serviceaccount:leasehold:broker", "uid": "1", "groups": [] });
-            json!({ "authenticated": true, "user": user })
+            let user =
+                json!({ "username": "system:serviceaccount:leasehold:broker", "uid": "1", "groups": [] });
+            json!({ "authenticated": true, "user": user, "audiences": ["https://kubernetes.default.svc"] })
         } else {
             json!({ "authenticated": false, "error": "unknown" })
         };
-        let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status });
+        let review =
+            json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status });
         Reply::Answer(Answer::of(201, &review))
     })
     .await
@@ -328,9 +335,10 @@ async fn in_a_namespace_its_secrets_are_read_and_no_others() {
 
 #[tokio::test]
 async fn those_who_cannot_sign_in_do_not_all_try() {
-    let server = ScriptedServer::start(|_, _| Reply::Answer(vault::refusal(400, "invalid role or secret ID")))
-        .await
-        .unwrap();
+    let server =
+        ScriptedServer::start(|_, _| Reply::Answer(vault::refusal(400, "invalid role or secret ID")))
+            .await
+            .unwrap();
     let home = Home::new();
     let auth = Auth::AppRole {
         mount: "approle".into(),
