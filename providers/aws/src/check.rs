@@ -208,9 +208,13 @@ impl AwsProvider {
             }
         };
         match (self.noted(answer).await, grant) {
-            (Ok(session), _) => {
-                let note =
-                    format!("sessions cannot be ended early; this one works until {}", session.expires_at);
+            (Ok(session), grant) => {
+                let end = session.expires_at;
+                let chained = match account.is_of_a_role() && grant.is_some() {
+                    true => "; as the broker itself has a role's session, none lives longer than an hour",
+                    false => "",
+                };
+                let note = format!("nothing ends a session early, and this one works until {end}{chained}");
                 Finding::passed(step, note).into()
             }
             (Err(error), Some(grant)) if error.class == ErrorClass::Denied => {

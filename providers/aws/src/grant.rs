@@ -38,6 +38,11 @@ impl Account {
         Self { partition, number: caller.account.clone(), principal }
     }
 
+    /// Whether the broker signs with a role's session, by which AWS's rule of role chaining holds for what it lends.
+    pub(crate) fn is_of_a_role(&self) -> bool {
+        self.principal.contains(":role/")
+    }
+
     /// What reading a secret needs.
     pub(crate) fn read_secret(&self, secret: &SecretReference<'_>, home: &str) -> String {
         let actions = ["GetSecretValue", "DescribeSecret", "ListSecretVersionIds"];

@@ -108,6 +108,15 @@ async fn what_is_missing_is_said_with_the_statement_that_grants_it() {
 }
 
 #[tokio::test]
+async fn a_broker_with_a_roles_session_hears_of_the_hour() {
+    let (_server, provider, _home) =
+        scripted(|_| aws::assumed("ASIAHOLDER", "the-token", "2099-01-01T00:00:00Z")).await;
+    let findings = provider.check(&[issue()]).await;
+    let Verdict::Passed(note) = &findings[1].verdict else { panic!("{findings:?}") };
+    assert!(note.contains("works until 2099") && note.contains("longer than an hour"), "{note}");
+}
+
+#[tokio::test]
 async fn a_tree_is_tried_by_a_name_that_nobody_uses() {
     let (server, provider, _home) =
         scripted(|_| Reply::Answer(aws::failure(400, "ResourceNotFoundException", "not there"))).await;
