@@ -104,6 +104,13 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
                 .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
+        #[cfg(feature = "vault")]
+        Kind::Vault(config) => {
+            let Means { clock, entropy, .. } = means.clone();
+            leasehold_provider_vault::VaultProvider::new((**config).clone(), clock, entropy)
+                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
         #[cfg(feature = "azure")]
         Kind::Azure(config) => {
             let Means { clock, entropy, .. } = means.clone();
@@ -111,7 +118,7 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
                 .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
-        #[cfg(not(any(feature = "local", feature = "aws", feature = "gcp", feature = "azure")))]
+        #[cfg(not(any(feature = "local", feature = "aws", feature = "gcp", feature = "vault", feature = "azure")))]
         _ => Err("this build has no back ends".to_owned()),
     }
 }

@@ -10,6 +10,8 @@ mod gcp;
 mod limits;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "vault")]
+mod vault;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -44,6 +46,9 @@ pub enum Kind {
     /// AWS: Secrets Manager, the Parameter Store, and sessions of roles.
     #[cfg(feature = "aws")]
     Aws(leasehold_provider_aws::AwsConfig),
+    /// HashiCorp Vault and OpenBao.
+    #[cfg(feature = "vault")]
+    Vault(Box<leasehold_provider_vault::VaultConfig>),
     /// Google Cloud: Secret Manager, and tokens of service accounts.
     #[cfg(feature = "gcp")]
     Gcp(leasehold_provider_gcp::GcpConfig),
@@ -64,7 +69,9 @@ impl Kind {
             Self::Local(_) => leasehold_provider_local::check_reference(&name),
             #[cfg(feature = "aws")]
             Self::Aws(_) => leasehold_provider_aws::check_reference(&name),
-            // Where `{rest}` stands matters there.
+            // Where `{rest}` stands matters to these two.
+            #[cfg(feature = "vault")]
+            Self::Vault(_) => leasehold_provider_vault::check_reference(reference),
             #[cfg(feature = "gcp")]
             Self::Gcp(_) => leasehold_provider_gcp::check_reference(reference),
             #[cfg(feature = "azure")]
@@ -86,6 +93,12 @@ impl Kind {
                     config.roles.insert(name.value, role);
                 }
             }
+            #[cfg(feature = "vault")]
+            Self::Vault(config) => {
+                if let Some(role) = vault::read_role(section) {
+                    config.roles.insert(name.value, role);
+                }
+            }
             #[cfg(feature = "gcp")]
             Self::Gcp(config) => {
                 if let Some(role) = gcp::read_role(section) {
@@ -104,6 +117,8 @@ impl Kind {
             Self::Local(_) => Vec::new(),
             #[cfg(feature = "aws")]
             Self::Aws(config) => config.roles.keys().map(String::as_str).collect(),
+            #[cfg(feature = "vault")]
+            Self::Vault(config) => config.roles.keys().map(String::as_str).collect(),
             #[cfg(feature = "gcp")]
             Self::Gcp(config) => config.roles.keys().map(String::as_str).collect(),
             #[cfg(feature = "azure")]
@@ -172,6 +187,8 @@ fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&P
         "local" => local::read(section, name, state).map(Kind::Local),
         #[cfg(feature = "aws")]
         "aws" => aws::read(section).map(Kind::Aws),
+        #[cfg(feature = "vault")]
+        "vault" => vault::read(section).map(Box::new).map(Kind::Vault),
         #[cfg(feature = "gcp")]
         "gcp" => gcp::read(section).map(Kind::Gcp),
         #[cfg(feature = "azure")]
