@@ -118,7 +118,13 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
                 .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
-        #[cfg(not(any(feature = "local", feature = "aws", feature = "gcp", feature = "vault", feature = "azure")))]
+        #[cfg(not(any(
+            feature = "local",
+            feature = "aws",
+            feature = "gcp",
+            feature = "vault",
+            feature = "azure"
+        )))]
         _ => Err("this build has no back ends".to_owned()),
     }
 }
