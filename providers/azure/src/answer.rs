@@ -137,6 +137,7 @@ impl Answer {
                 "the token's times do not fit Entra ID's clock: it has ended, or this machine's clock is wrong"
             }
             (Party::Machine, 400) => "no such managed identity is assigned to this machine",
+            (Party::Machine, 401 | 403) => "it does not answer this machine: perhaps it is not Azure's",
             (Party::Machine, 404 | 410) => "it is not ready",
             _ => return None,
         })

@@ -87,6 +87,12 @@ impl AzureProvider {
             let problem = "the configuration does not let the broker write";
             return Finding::failed(step, problem, "say `writable = true` at the provider");
         }
+        if Reference::parse(reference).is_ok_and(|parsed| parsed.pinned.is_some()) {
+            return Finding::not_tried(
+                step,
+                "its `ref` is pinned to a version, so that nothing is written there",
+            );
+        }
         match self.versions(&reference.replace(REST, PROBE)).await {
             Err(error) if error.class != ErrorClass::Absent => self.refused(step, reference, &error, WRITER),
             _ => Finding::not_tried(
@@ -206,7 +212,7 @@ fn failed(step: String, failure: &Failure) -> Finding {
                 "correct `tenant_id`, `client_id` and the credential; see docs/providers/azure.md"
             }
             Party::Machine => {
-                "assign the identity to this machine (`az vm identity assign`), or correct `client_id`"
+                "assign the identity to this machine (`az vm identity assign`), correct `client_id`, or say another `identity`"
             }
         },
         _ => "see docs/providers/azure.md",

@@ -4,8 +4,8 @@ use leasehold_core::{
     ports::Provider as _,
     provider::{Demand, Finding, Verdict},
 };
-use leasehold_provider_azure::{AzureProvider, AzureRole};
-use leasehold_provider_conformance::scripted::azure::CLIENT;
+use leasehold_provider_azure::{AzureProvider, AzureRole, Identity};
+use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer, azure::CLIENT};
 
 use crate::kit::Site;
 
@@ -116,6 +116,30 @@ async fn each_way_not_to_come_in_has_its_own_words() {
         config.max_attempts = 1;
     });
     assert!(nobody.await.contains("firewall, route, proxy"));
+}
+
+#[tokio::test]
+async fn a_machine_elsewhere_and_a_version_that_stays_are_said_to_be() {
+    let site = Site::start().await;
+    let version = site.azure.put("db", "x", None);
+    let elsewhere = ScriptedServer::start(|_, _| Reply::Answer(Answer::empty(403))).await.unwrap();
+    let provider = site.provider(|config| {
+        config.identity = Identity::Managed { client_id: None };
+        config.metadata_address = elsewhere.address();
+    });
+    let findings = check(&provider, &[]).await;
+    let [(_, problem, remedy, _)] = failed(&findings)[..] else { panic!("{findings:?}") };
+    assert!(
+        problem.contains("not Azure's") && remedy.contains("say another `identity`"),
+        "{problem}: {remedy}"
+    );
+
+    let pinned = format!("db/{version}");
+    let demands = [read(&pinned), Demand::Write { reference: pinned.as_str().into() }];
+    let findings = check(&site.provider(|_| {}), &demands).await;
+    assert_eq!(failed(&findings), []);
+    let last = &findings.last().unwrap().verdict;
+    assert!(matches!(last, Verdict::NotTried(why) if why.contains("pinned to a version")), "{last:?}");
 }
 
 #[test]

@@ -171,7 +171,7 @@ async fn scene(
     site.azure.put("scene", VALUE, None);
     let provider = site.provider(|config| {
         if short {
-            config.attempt_timeout = Duration::from_millis(300);
+            config.attempt_timeout = Duration::from_millis(700);
         }
     });
     let value = SecretValue::plain(VALUE.to_owned());

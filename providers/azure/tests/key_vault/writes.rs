@@ -118,7 +118,8 @@ async fn what_takes_its_time_is_waited_for() {
 
     site.azure.put("slow", "x", None);
     site.azure.lag(1_000_000);
-    let hasty = site.provider(|config| config.timeout = Duration::from_millis(400));
+    let hasty = site.provider(|config| config.timeout = Duration::from_secs(2));
+    fetch(&hasty, "slow").await.unwrap();
     let error = change(&hasty, "slow", None, Change::Delete).await.unwrap_err();
     assert!(
         error.class == ErrorClass::Transient && error.to_string().contains("still being deleted"),
