@@ -106,7 +106,7 @@ impl Sdk {
     async fn failed(&self, call: Call, subject: &str, error: Error) -> Failure {
         let failure = classify(call, subject, &error, self.clock.now());
         if matches!(failure.cause, Cause::Unauthenticated { .. }) {
-            self.account.forget().await;
+            self.account.refused().await;
         }
         failure
     }

@@ -18,7 +18,10 @@ use google_cloud_auth::{
 use http::{Extensions, HeaderMap, HeaderValue, header::AUTHORIZATION};
 use leasehold_core::{Timestamp, provider::SignIn};
 use serde_json::Value;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::{
     config::Credentials,
@@ -49,6 +52,7 @@ enum Source {
 /// Credentials with what they were made of.
 #[derive(Clone)]
 struct Held {
+    serial: u64,
     stamp: Option<Stamp>,
     credentials: Made,
 }
@@ -63,7 +67,12 @@ enum Made {
 struct Standing {
     sign_in: SignIn,
     member: Option<String>,
+    refused_at: Option<Instant>,
+    made: u64,
 }
+
+/// So long after a refusal the next ones are taken for its echo.
+const CALM: Duration = Duration::from_secs(1);
 
 impl Account {
     /// An account that signs in on its first call, each time within this.
@@ -90,9 +99,25 @@ impl Account {
         self.with_standing(|standing| standing.member.clone())
     }
 
-    /// Makes the next call sign in anew: what it has was refused.
-    pub(crate) async fn forget(&self) {
-        *self.0.held.lock().await = None;
+    /// Makes the next call sign in anew: a token was refused. Of many calls that are refused at once, one does.
+    pub(crate) async fn refused(&self) {
+        let mut held = self.0.held.lock().await;
+        let now = Instant::now();
+        let recently = self.with_standing(|standing| {
+            let recently = standing.refused_at.is_some_and(|at| now.duration_since(at) < CALM);
+            if !recently {
+                standing.refused_at = Some(now);
+            }
+            recently
+        });
+        if !recently {
+            *held = None;
+        }
+    }
+
+    /// Lets go of credentials that can only fail, unless others have replaced them already.
+    async fn forget(&self, serial: u64) {
+        self.0.held.lock().await.take_if(|held| held.serial == serial);
     }
 
     /// The header of a call, made of good credentials.
@@ -131,7 +156,7 @@ impl Account {
             Err(error) => {
                 // The SDK never asks again after what it takes for permanent; a file that it names may come back.
                 if !error.is_transient() {
-                    self.forget().await;
+                    self.forget(held.serial).await;
                 }
                 Err((sign_in_words(&with_causes(&error)), error))
             }
@@ -171,7 +196,7 @@ impl Account {
         let why = |_| {
             "application default credentials cannot be used: run `gcloud auth application-default login`, or set `credentials_file`".to_owned()
         };
-        Ok(Held { stamp: None, credentials: Made::Google(made.map_err(why)?) })
+        Ok(Held { serial: self.serial(), stamp: None, credentials: Made::Google(made.map_err(why)?) })
     }
 
     async fn make(&self, path: &Path, stamp: Stamp) -> Result<Held, String> {
@@ -191,7 +216,14 @@ impl Account {
             self.with_standing(|standing| standing.member = member);
             Made::Google(made)
         };
-        Ok(Held { stamp: Some(stamp), credentials })
+        Ok(Held { serial: self.serial(), stamp: Some(stamp), credentials })
+    }
+
+    fn serial(&self) -> u64 {
+        self.with_standing(|standing| {
+            standing.made = standing.made.wrapping_add(1);
+            standing.made
+        })
     }
 
     fn with_standing<T>(&self, look: impl FnOnce(&mut Standing) -> T) -> T {

@@ -1,10 +1,7 @@
 //! What is wrong with a back end, played by a script: drongo is never in trouble.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -18,6 +15,7 @@ use leasehold_provider_conformance::{
 };
 use leasehold_provider_gcp::Credentials;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::setup::{SECRET, broken, private_file, provider};
 
@@ -55,13 +53,14 @@ pub(crate) async fn play(trouble: Trouble) -> Result<Scene, Unplayed> {
     .await;
     cloud.put(SECRET, VALUE.as_bytes());
     let url = server.url();
+    let (federation, folder) = federated(&url);
     let (provider, home) = provider(&url, |config| {
         if matches!(trouble, Trouble::Silence | Trouble::StalledBody) {
             config.attempt_timeout = Duration::from_millis(300);
             config.timeout = Duration::from_millis(700);
         }
         if trouble == Trouble::CredentialExpiry {
-            config.credentials = federated(&url);
+            config.credentials = federation;
         }
     });
     match trouble {
@@ -77,7 +76,7 @@ pub(crate) async fn play(trouble: Trouble) -> Result<Scene, Unplayed> {
     let gone = if trouble == Trouble::Deleted { cloud.delete(SECRET) } else { Vec::new() };
     let scene = Scene::new(provider, "db", SecretValue::plain(VALUE.to_owned()), Against::Scripted);
     let scene = if trouble == Trouble::Throttled { scene.hinting(Duration::from_secs(HINT)) } else { scene };
-    Ok(scene.keeping((server, home)).turning(move || {
+    Ok(scene.keeping((server, home, folder)).turning(move || {
         match trouble {
             Trouble::Denied => cloud.permit("secretmanager.versions.access", true),
             Trouble::Disabled => cloud.enable(SECRET, 1, true),
@@ -95,8 +94,8 @@ pub(crate) async fn play(trouble: Trouble) -> Result<Scene, Unplayed> {
 }
 
 /// Credentials that can be had anew: a workload identity federation of which this server is the token service.
-pub(crate) fn federated(url: &str) -> Credentials {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
+pub(crate) fn federated(url: &str) -> (Credentials, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
     let (subject, path) = (folder.path().join("subject"), folder.path().join("federation.json"));
     private_file(&subject, "subject-token");
     let json = json!({
@@ -107,7 +106,5 @@ pub(crate) fn federated(url: &str) -> Credentials {
         "credential_source": { "file": subject },
     });
     private_file(&path, &json.to_string());
-    // For the whole process: a scene outlives this function.
-    std::mem::forget(folder);
-    Credentials::File(path)
+    (Credentials::File(path), folder)
 }

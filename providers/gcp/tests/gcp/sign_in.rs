@@ -99,7 +99,7 @@ async fn a_federation_exchanges_its_token_and_says_why_it_cannot() {
     cloud.put(SECRET, b"hunter2");
     cloud.grant("granted");
     let url = server.url();
-    let credentials = federated(&url);
+    let (credentials, _folder) = federated(&url);
     let Credentials::File(path) = &credentials else { panic!() };
     let subject = path.with_file_name("subject");
     let (provider, _home) = provider(&url, |config| config.credentials = credentials.clone());
@@ -114,6 +114,24 @@ async fn a_federation_exchanges_its_token_and_says_why_it_cannot() {
     assert_eq!(provider.sign_in().problem, None);
     let exchange = server.requests().into_iter().rfind(|request| request.path() == "/token").unwrap();
     assert_eq!(exchange.form("subject_token").as_deref(), Some("subject-token"));
+}
+
+#[tokio::test]
+async fn a_token_that_ends_under_many_calls_is_replaced_once() {
+    let (cloud, server) = cloud().await;
+    cloud.put(SECRET, b"hunter2");
+    cloud.grant("granted-before");
+    let url = server.url();
+    let (credentials, _folder) = federated(&url);
+    let (provider, _home) = provider(&url, |config| config.credentials = credentials);
+    fetch(&provider, "db").await.unwrap();
+    cloud.grant("granted-after");
+    let many = futures::future::join_all((0..50).map(|_| fetch(&provider, "db"))).await;
+    for answer in many {
+        assert_eq!(only(&answer.unwrap()), "hunter2");
+    }
+    let exchanges = server.requests().iter().filter(|request| request.path() == "/token").count();
+    assert_eq!(exchanges, 2, "one at first, and one after the end");
 }
 
 #[tokio::test]
