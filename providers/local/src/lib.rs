@@ -10,6 +10,7 @@
 //! ```
 
 mod bundle;
+mod check;
 mod config;
 mod directory;
 mod fault;

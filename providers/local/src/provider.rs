@@ -120,18 +120,10 @@ impl Provider for LocalProvider {
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {
-        let references = demands.iter().filter_map(|demand| match demand {
-            Demand::Read { reference } | Demand::Write { reference } => Some(reference),
-            Demand::Issue { .. } => None,
-        });
-        let mut findings = vec![Finding::passed("open the directory", "")];
-        findings.extend(references.filter(|reference| !reference.contains("{rest}")).filter_map(
-            |reference| {
-                let error = crate::check_reference(reference).err()?;
-                Some(Finding::failed(format!("read `{reference}`"), error.to_string(), "correct its `ref`"))
-            },
-        ));
-        findings
+        let (store, demands) = (Arc::clone(&self.store), demands.to_vec());
+        tokio::task::spawn_blocking(move || store.check(&demands)).await.unwrap_or_else(|_| {
+            vec![Finding::failed("check", "the work on its files was broken off", "look at the broker's log")]
+        })
     }
 }
 

@@ -165,7 +165,7 @@ impl Store {
 
     /// Writes a version, or finds that it was written before.
     pub(crate) fn write(&self, reference: &Reference, new: NewVersion) -> Result<Version, Fault> {
-        self.check(&new)?;
+        self.check_new(&new)?;
         self.purge_what_is_due();
         let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
         let directory = reference.directory(&self.root);
@@ -389,7 +389,7 @@ impl Store {
         }
     }
 
-    fn check(&self, new: &NewVersion) -> Result<(), Fault> {
+    fn check_new(&self, new: &NewVersion) -> Result<(), Fault> {
         let limit = self.config.max_value_bytes;
         let size = new.value.fields.values().fold(0usize, |sum, bytes| sum.saturating_add(bytes.len()));
         if size > limit {

@@ -5,7 +5,8 @@ mod kit;
 use std::{fs, time::Duration};
 
 use leasehold_core::{
-    provider::{Change, ErrorClass, Stage, VersionState},
+    ports::Provider,
+    provider::{Change, Demand, ErrorClass, Stage, Verdict, VersionState},
     secret::VersionId,
 };
 
@@ -228,4 +229,38 @@ async fn what_is_not_there_cannot_be_changed() {
     for change in [Change::Delete, Change::Restore] {
         assert_eq!(local.change("b", None, change).await.unwrap_err().class, ErrorClass::Absent, "{change}");
     }
+}
+
+#[tokio::test]
+async fn a_check_tells_what_is_there_what_is_not_yet_and_what_is_wrong() {
+    let local = Local::new();
+    local.write("good", "canary-0c0c").await;
+    local.write("deleted", "one").await;
+    local.change("deleted", None, Change::Delete).await.unwrap();
+    let version = local.write("damaged", "one").await;
+    kit::put_private(&local.file("damaged", version.as_str()), b"damaged");
+    let read = |reference: &str| Demand::Read { reference: reference.into() };
+    let demands = [
+        read("good"),
+        read("never"),
+        read("deleted"),
+        read("damaged"),
+        read("../good"),
+        read("team/{rest}"),
+        Demand::Write { reference: "good".into() },
+        Demand::Issue { role: "any".into() },
+    ];
+    let findings = local.provider.check(&demands).await;
+    let verdicts: Vec<_> = findings
+        .iter()
+        .map(|finding| match &finding.verdict {
+            Verdict::Passed(_) => "passed",
+            Verdict::Failed { .. } => "failed",
+            Verdict::NotTried(_) => "not tried",
+        })
+        .collect();
+    let expected =
+        ["passed", "passed", "not tried", "failed", "failed", "failed", "passed", "passed", "failed"];
+    assert_eq!(verdicts, expected, "{findings:?}");
+    assert!(!format!("{findings:?}").contains("canary"), "{findings:?}");
 }

@@ -133,10 +133,10 @@ fn by_reason(reason: &str) -> Option<&'static str> {
             "take a new one with `leasehold lease get`"
         }
         "PROVIDER_SECRET_ABSENT" => {
-            "the back end has nothing under the secret's `ref` (`leasehold secret show`): write it with `leasehold secret put`"
+            "the back end has nothing to read under the secret's `ref`: `leasehold secret versions` shows what is there, `leasehold secret put` writes anew"
         }
         "PROVIDER_REQUEST_INVALID" => {
-            "the back end cannot take it as it is, or another version than the expected one is current; the broker's log says more"
+            "`leasehold secret show` and `leasehold secret versions` say what is there"
         }
         "PROVIDER_DENIED_BROKER" => {
             "the back end must let the broker's own identity do this: `leasehold provider check` says what is missing"
