@@ -104,6 +104,23 @@ async fn importing_twice_changes_nothing_and_replacing_is_asked_for() {
 }
 
 #[tokio::test]
+async fn what_a_crash_left_of_an_import_is_no_obstacle() {
+    let (from, key) = (full().await, key());
+    let (path, moved) = export(&from, &key);
+    let to = Local::new();
+    // Half a secret beside its place, as a broker that died has left it.
+    let arriving = to.folder("team/db").with_file_name("@new");
+    let mut folders = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(folders.recursive(true), 0o700).create(&arriving).unwrap();
+    kit::put_private(&arriving.join("v1-aaaaaaaa"), b"half of it");
+    let to = to.reopened();
+    assert_eq!(to.read("team/db", None).await.unwrap_err().class, ErrorClass::Absent);
+    assert_eq!(import(&to, &path, &key, false).unwrap(), moved);
+    assert_eq!(to.versions("team/db").await, from.versions("team/db").await);
+    assert!(!arriving.exists());
+}
+
+#[tokio::test]
 async fn another_key_does_not_open_it() {
     let (from, key) = (full().await, key());
     let (path, _) = export(&from, &key);

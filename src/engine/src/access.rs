@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::BoxFuture;
 use leasehold_core::{
-    SecretPath,
+    Lease, SecretPath,
     access::{AccessRequest, Action, Resource},
     record::{Actor, Decision, Kind, Outcome, Record},
     secret::FieldName,
@@ -82,6 +82,13 @@ impl Engine {
             self.ledger.commit(Commit::record_only(record)).await?;
             Err(error)
         })
+    }
+
+    /// Says in a lease's record that nothing can end its credential before its time, when that is so.
+    pub(crate) fn note_irrevocable(record: &mut Record, lease: &Lease) {
+        if let Some(end) = lease.irrevocable_until {
+            record.details.insert("revocation".to_owned(), format!("none until {end}"));
+        }
     }
 
     pub(crate) fn record(&self, kind: Kind, actor: &Actor) -> Record {

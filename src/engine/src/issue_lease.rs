@@ -381,9 +381,7 @@ fn describe(record: &mut Record, lease: &Lease, tags: &BTreeMap<FieldName, Value
         .filter(|(name, _)| lease.fields.is_empty() || lease.fields.contains(name))
         .map(|(name, tag)| (name.clone(), tag.clone()))
         .collect();
-    if let Some(end) = lease.irrevocable_until {
-        record.details.insert("revocation".to_owned(), format!("none until {end}"));
-    }
+    Engine::note_irrevocable(record, lease);
     if let Some(since) = lease.stale_since {
         record.details.insert("stale_for".to_owned(), format!("{}s", until(since, now).as_secs()));
     }

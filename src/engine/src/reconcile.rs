@@ -173,6 +173,7 @@ impl Engine {
         record.provider = Some(next.provider.clone());
         record.lease = Some(next.id);
         record.expires_at = Some(next.expires_at);
+        Self::note_irrevocable(&mut record, &next);
         if let LeaseState::Revoked { cause, .. } = next.state {
             record.details.insert("cause".to_owned(), cause.name().to_owned());
         }

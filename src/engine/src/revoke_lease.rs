@@ -62,6 +62,7 @@ impl Engine {
             LeaseState::Revoking { .. } => Kind::LeaseRevoking,
             _ => Kind::LeaseRevoked,
         };
+        Self::note_irrevocable(&mut record, &next);
         let commit = Commit {
             record,
             conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],

@@ -25,11 +25,13 @@ const AT_ONCE: usize = 2;
 const SILENCE: Duration = Duration::from_millis(100);
 /// Back ends that replicate may not know a credential at once: one as young as this is not missed yet.
 const TOO_YOUNG: Duration = Duration::from_secs(30);
+/// So many that it cannot look up at all, and it is not asked for more this time.
+const MOST_IN_VAIN: usize = 3;
 
 /// Why a back end is left alone until its next turn.
 enum Halt {
-    /// It cannot look credentials up.
-    Cannot,
+    /// It cannot look credentials up, or not any of these.
+    Cannot(ProviderError),
     /// It does not answer as it should.
     Failing(ProviderError),
     /// The ledger does not.
@@ -69,9 +71,8 @@ impl Engine {
             };
             match halt {
                 None => {}
-                Some(Halt::Cannot) => {
-                    debug!(provider = %upstream.name, "this back end does not look credentials up");
-                    return;
+                Some(Halt::Cannot(problem)) => {
+                    debug!(provider = %upstream.name, error = %problem, "this back end does not look credentials up");
                 }
                 Some(Halt::Failing(problem)) => {
                     warn!(provider = %upstream.name, error = %problem,
@@ -88,7 +89,8 @@ impl Engine {
 
     /// Looks up the credential of every live lease that this back end made.
     async fn look_up_all(&self, upstream: &Upstream) -> Result<(), Halt> {
-        let Some(issuer) = upstream.provider.issuer() else { return Err(Halt::Cannot) };
+        let Some(issuer) = upstream.provider.issuer() else { return Ok(()) };
+        let mut in_vain = 0_usize;
         let mut range = KeyRange::made_by(&upstream.name);
         loop {
             let page = self.ledger.scan(&range, PAGE).await.map_err(|error| Halt::Ledger(error.into()))?;
@@ -101,7 +103,14 @@ impl Engine {
                 .buffer_unordered(AT_ONCE);
             let mut looking = std::pin::pin!(looking);
             while let Some(looked) = looking.next().await {
-                looked?;
+                match looked {
+                    Ok(()) => in_vain = 0,
+                    // One that cannot be looked up does not hide the others.
+                    Err(Halt::Cannot(_)) if in_vain.saturating_add(1) < MOST_IN_VAIN => {
+                        in_vain = in_vain.saturating_add(1);
+                    }
+                    Err(halt) => return Err(halt),
+                }
             }
             if !full {
                 return Ok(());
@@ -117,7 +126,9 @@ impl Engine {
         let looked = upstream.call(issuer.look_up(handle)).await;
         let result = match looked {
             Err(error) if error.class == ErrorClass::Absent => self.end_gone(&lease, revision).await,
-            Err(error) if error.class == ErrorClass::Permanent => Err(Halt::Cannot),
+            Err(error) if matches!(error.class, ErrorClass::Permanent | ErrorClass::Invalid) => {
+                Err(Halt::Cannot(error))
+            }
             Err(error) => Err(Halt::Failing(error)),
             Ok(_) => Ok(()),
         };

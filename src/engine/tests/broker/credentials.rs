@@ -133,6 +133,8 @@ async fn a_lease_that_nothing_can_end_is_not_over_before_its_credential_is() {
     let id = broker.issue(DYNAMIC).await.unwrap().lease.id;
     let revoking = broker.engine.revoke_lease(revoke(id)).await.unwrap();
     assert!(matches!(revoking.state, LeaseState::Revoking { cause: Cause::Holder, .. }));
+    let record = records(&broker, Kind::LeaseRevoking).pop().unwrap();
+    assert_eq!(record.details["revocation"], "none until 1970-01-01T00:05:00Z");
     sleep(Duration::from_secs(290)).await;
     assert!(matches!(state(&broker, id).await, LeaseState::Revoking { .. }));
     sleep(Duration::from_secs(11)).await;
