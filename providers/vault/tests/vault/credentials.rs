@@ -217,6 +217,33 @@ async fn tokens_are_made_ahead_used_once_and_taken_back() {
 }
 
 #[tokio::test]
+async fn by_a_token_role_credentials_hang_on_tokens_of_less_power() {
+    let Some(world) = Databases::start().await else { return };
+    let own = "path \"auth/token/create/leasehold\" { capabilities = [\"update\"] }
+path \"auth/token/revoke-accessor\" { capabilities = [\"update\"] }
+path \"sys/leases/revoke\" { capabilities = [\"update\"] }";
+    policy(&world.bao, "own", own).await;
+    policy(&world.bao, "made", "path \"database/creds/app\" { capabilities = [\"read\"] }").await;
+    let role = json!({ "orphan": true, "renewable": true, "allowed_policies": ["made"] });
+    world.bao.ask("POST", "auth/token/roles/leasehold", Some(&role)).await.unwrap();
+    let token = world.bao.make_token(&["own"], Duration::from_secs(600)).await.unwrap();
+    let config =
+        VaultConfig { token_role: Some("leasehold".to_owned()), ..world.config(world.bao.url(), &token) };
+    let provider = provider(config);
+    let issuer = provider.issuer().unwrap();
+    let issued = issue(issuer, "app", 60).await;
+    // The broker's token may end, and what it made lives on.
+    let accessor = serde_json::from_slice::<Value>(handle(&issued).expose()).unwrap()["accessor"].clone();
+    let looked =
+        world.bao.ask("POST", "auth/token/lookup-accessor", Some(&json!({ "accessor": accessor }))).await;
+    let looked = looked.unwrap();
+    assert_eq!(looked.pointer("/data/orphan"), Some(&json!(true)), "{looked}");
+    assert_eq!(looked.pointer("/data/policies"), Some(&json!(["default", "made"])), "{looked}");
+    revoke(issuer, handle(&issued)).await;
+    assert!(!world.lets_in(&issued).await);
+}
+
+#[tokio::test]
 async fn a_lease_longer_than_a_spare_tokens_life_keeps_its_token() {
     let Some(world) = Databases::start().await else { return };
     let (ttl, max) = (Duration::from_secs(6 * 3600), Duration::from_secs(12 * 3600));
