@@ -90,10 +90,11 @@ impl Config {
 
     fn parse_into(main: &Source, more: &[Source], sink: Sink) -> Result<Self, Faults> {
         let mut entries = secret::Entries::default();
+        let mut unreadable = provider::Unreadable::default();
         let config = table(main, &sink).and_then(|table| {
             let root = Section::root(table.get_ref(), main, &sink);
             entries.read(&root);
-            let config = Self::read(&root, main.file());
+            let config = Self::read(&root, main.file(), &mut unreadable);
             root.finish();
             config
         });
@@ -105,13 +106,13 @@ impl Config {
             }
         }
         let known = config.as_ref().map(|config| config.providers.as_slice());
-        let catalog = entries.into_catalog(known, &sink);
+        let catalog = entries.into_catalog(known, &unreadable, &sink);
         let config = config.zip(catalog).map(|(config, catalog)| Self { catalog, ..config });
         sink.finish(config, main.place(&(0..0)))
     }
 
     /// The main file's sections; `None` when one of them has a fault that leaves a hole.
-    fn read(root: &Section<'_>, file: &Path) -> Option<Self> {
+    fn read(root: &Section<'_>, file: &Path, unreadable: &mut provider::Unreadable) -> Option<Self> {
         // INVARIANT: every section is read before the first `?`, so that every fault is told.
         let listen = listen::read(root.section("listen"));
         let identity = identity::read(root.section("identity"));
@@ -123,8 +124,8 @@ impl Config {
         let log = log::read(root.section("log"));
         let runtime = runtime::read(root.section("runtime"));
         let state = ledger.as_ref().map(|ledger| ledger.dir.as_path());
-        let mut providers = provider::read_all(root.sections("provider"), state, &limits);
-        provider::read_roles(root.sections("role"), &mut providers);
+        let mut providers = provider::read_all(root.sections("provider"), state, &limits, unreadable);
+        provider::read_roles(root.sections("role"), &mut providers, unreadable);
         Some(Self {
             file: file.to_owned(),
             listen: listen?,

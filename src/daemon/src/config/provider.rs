@@ -13,7 +13,10 @@ mod local;
 #[cfg(feature = "vault")]
 mod vault;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use leasehold_core::provider::{ProviderError, ProviderName};
 use leasehold_engine::ProviderLimits;
@@ -130,8 +133,31 @@ impl Kind {
 /// Every kind that a build can have, whether this one has it or not.
 const KINDS: [&str; 5] = ["local", "vault", "aws", "gcp", "azure"];
 
+/// What was named and could not be read: that has been told, and what refers to it is not at fault.
+#[derive(Default)]
+pub(super) struct Unreadable {
+    providers: BTreeSet<ProviderName>,
+    roles: BTreeSet<(ProviderName, String)>,
+}
+
+impl Unreadable {
+    /// Whether this provider is one of them.
+    pub(super) fn has_provider(&self, name: &ProviderName) -> bool {
+        self.providers.contains(name)
+    }
+
+    /// Whether this role of a provider is one of them.
+    pub(super) fn has_role(&self, provider: &ProviderName, role: &str) -> bool {
+        self.roles.iter().any(|(of, name)| of == provider && name == role)
+    }
+}
+
 /// Gives each `[[role]]` to the provider that makes its credentials.
-pub(super) fn read_roles(sections: Vec<Section<'_>>, providers: &mut [Provider]) {
+pub(super) fn read_roles(
+    sections: Vec<Section<'_>>,
+    providers: &mut [Provider],
+    unreadable: &mut Unreadable,
+) {
     let mut seen = BTreeMap::new();
     for section in sections {
         let name = section.required_at::<String>("name");
@@ -143,9 +169,15 @@ pub(super) fn read_roles(sections: Vec<Section<'_>>, providers: &mut [Provider])
             section.fault(name.place, message, format!("the other one is at {first}"));
             continue;
         }
-        seen.insert(key, name.place.clone());
+        seen.insert(key.clone(), name.place.clone());
         match providers.iter_mut().find(|known| known.name == provider.value) {
-            Some(known) => known.kind.add_role(name, section),
+            Some(known) => {
+                known.kind.add_role(name, section);
+                if !known.kind.roles().contains(&key.1.as_str()) {
+                    unreadable.roles.insert(key);
+                }
+            }
+            None if unreadable.has_provider(&provider.value) => {}
             None => {
                 let known: Vec<_> = providers.iter().map(|provider| provider.name.as_str()).collect();
                 let message = format!("there is no provider `{}`", provider.value);
@@ -156,7 +188,12 @@ pub(super) fn read_roles(sections: Vec<Section<'_>>, providers: &mut [Provider])
 }
 
 /// Reads all of them; `state` is the ledger's directory, where kinds that keep files put them unless told otherwise.
-pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>, limits: &Limits) -> Vec<Provider> {
+pub(super) fn read_all(
+    sections: Vec<Section<'_>>,
+    state: Option<&Path>,
+    limits: &Limits,
+    unreadable: &mut Unreadable,
+) -> Vec<Provider> {
     let mut seen = BTreeMap::new();
     let mut providers = Vec::new();
     for section in sections {
@@ -172,8 +209,10 @@ pub(super) fn read_all(sections: Vec<Section<'_>>, state: Option<&Path>, limits:
         let place = section.place();
         let limits = limits::read(&section, limits);
         let kind = read_kind(section, name.as_ref().map(|name| &name.value), state);
-        if let (Some(name), Some(kind)) = (name, kind) {
-            providers.push(Provider { name: name.value, kind, limits, place });
+        match (name, kind) {
+            (Some(name), Some(kind)) => providers.push(Provider { name: name.value, kind, limits, place }),
+            (Some(name), None) => drop(unreadable.providers.insert(name.value)),
+            (None, _) => {}
         }
     }
     providers
@@ -217,7 +256,8 @@ mod tests {
     use crate::config::tests::read_section;
 
     fn read(section: Section<'_>) -> Option<Vec<Provider>> {
-        Some(read_all(vec![section], Some(Path::new("/state")), &Limits::default()))
+        let mut unreadable = Unreadable::default();
+        Some(read_all(vec![section], Some(Path::new("/state")), &Limits::default(), &mut unreadable))
     }
 
     #[test]

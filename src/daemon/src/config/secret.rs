@@ -13,7 +13,7 @@ use leasehold_core::{
 use super::{
     element::Element,
     fault::{Place, Sink},
-    provider::Provider,
+    provider::{Provider, Unreadable},
     section::{Found, Section, proposal},
 };
 
@@ -57,11 +57,19 @@ impl Entries {
     }
 
     /// The catalog; `providers` is absent when the main file could not be read, and nothing is said of them then.
-    pub(super) fn into_catalog(self, providers: Option<&[Provider]>, sink: &Sink) -> Option<Catalog> {
+    pub(super) fn into_catalog(
+        self,
+        providers: Option<&[Provider]>,
+        unreadable: &Unreadable,
+        sink: &Sink,
+    ) -> Option<Catalog> {
         if let Some(providers) = providers {
             let known: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
             for item in self.secrets.values().chain(self.mounts.values()) {
                 let name = item.entry.provider.as_str();
+                if unreadable.has_provider(&item.entry.provider) {
+                    continue;
+                }
                 let Some(provider) = providers.iter().find(|provider| provider.name.as_str() == name) else {
                     let help = match known.is_empty() {
                         true => "no `[[provider]]` is configured".to_owned(),
@@ -78,6 +86,7 @@ impl Entries {
                 }
                 if let Source::Dynamic { role } = &item.entry.source
                     && !role.contains("{rest}")
+                    && !unreadable.has_role(&item.entry.provider, role)
                     && !provider.kind.roles().contains(&&**role)
                 {
                     let help = proposal_of_role(role, &provider.kind.roles());
@@ -277,5 +286,15 @@ mod tests {
         }
         let faults = load("", &[("a.toml", "[listen]\naddress = 'x'\n")]).unwrap_err().to_string();
         assert!(faults.contains("/c/secrets.d/a.toml:1:2: unknown key `listen` in the file"), "{faults}");
+    }
+
+    #[test]
+    fn what_refers_to_a_faulty_provider_is_not_at_fault() {
+        let toml = "[[provider]]\nname = 'broken'\nkind = 'locl'\n[[role]]\nname = 'r'\nprovider = 'broken'\n\
+                    [[secret]]\npath = 'prod/a'\nprovider = 'broken'\nref = 'a'\n\
+                    [[secret]]\npath = 'prod/b'\nprovider = 'broken'\nrole = 'r'\n";
+        let faults = load(toml, &[]).unwrap_err();
+        assert_eq!(faults.iter().count(), 1, "{faults}");
+        assert!(faults.to_string().contains("no kind of provider `locl`"), "{faults}");
     }
 }

@@ -53,7 +53,9 @@ fn cloud(section: &Section<'_>) -> Option<Cloud> {
     let vault_domain = section.optional::<String>("vault_domain");
     match (named, authority_host, vault_domain) {
         (None, None, None) => Some(Cloud::Public),
-        (None, Some(authority_host), Some(vault_domain)) => Some(Cloud::Custom { authority_host, vault_domain }),
+        (None, Some(authority_host), Some(vault_domain)) => {
+            Some(Cloud::Custom { authority_host, vault_domain })
+        }
         (None, _, _) => {
             let message = "a cloud of its own is `authority_host` with `vault_domain`";
             section.fault(section.place(), message, "add the other one");
@@ -152,7 +154,8 @@ mod tests {
 
     #[test]
     fn every_identity_can_be_said() {
-        let identity = |toml: &str| read_section(&format!("vault = 'myvault'\n{toml}"), read).unwrap().identity;
+        let identity =
+            |toml: &str| read_section(&format!("vault = 'myvault'\n{toml}"), read).unwrap().identity;
         let managed = Identity::Managed { client_id: Some(ID.into()) };
         assert_eq!(identity(&format!("client_id = '{ID}'")), managed);
         let workload = Identity::Workload { tenant_id: None, client_id: None, token_file: None };
