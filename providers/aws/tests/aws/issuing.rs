@@ -61,6 +61,6 @@ impl Issuing for Aws {
     }
 
     async fn losing_answers(&self) -> Result<Lossy, Unplayed> {
-        Err(Unplayed::Excused("a session whose answer is lost ends by itself"))
+        Err(Unplayed::Impossible("a session whose answer is lost ends by itself"))
     }
 }

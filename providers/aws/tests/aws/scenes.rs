@@ -56,7 +56,7 @@ pub(crate) async fn play(trouble: Trouble) -> Result<Scene, Unplayed> {
         Trouble::CutAfterAnswer => proxied(None).await,
         Trouble::LostWriteAnswer => lost_write().await,
         Trouble::Deleted => deleted().await,
-        Trouble::Disabled => Err(Unplayed::Excused("AWS disables no version")),
+        Trouble::Disabled => Err(Unplayed::Impossible("AWS disables no version")),
     }
 }
 

@@ -149,7 +149,7 @@ impl Issuing for KeyVault {
     }
 
     async fn losing_answers(&self) -> Result<Lossy, Unplayed> {
-        Err(Unplayed::Excused("a token that was lost can be neither found nor ended: it lives its time"))
+        Err(Unplayed::Impossible("a token that was lost can be neither found nor ended: it lives its time"))
     }
 }
 

@@ -189,7 +189,7 @@ impl Issuing for Gcp {
     }
 
     async fn losing_answers(&self) -> Result<Lossy, Unplayed> {
-        Err(Unplayed::Excused("a token has no name by which it could be found, and cannot be revoked"))
+        Err(Unplayed::Impossible("a token has no name by which it could be found, and cannot be revoked"))
     }
 }
 
