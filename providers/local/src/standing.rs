@@ -53,8 +53,11 @@ impl Standing {
     pub(crate) fn tidy(&mut self, present: &[Version], kept: usize) {
         self.released.retain(|version| present.contains(version));
         self.disabled.retain(|version| present.contains(version));
-        while self.destroyed.len() > kept {
-            self.destroyed.pop_first();
+        // One whose file a crash has left must not be read again: it stays until the file is gone.
+        let gone: Vec<_> =
+            self.destroyed.keys().filter(|version| !present.contains(version)).cloned().collect();
+        for version in gone.iter().take(self.destroyed.len().saturating_sub(kept)) {
+            self.destroyed.remove(version);
         }
         if self.promoted.as_ref().is_some_and(|promoted| !present.contains(&promoted.version)) {
             self.promoted = None;
@@ -89,6 +92,8 @@ mod tests {
         assert_eq!((&standing.released, &standing.disabled), (&[version(2)].into(), &[version(2)].into()));
         assert_eq!(standing.destroyed.len(), 2);
         assert!(!standing.destroyed.contains_key(&version(3)));
+        standing.tidy(&[version(4)], 0);
+        assert_eq!(standing.destroyed.into_keys().collect::<Vec<_>>(), [version(4)]);
     }
 
     #[test]
