@@ -25,7 +25,11 @@ pub fn carry(command: &LocalCommand) -> Result<String, StartError> {
             let (provider, key) = open(args)?;
             let bundle = Bundle { path: out, key: &key };
             let Moved { secrets, versions, .. } = provider.export(&bundle, &SystemEntropy).map_err(told)?;
-            Ok(format!("{}: {secrets} secrets with {versions} versions are in {}", args.provider, out.display()))
+            Ok(format!(
+                "{}: {secrets} secrets with {versions} versions are in {}",
+                args.provider,
+                out.display()
+            ))
         }
         LocalCommand::Import { bundle: args, file, replace } => {
             let (provider, key) = open(args)?;

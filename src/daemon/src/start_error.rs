@@ -75,7 +75,9 @@ impl StartError {
             // Nothing is wrong with the state, and when there is room again a restart helps.
             Self::Ledger(error) if is_for_want_of_room(error) => Exit::Failed,
             Self::StateDir(_) | Self::Key(_) | Self::Ledger(_) | Self::Init(_) => Exit::State,
-            Self::Bundle(_) | Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => Exit::Failed,
+            Self::Bundle(_) | Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => {
+                Exit::Failed
+            }
         }
     }
 
