@@ -73,7 +73,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("azure_*", &["leasehold-provider-azure"]),
     ("google-cloud-*", &["leasehold-provider-gcp"]),
     ("vaultrs", &["leasehold-provider-vault"]),
-    ("tokio-postgres*", &["leasehold-provider-postgres"]),
+    // The suite's peer is asked whom it lets in.
+    ("tokio-postgres*", &["leasehold-provider-postgres", "leasehold-provider-conformance"]),
     ("etcd-client", &["leasehold-ledger"]),
 ];
 
