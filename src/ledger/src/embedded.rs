@@ -142,8 +142,8 @@ impl Embedded {
             counts: Arc::clone(&counts),
         };
         let indexing = || {
-            // It works behind the commits: whoever has something to do that is waited for goes first.
-            let _ = rustix::process::nice(19);
+            // It works behind the commits: who is waited for goes first. Not by much, since in the end commits wait for it, too.
+            let _ = rustix::process::nice(5);
             work.run();
         };
         let threads = vec![spawn("ledger-index", indexing)?, spawn("ledger-journal", || writer.run())?];
