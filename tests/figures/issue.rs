@@ -51,8 +51,9 @@ pub(crate) async fn all(report: &mut Report, wants: impl Fn(&str) -> bool) {
     let broker = Daemon::start(&site).await;
     daemon::put(&site, SECRET, "a-password-of-32-characters-long").await;
     let tls = site.tls(Some(&site.identity(WORKLOAD)));
-    // No two in a row are alike, so that every one is decided anew: the authorizer remembers its last answer. And none ends
-    // during the run, so that issuing alone is measured.
+    // No two in a row are alike, so that no answer can be remembered as a whole. The policies look at none of the difference,
+    // so that one decision of Cedar serves them all, as it does for workloads that ask again. And none ends during the
+    // run, so that issuing alone is measured.
     let calls: Arc<[Call]> = (0..600)
         .map(|seconds| {
             let ttl = Some(prost_types::Duration { seconds: 600 + seconds, nanos: 0 });

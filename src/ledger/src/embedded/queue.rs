@@ -154,3 +154,68 @@ impl Drop for Turn {
         self.0.release();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use leasehold_core::{
+        Timestamp,
+        record::{Actor, Kind},
+    };
+
+    use super::*;
+
+    fn push(queue: &Arc<Queue>) {
+        let actor = Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap());
+        let record = Record::new(Timestamp::UNIX_EPOCH, Kind::StatusRead, actor);
+        let (conditions, writes) = (Vec::new(), Vec::new());
+        assert!(queue.push(Request { record, conditions, writes, sealed: None, reply: None }));
+    }
+
+    /// How many requests the writer gets now.
+    fn taken(queue: &Queue) -> usize {
+        let mut list = Vec::new();
+        assert!(!matches!(queue.take(&mut list), Taken::End(_)));
+        list.len()
+    }
+
+    #[tokio::test]
+    async fn who_is_ready_to_run_comes_along() {
+        let queue = Arc::<Queue>::default();
+        let others: Vec<_> = (0..5)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                tokio::spawn(async move { push(&queue) })
+            })
+            .collect();
+        push(&queue);
+        assert_eq!(taken(&queue), 0);
+        for other in others {
+            other.await.unwrap();
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(taken(&queue), 6);
+        assert_eq!(taken(&queue), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_group_waits_for_nobody() {
+        let queue = Arc::<Queue>::default();
+        (0..GROUP).for_each(|_| push(&queue));
+        assert_eq!(taken(&queue), GROUP);
+        push(&queue);
+        assert_eq!(taken(&queue), 0, "the next one has its own turn");
+        tokio::task::yield_now().await;
+        assert_eq!(taken(&queue), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_runtime_that_is_not_there() {
+        let queue = Arc::<Queue>::default();
+        push(&queue);
+        assert_eq!(taken(&queue), 1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { push(&queue) });
+        drop(runtime);
+        assert_eq!(taken(&queue), 1);
+    }
+}
