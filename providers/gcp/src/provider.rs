@@ -1,6 +1,6 @@
 //! The port's implementation.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use leasehold_core::{
@@ -11,6 +11,7 @@ use leasehold_core::{
     },
     secret::{VersionId, json},
 };
+use tokio::time::timeout;
 
 use crate::{
     change::change,
@@ -22,6 +23,9 @@ use crate::{
     sign_in::Account,
     write::{Writes, encode},
 };
+
+/// So much longer is waited for a whole call, so that what its last request says of itself is heard first.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Secrets of one project, and of those beside it that the configuration allows.
 pub struct GcpProvider {
@@ -74,6 +78,55 @@ impl GcpProvider {
         }
         Err(ProviderError::unsupported("be written: its `writable` is not set"))
     }
+
+    /// One call of the port, however many requests it takes, with waiting for its turn.
+    async fn in_time<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        timeout(self.config.timeout.saturating_add(GRACE), call).await.unwrap_or_else(|_| {
+            let why =
+                format!("`{what}`: Google Cloud did not answer all of it within the `timeout` of a call");
+            Err(ProviderError::new(ErrorClass::Transient, why))
+        })
+    }
+
+    async fn list(&self, reference: &Reference<'_>) -> Result<Vec<VersionFacts>, ProviderError> {
+        let secret = reference.resolve(&self.config)?;
+        let mut versions = self.client.versions(&secret).await?;
+        versions.sort_unstable_by_key(|version| std::cmp::Reverse(version.number));
+        // Only labels, unless the `ref` is one: the permission for it may be missing then.
+        let aliases = match self.client.aliases(&secret).await {
+            Ok(aliases) => aliases,
+            Err(failure) if failure.error.class == ErrorClass::Denied && reference.version.is_none() => {
+                Default::default()
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        let current = match reference.version {
+            None => versions.first().map(|newest| newest.number),
+            Some(named) => named
+                .parse()
+                .ok()
+                .or_else(|| aliases.get(named).and_then(|&number| u64::try_from(number).ok())),
+        };
+        versions
+            .into_iter()
+            .map(|version| {
+                let labels =
+                    aliases.iter().filter(|(_, number)| u64::try_from(**number) == Ok(version.number));
+                let late = version.destroyed_at.map(|at| format!("destroyed at {at}").into());
+                Ok(VersionFacts {
+                    version: version_id(version.number)?,
+                    created_at: version.created_at,
+                    state: version.state,
+                    current: current == Some(version.number),
+                    labels: labels.map(|(alias, _)| alias.as_str().into()).chain(late).collect(),
+                })
+            })
+            .collect()
+    }
 }
 
 #[async_trait]
@@ -117,40 +170,8 @@ impl Provider for GcpProvider {
     }
 
     async fn versions(&self, reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
-        let reference = Reference::parse(reference)?;
-        let secret = reference.resolve(&self.config)?;
-        let mut versions = self.client.versions(&secret).await?;
-        versions.sort_unstable_by_key(|version| std::cmp::Reverse(version.number));
-        // Only labels, unless the `ref` is one: the permission for it may be missing then.
-        let aliases = match self.client.aliases(&secret).await {
-            Ok(aliases) => aliases,
-            Err(failure) if failure.error.class == ErrorClass::Denied && reference.version.is_none() => {
-                Default::default()
-            }
-            Err(failure) => return Err(failure.error),
-        };
-        let current = match reference.version {
-            None => versions.first().map(|newest| newest.number),
-            Some(named) => named
-                .parse()
-                .ok()
-                .or_else(|| aliases.get(named).and_then(|&number| u64::try_from(number).ok())),
-        };
-        versions
-            .into_iter()
-            .map(|version| {
-                let labels =
-                    aliases.iter().filter(|(_, number)| u64::try_from(**number) == Ok(version.number));
-                let late = version.destroyed_at.map(|at| format!("destroyed at {at}").into());
-                Ok(VersionFacts {
-                    version: version_id(version.number)?,
-                    created_at: version.created_at,
-                    state: version.state,
-                    current: current == Some(version.number),
-                    labels: labels.map(|(alias, _)| alias.as_str().into()).chain(late).collect(),
-                })
-            })
-            .collect()
+        let parsed = Reference::parse(reference)?;
+        self.in_time(reference, self.list(&parsed)).await
     }
 
     async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
@@ -170,8 +191,8 @@ impl Provider for GcpProvider {
         let secret = reference.resolve(&self.config)?;
         let expected = request.expected.map(number).transpose()?;
         let value = encode(request.value)?;
-        let written = self.writes.write(&*self.client, &secret, &value, request.token, expected).await?;
-        version_id(written)
+        let write = self.writes.write(&*self.client, &secret, &value, request.token, expected);
+        version_id(self.in_time(request.reference, write).await?)
     }
 
     async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
@@ -187,7 +208,8 @@ impl Provider for GcpProvider {
                 format!("to {} is done to a version, and none is named", request.change),
             ));
         };
-        change(&*self.client, &secret, reference.version, number(version)?, wanted).await
+        let change = change(&*self.client, &secret, reference.version, number(version)?, wanted);
+        self.in_time(request.reference, change).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use google_cloud_gax::{error::Error, retry_policy::NeverRetry};
+use google_cloud_gax::{
+    client_builder::internal::with_follow_redirects, error::Error, retry_policy::NeverRetry,
+};
 use google_cloud_iam_credentials_v1::client::IAMCredentials;
 use google_cloud_secretmanager_v1::{
     client::SecretManagerService,
@@ -85,6 +87,8 @@ impl Sdk {
         } else if let Some(location) = location {
             builder = builder.with_endpoint(format!("https://secretmanager.{location}.rep.googleapis.com"));
         }
+        // What is sent has a token, and often a value: it goes where it was sent, whatever an answer says.
+        let builder = with_follow_redirects(builder, false);
         let client = builder.build().await.map_err(|_| unbuilt(Call::Access))?;
         known.insert(key, client.clone());
         Ok(client)
@@ -98,7 +102,7 @@ impl Sdk {
             if let Some(url) = &self.iam_endpoint_url {
                 builder = builder.with_endpoint(url);
             }
-            builder.build().await.map_err(|_| unbuilt(Call::AccessToken))
+            with_follow_redirects(builder, false).build().await.map_err(|_| unbuilt(Call::AccessToken))
         };
         self.tokens.get_or_try_init(build).await
     }

@@ -173,7 +173,7 @@ impl Account {
             (Source::File(path) | Source::Token(path), known) => match key_file::stamp(path).await {
                 Ok(stamp) => match known {
                     Some(known) if known.stamp == Some(stamp) => return Ok((known.clone(), None)),
-                    _ => self.make(path, stamp).await,
+                    _ => self.make(path).await,
                 },
                 Err(why) => Err(why),
             },
@@ -199,8 +199,8 @@ impl Account {
         Ok(Held { serial: self.serial(), stamp: None, credentials: Made::Google(made.map_err(why)?) })
     }
 
-    async fn make(&self, path: &Path, stamp: Stamp) -> Result<Held, String> {
-        let text = key_file::read(path).await?;
+    async fn make(&self, path: &Path) -> Result<Held, String> {
+        let (stamp, text) = key_file::read(path).await?;
         let wrong = |why: &str| format!("{}: {why}", path.display());
         let credentials = if matches!(self.0.source, Source::Token(_)) {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))

@@ -4,6 +4,7 @@
 
 mod check;
 mod issue;
+mod pressure;
 mod scenes;
 mod secrets;
 mod setup;
