@@ -4,7 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use leasehold_core::provider::{Change, ChangeSecret, ErrorClass, ProviderError};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     client::Vault,
@@ -27,6 +27,8 @@ impl AzureProvider {
         if reference.pinned.is_some() {
             return Err(invalid(&what, "its `ref` is pinned to a version: name the secret without one"));
         }
+        let now = Instant::now();
+        let deadline = now.checked_add(self.config.timeout).unwrap_or(now);
         match (request.change, request.version.map(checked).transpose()?) {
             (Change::Enable, Some(version)) => self.enable(vault, name, version, true, &what).await,
             (Change::Disable, Some(version)) => {
@@ -42,9 +44,9 @@ impl AzureProvider {
                 }
                 self.enable(vault, name, version, false, &what).await
             }
-            (Change::Delete, None) => self.delete(vault, name, &what).await,
-            (Change::Restore, None) => self.restore(vault, name, &what).await,
-            (Change::Purge, None) => self.purge(vault, name, &what).await,
+            (Change::Delete, None) => self.delete(vault, name, &what, deadline).await,
+            (Change::Restore, None) => self.restore(vault, name, &what, deadline).await,
+            (Change::Purge, None) => self.purge(vault, name, &what, deadline).await,
             (Change::Enable | Change::Disable, None) => Err(invalid(&what, "a version must be named")),
             (Change::Delete | Change::Restore | Change::Purge, Some(_)) => {
                 Err(invalid(&what, "it is done to the whole secret, and no version may be named"))
@@ -67,7 +69,13 @@ impl AzureProvider {
         }
     }
 
-    async fn delete(&self, vault: &dyn Vault, name: &str, what: &str) -> Result<(), ProviderError> {
+    async fn delete(
+        &self,
+        vault: &dyn Vault,
+        name: &str,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<(), ProviderError> {
         let deleted = || vault.is_deleted(name);
         match self.attempts.run(|| vault.delete(name)).await {
             Err(failure) if failure.is_missing() => match deleted().await {
@@ -76,11 +84,17 @@ impl AzureProvider {
                 Err(failure) => Err(failure.during(what)),
             },
             Err(failure) if failure.inner() != Some("ObjectIsBeingDeleted") => Err(failure.during(what)),
-            _ => self.until(deleted, what, "it is still being deleted").await,
+            _ => self.until(deadline, deleted, what, "it is still being deleted").await,
         }
     }
 
-    async fn restore(&self, vault: &dyn Vault, name: &str, what: &str) -> Result<(), ProviderError> {
+    async fn restore(
+        &self,
+        vault: &dyn Vault,
+        name: &str,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<(), ProviderError> {
         let back = || exists(vault, name);
         match self.attempts.run(|| vault.recover(name)).await {
             Err(failure) if failure.is_missing() => match back().await {
@@ -89,11 +103,17 @@ impl AzureProvider {
                 Err(failure) => Err(failure.during(what)),
             },
             Err(failure) if failure.inner() != Some("ObjectIsBeingRecovered") => Err(failure.during(what)),
-            _ => self.until(back, what, "it is still being restored").await,
+            _ => self.until(deadline, back, what, "it is still being restored").await,
         }
     }
 
-    async fn purge(&self, vault: &dyn Vault, name: &str, what: &str) -> Result<(), ProviderError> {
+    async fn purge(
+        &self,
+        vault: &dyn Vault,
+        name: &str,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<(), ProviderError> {
         let purged = async || vault.is_deleted(name).await.map(|deleted| !deleted);
         match self.attempts.run(|| vault.purge(name)).await {
             Err(failure) if failure.is_missing() => match exists(vault, name).await {
@@ -103,12 +123,18 @@ impl AzureProvider {
                 Err(failure) => Err(failure.during(what)),
             },
             Err(failure) => Err(failure.during(what)),
-            Ok(()) => self.until(purged, what, "it is still being purged").await,
+            Ok(()) => self.until(deadline, purged, what, "it is still being purged").await,
         }
     }
 
     /// Looks until something has happened, or time is up.
-    async fn until<F>(&self, happened: impl Fn() -> F, what: &str, not_yet: &str) -> Result<(), ProviderError>
+    async fn until<F>(
+        &self,
+        deadline: Instant,
+        happened: impl Fn() -> F,
+        what: &str,
+        not_yet: &str,
+    ) -> Result<(), ProviderError>
     where
         F: Future<Output = Result<bool, Failure>>,
     {
@@ -124,7 +150,7 @@ impl AzureProvider {
                 pause = pause.saturating_mul(2).min(RAREST_LOOK);
             }
         };
-        timeout(self.config.timeout, looking)
+        timeout_at(deadline, looking)
             .await
             .unwrap_or_else(|_| Err(ProviderError::new(ErrorClass::Transient, format!("{what}: {not_yet}"))))
     }

@@ -1,8 +1,10 @@
 //! The port's implementation: what is read.
 
 use std::{
+    future::Future,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -15,7 +17,7 @@ use leasehold_core::{
     },
     secret::VersionId,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     answer::Party,
@@ -44,6 +46,8 @@ pub struct AzureProvider {
 const CHANGES: &[Change] = &[Change::Disable, Change::Enable, Change::Delete, Change::Restore, Change::Purge];
 /// Secrets that can be written at once, if their names are kind.
 const WRITERS: usize = 64;
+/// So much longer is waited for a whole call, so that what its last request says of itself is heard first.
+const GRACE: Duration = Duration::from_millis(50);
 
 impl AzureProvider {
     /// A provider that connects on its first call, so that a broker starts without a network. Blocking: it reads the
@@ -77,6 +81,17 @@ impl AzureProvider {
 
     pub(crate) fn vault(&self) -> Result<&dyn Vault, ProviderError> {
         self.vault.as_deref().ok_or_else(|| ProviderError::unsupported("hold secrets: it has no `vault`"))
+    }
+
+    /// One call of the port, however many requests it takes, with signing in and with waiting for its turn.
+    pub(crate) async fn in_time<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        timeout(self.config.timeout.saturating_add(GRACE), call)
+            .await
+            .unwrap_or_else(|_| Err(Failure::TooLong.during(what)))
     }
 
     /// What those that write the same secret wait for.
@@ -148,11 +163,14 @@ impl Provider for AzureProvider {
         let asked = request.version.map(checked).transpose()?.or(reference.pinned);
         let what = format!("reading `{}`", request.reference);
         let vault = self.vault()?;
-        let read = match self.attempts.run(|| vault.read(reference.name, asked)).await {
-            Ok(read) => read,
-            Err(failure) if failure.is_missing() => return Err(self.absent(reference.name, &what).await),
-            Err(failure) => return Err(failure.during(&what)),
-        };
+        let read = self.in_time(&what, async {
+            match self.attempts.run(|| vault.read(reference.name, asked)).await {
+                Ok(read) => Ok(read),
+                Err(failure) if failure.is_missing() => Err(self.absent(reference.name, &what).await),
+                Err(failure) => Err(failure.during(&what)),
+            }
+        });
+        let read = read.await?;
         // The vault only keeps these times, and answers all the same.
         if let Some(why) = out_of_time(&read.about, self.wire.now()) {
             return Err(ProviderError::new(
@@ -200,14 +218,16 @@ impl Provider for AzureProvider {
     }
 
     async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
-        self.write_version(request).await
+        let what = format!("writing `{}`", request.reference);
+        self.in_time(&what, self.write_version(request)).await
     }
 
     async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
         if !self.capabilities().can(request.change) {
             return Err(ProviderError::unsupported(request.change.as_str()));
         }
-        self.change_secret(request).await
+        let what = format!("to {} `{}`", request.change, request.reference);
+        self.in_time(&what, self.change_secret(request)).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

@@ -8,7 +8,7 @@ use leasehold_core::{
     secret::json::Format,
 };
 
-/// A parsed `ref`: `NAME[/VERSION][?format=raw]`.
+/// A parsed `ref`: `NAME[@VERSION][?format=raw]`. A mount's `{rest}` can hold `/` and no `@`: it never chooses a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reference<'a> {
     /// The name, in whatever case: vaults make no difference.
@@ -30,7 +30,7 @@ impl<'a> Reference<'a> {
             Some((path, "format=raw")) => (path, Format::Raw),
             Some(_) => return Err(invalid("after `?` there may only be `format=raw`")),
         };
-        let (name, pinned) = match path.split_once('/') {
+        let (name, pinned) = match path.split_once('@') {
             None => (path, None),
             Some((name, version)) => (name, Some(version)),
         };
@@ -38,7 +38,7 @@ impl<'a> Reference<'a> {
             return Err(invalid("a name is 1 to 127 characters of A-Z a-z 0-9 -"));
         }
         if pinned.is_some_and(|version| !is_version(version)) {
-            return Err(invalid("after `/` there may only be a version: 32 characters of 0-9 a-f"));
+            return Err(invalid("after `@` there may only be a version: 32 characters of 0-9 a-f"));
         }
         Ok(Self { name, pinned, format })
     }
@@ -70,7 +70,7 @@ mod tests {
     fn names_are_taken_with_version_and_format() {
         let plain = Reference { name: "Payments-DB", pinned: None, format: Format::Fields };
         assert_eq!(Reference::parse("Payments-DB").unwrap(), plain);
-        let full = format!("a/{VERSION}?format=raw");
+        let full = format!("a@{VERSION}?format=raw");
         let parsed = Reference { name: "a", pinned: Some(VERSION), format: Format::Raw };
         assert_eq!(Reference::parse(&full).unwrap(), parsed);
         assert!(Reference::parse(&"a".repeat(127)).is_ok());
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_not_a_name_is_invalid() {
         let long = "a".repeat(128);
-        let (upper, twice) = (format!("a/{}", VERSION.to_uppercase()), format!("a/{VERSION}/{VERSION}"));
+        let (upper, twice) = (format!("a@{}", VERSION.to_uppercase()), format!("a@{VERSION}@{VERSION}"));
         for bad in [
             "",
             "/",
@@ -105,6 +105,9 @@ mod tests {
             &long,
             &upper,
             &twice,
+            &format!("a/{VERSION}"),
+            "a@",
+            "a@latest",
             "https://other.vault.azure.net/secrets/a",
             "a?format=raw&x=y",
             "a?format=raw?",
@@ -116,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_is_in_the_grammar(text in "[a-zA-Z0-9/.%?=&:\\\\ -]{0,60}") {
+        fn what_parses_is_in_the_grammar(text in "[a-zA-Z0-9/.%?=&:@\\\\ -]{0,60}") {
             if let Ok(reference) = Reference::parse(&text) {
                 prop_assert!(is_name(reference.name) && text.starts_with(reference.name));
                 prop_assert!(reference.pinned.is_none_or(is_version));

@@ -52,6 +52,9 @@ pub(crate) struct Wire {
 /// No answer of the documentation is near this: a secret has 25 KiB, a page 25 items, a token some KiB.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// No token lives longer: ten years, in seconds.
+const LONGEST_LIFE: i64 = 3650 * 86_400;
+
 impl Wire {
     /// Reads the certificates of the configuration. Blocking.
     ///
@@ -143,6 +146,8 @@ impl Wire {
         } else if !(200..300).contains(&status) {
             let answer = Answer::read(party, status, &headers, &body, self.now());
             return Err(Failure::Answered(Box::new(answer)));
+        } else if party == Party::Login && !has_possible_life(&body) {
+            return Err(Failure::Unreadable(party));
         }
         Ok(AsyncRawResponse::from_bytes(status.into(), headers, body))
     }
@@ -188,6 +193,16 @@ async fn receive(party: Party, call: reqwest::RequestBuilder) -> Result<(u16, He
             Err(_) => return Err(Failure::Cut(party)),
         }
     }
+}
+
+/// Whether a new token lives for a time that there is: the SDK adds it to the time of day, and panics where that ends.
+fn has_possible_life(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Life {
+        #[serde(default)]
+        expires_in: i64,
+    }
+    serde_json::from_slice::<Life>(body).is_ok_and(|life| (0..=LONGEST_LIFE).contains(&life.expires_in))
 }
 
 /// Why there was no answer. The error's own text has the URL in it.

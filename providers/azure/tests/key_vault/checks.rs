@@ -134,7 +134,7 @@ async fn a_machine_elsewhere_and_a_version_that_stays_are_said_to_be() {
         "{problem}: {remedy}"
     );
 
-    let pinned = format!("db/{version}");
+    let pinned = format!("db@{version}");
     let demands = [read(&pinned), Demand::Write { reference: pinned.as_str().into() }];
     let findings = check(&site.provider(|_| {}), &demands).await;
     assert_eq!(failed(&findings), []);

@@ -6,6 +6,7 @@ mod checks;
 mod conformance;
 mod hostile;
 mod kit;
+mod pressure;
 mod reads;
 mod signing_in;
 mod tokens;

@@ -40,7 +40,7 @@ async fn a_version_out_of_its_time_is_absent_and_said_to_be() {
     }
     // The version that is pinned is judged too, and so is time that goes by.
     site.clock.forward(7_200);
-    let error = fetch(&provider, &format!("db/{version}")).await.unwrap_err();
+    let error = fetch(&provider, &format!("db@{version}")).await.unwrap_err();
     assert!(error.to_string().contains("expired at"), "{error}");
 }
 
@@ -79,7 +79,7 @@ async fn a_pinned_reference_stays_where_it_is() {
     let provider = site.provider(|_| {});
     let old = site.azure.put("db", r#"{"user":"a"}"#, Some("application/json"));
     let new = site.azure.put("db", "new", None);
-    let pinned = format!("db/{old}?format=raw");
+    let pinned = format!("db@{old}?format=raw");
     let fetched = fetch(&provider, &pinned).await.unwrap();
     assert_eq!((shown(&fetched), fetched.version.as_str()), (r#"{"user":"a"}"#.to_owned(), &*old));
     assert_eq!(&*fetched.value.content_type, "application/json");

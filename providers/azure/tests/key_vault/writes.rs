@@ -72,7 +72,7 @@ async fn what_is_not_writable_is_not_asked() {
     assert_eq!(write(&provider, "db", "x", "t", None).await.unwrap_err().class, ErrorClass::Permanent);
     assert_eq!(change(&provider, "db", None, Change::Delete).await.unwrap_err().class, ErrorClass::Permanent);
     let provider = site.provider(|_| {});
-    let pinned = format!("db/{}", "0".repeat(32));
+    let pinned = format!("db@{}", "0".repeat(32));
     assert_eq!(write(&provider, &pinned, "x", "t", None).await.unwrap_err().class, ErrorClass::Invalid);
     assert_eq!(
         change(&provider, &pinned, None, Change::Delete).await.unwrap_err().class,
