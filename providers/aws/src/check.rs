@@ -1,6 +1,8 @@
 //! Whether AWS lets the broker do what the configuration will ask, in words for people. Nothing is changed: a session of
 //! a role is made, for its shortest time, and thrown away.
 
+use std::sync::Arc;
+
 use leasehold_core::provider::{Demand, ErrorClass, Finding, ProviderError};
 
 use crate::{
@@ -49,7 +51,7 @@ impl AwsProvider {
             }
         };
         let answer = cloud.tokens().caller().await;
-        let caller = match self.noted(answer).await {
+        let caller = match self.noted(&cloud, answer).await {
             Ok(caller) => {
                 let note = format!("as {} in {}", caller.arn, cloud.home());
                 findings.push(Finding::passed("sign in", note));
@@ -98,7 +100,7 @@ impl AwsProvider {
             && !demands.iter().any(|demand| matches!(demand, Demand::Issue { .. }))
     }
 
-    async fn tried(&self, cloud: &Cloud, caller: Option<&Caller>, demand: &Demand) -> Tried {
+    async fn tried(&self, cloud: &Arc<Cloud>, caller: Option<&Caller>, demand: &Demand) -> Tried {
         let (account, step) = (Account::of(caller), step(demand));
         match demand {
             Demand::Read { reference } | Demand::Write { reference } => {
@@ -111,17 +113,17 @@ impl AwsProvider {
                     Ok(Reference::Parameter(parameter)) => {
                         let grant = account.read_parameter(&parameter, cloud.home());
                         let answer = self.try_parameter(cloud, &parameter).await;
-                        judged(step, self.noted(answer).await, tree, grant)
+                        judged(step, self.noted(cloud, answer).await, tree, grant)
                     }
                     Ok(Reference::Secret(secret)) if writes => {
                         let grant = account.write_secret(&secret, cloud.home());
                         let answer = self.try_describing(cloud, &secret).await;
-                        self.judge_write(step, self.noted(answer).await, tree, grant)
+                        self.judge_write(step, self.noted(cloud, answer).await, tree, grant)
                     }
                     Ok(Reference::Secret(secret)) => {
                         let grant = account.read_secret(&secret, cloud.home());
                         let answer = self.try_secret(cloud, &secret).await;
-                        judged(step, self.noted(answer).await, tree, grant)
+                        judged(step, self.noted(cloud, answer).await, tree, grant)
                     }
                 }
             }
@@ -193,7 +195,7 @@ impl AwsProvider {
         }
     }
 
-    async fn try_role(&self, cloud: &Cloud, account: &Account, step: String, name: &str) -> Tried {
+    async fn try_role(&self, cloud: &Arc<Cloud>, account: &Account, step: String, name: &str) -> Tried {
         let (answer, grant) = match self.role(name) {
             Err(error) => return Tried::failed(step, &error),
             Ok(AwsRole::SessionToken) => (cloud.tokens().session_token(name, SHORTEST).await, None),
@@ -207,7 +209,7 @@ impl AwsProvider {
                 (answer, Some(account.assume(role)))
             }
         };
-        match (self.noted(answer).await, grant) {
+        match (self.noted(cloud, answer).await, grant) {
             (Ok(session), grant) => {
                 let end = session.expires_at;
                 let chained = match account.is_of_a_role() && grant.is_some() {

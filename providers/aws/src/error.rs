@@ -10,6 +10,7 @@ use std::{error::Error, time::Duration};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use http_body_util::LengthLimitError;
 use leasehold_core::provider::{ErrorClass, ProviderError};
 use thiserror::Error as ThisError;
 
@@ -68,6 +69,9 @@ where
             let status = answer.raw().status().as_u16();
             let class = class_of(call, None, None, status);
             (class, Trouble::answered(class, None, None), format!("AWS answered HTTP {status}"))
+        }
+        SdkError::ResponseError(_) if find::<LengthLimitError>(error).is_some() => {
+            (ErrorClass::Permanent, None, "AWS's answer is larger than any that it documents".to_owned())
         }
         SdkError::ResponseError(_) => {
             (ErrorClass::Transient, None, "AWS's answer was cut or could not be read".to_owned())

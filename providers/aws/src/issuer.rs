@@ -11,7 +11,7 @@ use leasehold_core::{
 };
 
 use crate::{
-    client::{AssumeRole, Session, Tokens},
+    client::{AssumeRole, Cloud, Session, Tokens},
     config::{AwsRole, SessionRole},
     principal,
     provider::AwsProvider,
@@ -34,13 +34,12 @@ impl AwsProvider {
         })
     }
 
-    async fn session(&self, request: &IssueCredential<'_>) -> Result<Session, ProviderError> {
+    async fn session(&self, cloud: &Cloud, request: &IssueCredential<'_>) -> Result<Session, ProviderError> {
         let role = self.role(request.role)?;
         let longest = if self.config.assume_role.is_some() { LONGEST_CHAINED } else { LONGEST };
         // STS takes whole seconds; a credential must not end before its lease does.
         let part = u64::from(request.ttl.subsec_nanos() > 0);
         let ttl = Duration::from_secs(request.ttl.as_secs().saturating_add(part)).clamp(SHORTEST, longest);
-        let cloud = self.cloud().await?;
         match role {
             AwsRole::SessionToken => cloud.tokens().session_token(request.role, ttl).await,
             AwsRole::AssumeRole(role) => {
@@ -85,8 +84,11 @@ pub(crate) async fn assume(
 #[async_trait]
 impl Issuer for AwsProvider {
     async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
-        let answer = self.session(&request).await;
-        let session = self.noted(answer).await?;
+        let asked = async {
+            let cloud = self.cloud().await?;
+            self.noted(&cloud, self.session(&cloud, &request).await).await
+        };
+        let session = self.in_time(request.role, asked).await?;
         let odd = || ProviderError::new(ErrorClass::Permanent, "AWS answered with an odd access key id");
         let version = session.access_key_id.parse().map_err(|_| odd())?;
         let end = session.expires_at;

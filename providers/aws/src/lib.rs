@@ -23,11 +23,4 @@ mod write;
 
 pub use config::{AssumedRole, AwsConfig, AwsConfigFault, AwsRole, AwsRoleFault, Credentials, SessionRole};
 pub use provider::AwsProvider;
-
-/// Whether `text` can be a secret's `ref` here, for configuration to be checked before it is used.
-///
-/// # Errors
-/// Why not.
-pub fn check_reference(text: &str) -> Result<(), leasehold_core::provider::ProviderError> {
-    reference::Reference::parse(text).map(drop)
-}
+pub use reference::check_reference;

@@ -1,6 +1,6 @@
 //! The port's implementation.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use leasehold_core::{
@@ -18,9 +18,14 @@ use crate::{
     config::{AwsConfig, AwsConfigFault, Credentials},
     error::Trouble,
     issuer::{LONGEST, LONGEST_CHAINED, SHORTEST},
+    read::{parameter_versions, read_parameter, read_secret, secret_versions},
     reference::Reference,
     standing::Standing,
+    write::{change_secret, write_secret},
 };
+
+/// So much longer is waited for a whole call, so that what its last request says of itself is heard first.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// The secrets, parameters and sessions of one identity.
 pub struct AwsProvider {
@@ -56,18 +61,37 @@ impl AwsProvider {
         Ok(Arc::clone(cloud.insert(Arc::new(connected))))
     }
 
-    /// Remembers how AWS took the broker's credentials. Those that it does not take are thrown away, so that the next
-    /// call finds others.
-    pub(crate) async fn noted<T>(&self, answer: Result<T, ProviderError>) -> Result<T, ProviderError> {
+    /// Remembers how AWS took the credentials of `used`. Those that it does not take are thrown away, so that the next
+    /// call finds others; unless another call that failed with them has found others already.
+    pub(crate) async fn noted<T>(
+        &self,
+        used: &Arc<Cloud>,
+        answer: Result<T, ProviderError>,
+    ) -> Result<T, ProviderError> {
         match &answer {
             Ok(_) => self.standing.accepted(),
             Err(error) if matches!(Trouble::of(error), Some(Trouble::BadCredentials | Trouble::Clock)) => {
-                self.standing.refused(error.to_string());
-                *self.cloud.lock().await = None;
+                let mut cloud = self.cloud.lock().await;
+                if cloud.as_ref().is_some_and(|known| Arc::ptr_eq(known, used)) {
+                    self.standing.refused(error.to_string());
+                    *cloud = None;
+                }
             }
             Err(_) => {}
         }
         answer
+    }
+
+    /// One call of the port, however many requests it takes: with finding credentials, and with signing in anew.
+    pub(crate) async fn in_time<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        timeout(self.config.timeout.saturating_add(GRACE), call).await.unwrap_or_else(|_| {
+            let why = format!("`{what}`: AWS did not answer all of it within the `timeout` of a call");
+            Err(ProviderError::new(ErrorClass::Transient, why).caused_by(Trouble::Unreachable))
+        })
     }
 
     /// Whether another try with new credentials may do what failed: AWS ended a session before its time. The files of a
@@ -84,19 +108,21 @@ impl AwsProvider {
         reference: Reference<'_>,
         version: Option<&VersionId>,
     ) -> Result<Fetched, ProviderError> {
+        let cloud = self.cloud().await?;
         let answer = match reference {
-            Reference::Secret(secret) => self.read_secret(secret, version).await,
-            Reference::Parameter(parameter) => self.read_parameter(parameter, version).await,
+            Reference::Secret(secret) => read_secret(&cloud, secret, version).await,
+            Reference::Parameter(parameter) => read_parameter(&cloud, parameter, version).await,
         };
-        self.noted(answer).await
+        self.noted(&cloud, answer).await
     }
 
     async fn list(&self, reference: Reference<'_>) -> Result<Vec<VersionFacts>, ProviderError> {
+        let cloud = self.cloud().await?;
         let answer = match reference {
-            Reference::Secret(secret) => self.secret_versions(secret).await,
-            Reference::Parameter(parameter) => self.parameter_versions(parameter).await,
+            Reference::Secret(secret) => secret_versions(&cloud, secret).await,
+            Reference::Parameter(parameter) => parameter_versions(&cloud, parameter).await,
         };
-        self.noted(answer).await
+        self.noted(&cloud, answer).await
     }
 }
 
@@ -132,14 +158,24 @@ impl Provider for AwsProvider {
 
     async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
         let reference = Reference::parse(request.reference)?;
-        let answer = self.read(reference, request.version).await;
-        if self.could_sign_in_anew(&answer) { self.read(reference, request.version).await } else { answer }
+        let read = async {
+            let answer = self.read(reference, request.version).await;
+            if self.could_sign_in_anew(&answer) {
+                self.read(reference, request.version).await
+            } else {
+                answer
+            }
+        };
+        self.in_time(request.reference, read).await
     }
 
     async fn versions(&self, reference: &str) -> Result<Vec<VersionFacts>, ProviderError> {
-        let reference = Reference::parse(reference)?;
-        let answer = self.list(reference).await;
-        if self.could_sign_in_anew(&answer) { self.list(reference).await } else { answer }
+        let parsed = Reference::parse(reference)?;
+        let list = async {
+            let answer = self.list(parsed).await;
+            if self.could_sign_in_anew(&answer) { self.list(parsed).await } else { answer }
+        };
+        self.in_time(reference, list).await
     }
 
     async fn write(&self, request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
@@ -147,8 +183,11 @@ impl Provider for AwsProvider {
             return Err(ProviderError::unsupported("be written: its `writable` is not set"));
         }
         let secret = Reference::parse_secret(request.reference)?;
-        let answer = self.write_secret(secret, &request).await;
-        self.noted(answer).await
+        let write = async {
+            let cloud = self.cloud().await?;
+            self.noted(&cloud, write_secret(&cloud, secret, &request).await).await
+        };
+        self.in_time(request.reference, write).await
     }
 
     async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
@@ -156,8 +195,12 @@ impl Provider for AwsProvider {
             return Err(ProviderError::unsupported(request.change.as_str()));
         }
         let secret = Reference::parse_secret(request.reference)?;
-        let answer = self.change_secret(secret, &request).await;
-        self.noted(answer).await
+        let change = async {
+            let cloud = self.cloud().await?;
+            let answer = change_secret(&cloud, secret, &request, self.config.recovery_window_days).await;
+            self.noted(&cloud, answer).await
+        };
+        self.in_time(request.reference, change).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

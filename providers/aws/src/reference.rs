@@ -56,6 +56,31 @@ impl<'a> Reference<'a> {
     }
 }
 
+/// Whether `text` can be a secret's `ref` here, for configuration to be checked before it is used. In a mount's, `{rest}`
+/// stands for what follows the mount's prefix: within the name, so that it chooses neither region nor account nor version.
+///
+/// # Errors
+/// Why not.
+pub fn check_reference(text: &str) -> Result<(), ProviderError> {
+    const REST: &str = "{rest}";
+    const NAMES: [&str; 2] = [":secret:", ":parameter/"];
+    let Some((before, after)) = text.split_once(REST) else { return Reference::parse(text).map(drop) };
+    Reference::parse(&text.replace(REST, "x"))?;
+    let local = before.strip_prefix(PARAMETER).unwrap_or(before);
+    let in_name = match local.starts_with("arn:") {
+        true => {
+            NAMES.iter().find_map(|end| local.split_once(end)).is_some_and(|(_, name)| !name.contains(':'))
+        }
+        false => !local.contains(':'),
+    };
+    if !in_name || before.contains('?') || after.contains(REST) {
+        return Err(invalid(
+            "`{rest}` stands once, and within the name: after `:secret:` or `:parameter/` in an ARN",
+        ));
+    }
+    Ok(())
+}
+
 /// What stands before the first `?`, and the options after it.
 fn options(text: &str) -> (&str, impl Iterator<Item = (&str, &str)>) {
     let (name, options) = match text.split_once('?') {
@@ -83,6 +108,39 @@ mod tests {
         assert!(matches!(Reference::parse("ssm:/prod/db"), Ok(Reference::Parameter(_))));
         assert!(Reference::parse("s3:/prod/db").is_err() && Reference::parse("ssm:").is_err());
         assert_eq!(Reference::parse_secret("ssm:/prod/db").unwrap_err().class, ErrorClass::Permanent);
+    }
+
+    #[test]
+    fn the_rest_of_a_mount_is_part_of_a_name() {
+        let (secret, parameter) = (
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:",
+            "ssm:arn:aws:ssm:eu-central-1:123456789012:parameter/",
+        );
+        for good in [
+            "{rest}",
+            "team/{rest}",
+            "team/{rest}/db?stage=LIVE&format=raw",
+            "ssm:/team/{rest}",
+            "ssm:/team/{rest}:live",
+            &format!("{secret}team/{{rest}}"),
+            &format!("{secret}{{rest}}?format=raw"),
+            &format!("{parameter}team/{{rest}}:3"),
+        ] {
+            assert!(check_reference(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "team/db?stage={rest}",
+            "team/{rest}?stage={rest}",
+            "ssm:/team/key:{rest}",
+            "ssm:{rest}/key:v{rest}",
+            "arn:aws:secretsmanager:{rest}:123456789012:secret:team/db",
+            "arn:aws{rest}:secretsmanager:eu-central-1:123456789012:secret:team/db",
+            "ssm:arn:aws:ssm:{rest}:123456789012:parameter/team/db",
+            &format!("{parameter}team/db:{{rest}}"),
+            "team/{rest}/../x",
+        ] {
+            assert!(check_reference(bad).is_err(), "{bad}");
+        }
     }
 
     /// The name as AWS gets it.

@@ -1,16 +1,22 @@
-//! The broker's own rules for the SDK's calls: when it asks again, and that it sends nothing in clear.
+//! The broker's own rules for the SDK's calls: when it asks again, that it sends nothing in clear, and how much it takes in.
 
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
-        interceptors::{BeforeTransmitInterceptorContextRef, InterceptorContext},
+        interceptors::{
+            BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+            InterceptorContext,
+        },
         retry::{ClassifyRetry, RetryAction},
     },
     error::BoxError,
 };
 use aws_smithy_runtime_api::client::retries::classifiers::{RetryClassifierPriority, RetryReason};
+
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
 
 use crate::{
     config::Endpoint,
@@ -71,5 +77,30 @@ impl Intercept for NoPlaintext {
             Some(Endpoint { plain: true, local: false }) | None => Err(PlaintextRefused.into()),
             Some(_) => Ok(()),
         }
+    }
+}
+
+/// Takes in no answer that is larger than any that AWS documents.
+#[derive(Debug)]
+pub(crate) struct Bounded;
+
+/// The largest is a page of a parameter's history: 50 values of 8 KiB, each byte of which JSON may write as six.
+const MAX_ANSWER: usize = 4 << 20;
+
+impl Intercept for Bounded {
+    fn name(&self) -> &'static str {
+        "bounded answers"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response_mut().body_mut();
+        let whole = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(Limited::new(whole, MAX_ANSWER));
+        Ok(())
     }
 }

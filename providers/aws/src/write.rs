@@ -7,8 +7,7 @@ use leasehold_core::{
 };
 
 use crate::{
-    client::{Secrets, Which},
-    provider::AwsProvider,
+    client::{Cloud, Secrets, Which},
     read::checked,
     reference::{CURRENT, SecretReference, is_version},
     value::{Body, encode},
@@ -20,83 +19,80 @@ const PENDING: &str = "AWSPENDING";
 /// The label of a version until a conditional write makes it current; it moves on with the next write.
 const WAITING: &str = "leasehold-pending";
 
-impl AwsProvider {
-    pub(crate) async fn write_secret(
-        &self,
-        reference: SecretReference<'_>,
-        request: &WriteVersion<'_>,
-    ) -> Result<VersionId, ProviderError> {
-        if reference.stage != CURRENT {
-            return Err(ProviderError::new(
-                ErrorClass::Invalid,
-                format!("only `{CURRENT}` is written, and the `ref` names another stage"),
-            ));
+pub(crate) async fn write_secret(
+    cloud: &Cloud,
+    reference: SecretReference<'_>,
+    request: &WriteVersion<'_>,
+) -> Result<VersionId, ProviderError> {
+    if reference.stage != CURRENT {
+        return Err(ProviderError::new(
+            ErrorClass::Invalid,
+            format!("only `{CURRENT}` is written, and the `ref` names another stage"),
+        ));
+    }
+    let secrets = cloud.secrets(reference.region)?;
+    let body = encode(request.value)?;
+    let token = version_token(request.token);
+    let expected = request.expected.map(checked).transpose()?;
+    let id = match (request.stage, expected) {
+        (Stage::Current, None) => secrets.write(reference.secret, body, &token, None).await?,
+        (Stage::Current, Some(expected)) => {
+            write_if_current(&secrets, reference.secret, body, &token, expected).await?
         }
-        let secrets = self.cloud().await?.secrets(reference.region)?;
-        let body = encode(request.value)?;
-        let token = version_token(request.token);
-        let expected = request.expected.map(checked).transpose()?;
-        let id = match (request.stage, expected) {
-            (Stage::Current, None) => secrets.write(reference.secret, body, &token, None).await?,
-            (Stage::Current, Some(expected)) => {
-                write_if_current(&secrets, reference.secret, body, &token, expected).await?
-            }
-            (Stage::Pending, expected) => {
-                if let Some(expected) = expected {
-                    // Looked at, not held: whoever promotes it later decides against what is current then.
-                    let current = current(&secrets, reference.secret).await?;
-                    if current != expected && current != token {
-                        return Err(conflict(reference.secret, &current, expected));
-                    }
+        (Stage::Pending, expected) => {
+            if let Some(expected) = expected {
+                // Looked at, not held: whoever promotes it later decides against what is current then.
+                let current = current(&secrets, reference.secret).await?;
+                if current != expected && current != token {
+                    return Err(conflict(reference.secret, &current, expected));
                 }
-                secrets.write(reference.secret, body, &token, Some(PENDING)).await?
             }
-        };
-        id.parse().map_err(|_| {
-            ProviderError::new(ErrorClass::Permanent, "AWS answered a write without a good version id")
-        })
-    }
-
-    pub(crate) async fn change_secret(
-        &self,
-        reference: SecretReference<'_>,
-        request: &ChangeSecret<'_>,
-    ) -> Result<(), ProviderError> {
-        let secrets = self.cloud().await?.secrets(reference.region)?;
-        let secret = reference.secret;
-        let described = match secrets.describe(secret).await {
-            // It is gone, which is what was asked.
-            Err(error) if error.class == ErrorClass::Absent && request.change == Change::Purge => {
-                return Ok(());
-            }
-            described => described?,
-        };
-        let deleted = described.deleted_at.is_some();
-        match request.change {
-            Change::Promote if deleted => Err(ProviderError::new(
-                ErrorClass::Absent,
-                format!("`{secret}` is deleted: restore it first"),
-            )),
-            Change::Promote => {
-                let version = request.version.ok_or_else(|| {
-                    ProviderError::new(ErrorClass::Invalid, "which version is to be promoted is not said")
-                })?;
-                promote(&secrets, secret, checked(version)?).await
-            }
-            Change::Delete if deleted => Ok(()),
-            Change::Delete => gone(secrets.delete(secret, Some(self.config.recovery_window_days)).await),
-            Change::Restore if !deleted => Ok(()),
-            Change::Restore => secrets.restore(secret).await,
-            Change::Purge if !deleted => Err(ProviderError::new(
-                ErrorClass::Invalid,
-                format!("`{secret}` is not deleted: delete it first, then it can be removed for good"),
-            )),
-            Change::Purge => gone(secrets.delete(secret, None).await),
-            other => Err(ProviderError::unsupported(other.as_str())),
+            secrets.write(reference.secret, body, &token, Some(PENDING)).await?
         }
-    }
+    };
+    id.parse().map_err(|_| {
+        ProviderError::new(ErrorClass::Permanent, "AWS answered a write without a good version id")
+    })
 }
 
+pub(crate) async fn change_secret(
+    cloud: &Cloud,
+    reference: SecretReference<'_>,
+    request: &ChangeSecret<'_>,
+    recovery_days: u32,
+) -> Result<(), ProviderError> {
+    let secrets = cloud.secrets(reference.region)?;
+    let secret = reference.secret;
+    let described = match secrets.describe(secret).await {
+        // It is gone, which is what was asked.
+        Err(error) if error.class == ErrorClass::Absent && request.change == Change::Purge => {
+            return Ok(());
+        }
+        described => described?,
+    };
+    let deleted = described.deleted_at.is_some();
+    match request.change {
+        Change::Promote if deleted => {
+            Err(ProviderError::new(ErrorClass::Absent, format!("`{secret}` is deleted: restore it first")))
+        }
+        Change::Promote => {
+            let version = request.version.ok_or_else(|| {
+                ProviderError::new(ErrorClass::Invalid, "which version is to be promoted is not said")
+            })?;
+            promote(&secrets, secret, checked(version)?).await
+        }
+        Change::Delete if deleted => Ok(()),
+        Change::Delete => gone(secrets.delete(secret, Some(recovery_days)).await),
+        Change::Restore if !deleted => Ok(()),
+        Change::Restore => secrets.restore(secret).await,
+        Change::Purge if !deleted => Err(ProviderError::new(
+            ErrorClass::Invalid,
+            format!("`{secret}` is not deleted: delete it first, then it can be removed for good"),
+        )),
+        Change::Purge => gone(secrets.delete(secret, None).await),
+        other => Err(ProviderError::unsupported(other.as_str())),
+    }
+}
 /// What was there a moment ago is gone: by this call, whose answer was lost on the way, or by somebody else's.
 fn gone(answer: Result<(), ProviderError>) -> Result<(), ProviderError> {
     match answer {
@@ -129,9 +125,24 @@ async fn promote(secrets: &Secrets, secret: &str, version: &str) -> Result<(), P
         }
     }
     if has(version, PENDING) {
-        secrets.move_label(secret, PENDING, Some(version), None).await?;
+        take_pending(secrets, secret, version).await?;
     }
     Ok(())
+}
+
+/// Takes `AWSPENDING` away. AWS refuses when it is not there: it was taken by this call, whose answer was lost on the
+/// way, or by somebody else.
+async fn take_pending(secrets: &Secrets, secret: &str, version: &str) -> Result<(), ProviderError> {
+    match secrets.move_label(secret, PENDING, Some(version), None).await {
+        Err(error) if error.class == ErrorClass::Invalid => {
+            let versions = secrets.versions(secret).await?;
+            let stays = versions
+                .iter()
+                .any(|known| known.id == version && known.labels.iter().any(|has| has == PENDING));
+            if stays { Err(error) } else { Ok(()) }
+        }
+        taken => taken,
+    }
 }
 
 /// Writes only if `expected` is current. AWS moves a label only from the version that has it, which is the condition.

@@ -21,7 +21,7 @@ use crate::{
     assumed::Assumed,
     config::{AwsConfig, Credentials, Service, url_for},
     key_files::KeyFiles,
-    rules::{HintedRetry, NoPlaintext, PATIENCE},
+    rules::{Bounded, HintedRetry, NoPlaintext, PATIENCE},
     skew::Skew,
     standing::{Standing, Watched},
 };
@@ -65,7 +65,7 @@ impl Cloud {
             ));
         };
         let skew = Skew::new(Arc::clone(clock));
-        let mut interceptors = vec![SharedInterceptor::new(skew.clone())];
+        let mut interceptors = vec![SharedInterceptor::new(skew.clone()), SharedInterceptor::new(Bounded)];
         if !config.allow_plaintext {
             interceptors.push(SharedInterceptor::new(NoPlaintext));
         }

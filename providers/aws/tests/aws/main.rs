@@ -7,6 +7,7 @@ mod clock;
 mod faults;
 mod issuing;
 mod permissions;
+mod pressure;
 mod regions;
 mod scenes;
 mod sessions;

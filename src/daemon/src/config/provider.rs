@@ -70,9 +70,9 @@ impl Kind {
         match self {
             #[cfg(feature = "local")]
             Self::Local(_) => leasehold_provider_local::check_reference(&name),
+            // Where `{rest}` stands matters to these three.
             #[cfg(feature = "aws")]
-            Self::Aws(_) => leasehold_provider_aws::check_reference(&name),
-            // Where `{rest}` stands matters to these two.
+            Self::Aws(_) => leasehold_provider_aws::check_reference(reference),
             #[cfg(feature = "vault")]
             Self::Vault(_) => leasehold_provider_vault::check_reference(reference),
             #[cfg(feature = "gcp")]
