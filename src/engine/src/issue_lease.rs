@@ -132,6 +132,8 @@ impl Engine {
             Ok(reservation) => reservation,
             Err(error) => return self.fail(record, EngineError::Provider(Arc::new(error))).await,
         };
+        // Waiting for a turn may take as long as the call itself.
+        let longest_call = asked.upstream.limits.call_timeout.saturating_mul(2);
         let mut pending = Lease::new_pending(
             self.new_lease_id()?,
             request.actor.id.clone(),
@@ -139,7 +141,7 @@ impl Engine {
             asked.upstream.name.clone(),
             term,
             now,
-            after(now, self.settings.pending_timeout),
+            after(self.now(), self.settings.pending_timeout.max(longest_call.saturating_mul(2))),
         );
         pending.fields.clone_from(&request.fields);
         pending.handle.clone_from(&reservation);
@@ -147,8 +149,7 @@ impl Engine {
         if !capabilities.revoke {
             // As long as the credential could live if its answer were lost.
             let longest = ttl.max(capabilities.min_ttl.unwrap_or_default());
-            pending.irrevocable_until =
-                Some(after(now, longest.saturating_add(asked.upstream.limits.call_timeout)));
+            pending.irrevocable_until = Some(after(self.now(), longest.saturating_add(longest_call)));
         }
         let mut attempt = record.clone();
         attempt.kind = Kind::LeaseAttempted;

@@ -174,7 +174,7 @@ impl Engine {
         record.lease = Some(next.id);
         record.expires_at = Some(next.expires_at);
         Self::note_irrevocable(&mut record, &next);
-        if let LeaseState::Revoked { cause, .. } = next.state {
+        if let LeaseState::Revoked { cause, .. } | LeaseState::Revoking { cause, .. } = next.state {
             record.details.insert("cause".to_owned(), cause.name().to_owned());
         }
         if let Some(problem) = problem {

@@ -37,7 +37,7 @@ impl Engine {
         .await
     }
 
-    async fn renew(&self, request: &RenewLease) -> Result<Lease, EngineError> {
+    async fn renew(self: &Arc<Self>, request: &RenewLease) -> Result<Lease, EngineError> {
         let mut record = self.record(Kind::LeaseRenewed, &request.actor);
         let now = record.time;
         record.lease = Some(request.lease);
@@ -63,7 +63,8 @@ impl Engine {
         let limits = cap.map_or(resolved.entry.limits, |cap| resolved.entry.limits.clipped(cap));
         // Limits that were tightened since the issue hold from now on.
         let latest = after(lease.issued_at, limits.max_ttl()).min(lease.max_expires_at);
-        let until = limits.term(request.ttl, now).expires_at.min(latest);
+        // Back ends count a renewal from now on: one for less than is left would take time away from the credential.
+        let until = limits.term(request.ttl, now).expires_at.min(latest).max(lease.expires_at);
         let until = match self.renew_upstream(&lease, &upstream, until).await {
             Ok(granted) => granted,
             Err(error) if error.class == ErrorClass::Absent => {
@@ -106,12 +107,12 @@ impl Engine {
 
     /// The back end has ended the credential: so has the lease, whatever time it had left.
     async fn gone(
-        &self,
+        self: &Arc<Self>,
         mut record: Record,
         lease: &Lease,
         revision: Revision,
     ) -> Result<Lease, EngineError> {
-        self.advance(lease, revision, Event::UpstreamGone, record.time, None).await?;
+        self.end_gone(lease, revision, record.time).await?;
         record.details.insert("cause".to_owned(), Cause::Upstream.name().to_owned());
         self.fail(record, StepError::Revoked.into()).await
     }

@@ -49,7 +49,7 @@ impl Engine {
         join_all(able.map(|upstream| self.sweep_one(upstream, stop.clone()))).await;
     }
 
-    async fn sweep_one(&self, upstream: &Arc<Upstream>, mut stop: watch::Receiver<bool>) {
+    async fn sweep_one(self: &Arc<Self>, upstream: &Arc<Upstream>, mut stop: watch::Receiver<bool>) {
         let mut next = after(self.now(), upstream.limits.upstream_check);
         while !*stop.borrow_and_update() {
             tokio::select! {
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// Looks up the credential of every live lease that this back end made.
-    async fn look_up_all(&self, upstream: &Upstream) -> Result<(), Halt> {
+    async fn look_up_all(self: &Arc<Self>, upstream: &Upstream) -> Result<(), Halt> {
         let Some(issuer) = upstream.provider.issuer() else { return Ok(()) };
         let mut in_vain = 0_usize;
         let mut range = KeyRange::made_by(&upstream.name);
@@ -118,14 +118,19 @@ impl Engine {
         }
     }
 
-    async fn look_one_up(&self, entry: Entry, upstream: &Upstream, issuer: &dyn Issuer) -> Result<(), Halt> {
+    async fn look_one_up(
+        self: &Arc<Self>,
+        entry: Entry,
+        upstream: &Upstream,
+        issuer: &dyn Issuer,
+    ) -> Result<(), Halt> {
         let Some(id) = entry.key.lease_id() else { return Ok(()) };
         let Some((lease, revision)) = self.load(id).await.map_err(Halt::Ledger)? else { return Ok(()) };
         let now = self.now();
         let Some(handle) = lease.handle.as_ref().filter(|_| is_missed(&lease, now)) else { return Ok(()) };
         let looked = upstream.call(issuer.look_up(handle)).await;
         let result = match looked {
-            Err(error) if error.class == ErrorClass::Absent => self.end_gone(&lease, revision).await,
+            Err(error) if error.class == ErrorClass::Absent => self.end_missing(&lease, revision).await,
             Err(error) if matches!(error.class, ErrorClass::Permanent | ErrorClass::Invalid) => {
                 Err(Halt::Cannot(error))
             }
@@ -136,18 +141,35 @@ impl Engine {
         result
     }
 
-    async fn end_gone(&self, lease: &Lease, revision: Revision) -> Result<(), Halt> {
-        match self.advance(lease, revision, Event::UpstreamGone, self.now(), None).await {
-            Ok((ended, _, _)) => {
+    async fn end_missing(self: &Arc<Self>, lease: &Lease, revision: Revision) -> Result<(), Halt> {
+        match self.end_gone(lease, revision, self.now()).await {
+            Ok(()) => {
                 info!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider,
                     "the back end ended a credential without the broker: its lease is over");
-                self.expect_at(ended.due_at());
                 Ok(())
             }
             // It was renewed or ended meanwhile: whoever did that knows more.
             Err(EngineError::Conflict | EngineError::Lease(_)) => Ok(()),
             Err(problem) => Err(Halt::Ledger(problem)),
         }
+    }
+}
+
+impl Engine {
+    /// Ends a lease whose credential its back end misses. It is revoked there all the same: nothing is over because
+    /// somebody who was asked did not know it.
+    pub(crate) async fn end_gone(
+        self: &Arc<Self>,
+        lease: &Lease,
+        revision: Revision,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let (next, effects, revision) = self.advance(lease, revision, Event::UpstreamGone, now, None).await?;
+        self.expect_at(next.due_at());
+        if effects.revoke_upstream {
+            tokio::spawn(self.clone().end_upstream(next, revision));
+        }
+        Ok(())
     }
 }
 

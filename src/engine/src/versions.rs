@@ -52,13 +52,13 @@ impl Engine {
             Err(error) => return self.fail(record, EngineError::Provider(Arc::new(error))).await,
         };
         let begin = match &page_token {
-            None => 0,
-            Some(last) => listed
-                .iter()
-                .position(|facts| facts.version.as_str() == last)
-                .map(|at| at.saturating_add(1))
-                .ok_or(EngineError::BadPageToken)?,
+            None => Some(0),
+            Some(last) => {
+                let at = listed.iter().position(|facts| facts.version.as_str() == last);
+                at.map(|at| at.saturating_add(1))
+            }
         };
+        let Some(begin) = begin else { return self.fail(record, EngineError::BadPageToken).await };
         let size = page_size.clamp(1, LONGEST_PAGE);
         let more = listed.len().saturating_sub(begin) > size;
         let mut items = Vec::new();

@@ -7,7 +7,7 @@
 //!    |--IssueFailed--> Revoked                             |  ^--UpstreamFailed, budget left
 //!    `--Due----------> Revoking (abandoned)                `-----UpstreamFailed, budget spent--> Quarantined
 //!                                                     Quarantined --UpstreamRevoked--> Expired | Revoked
-//! Active --UpstreamGone--> Revoked
+//! Active --UpstreamGone--> Revoking (upstream): a back end that misses a credential is asked to end it all the same
 //! ```
 //!
 //! A credential that nothing can end early is `Revoking` until the time at which it ends by itself.
@@ -34,7 +34,7 @@ pub enum Event {
     IssueFailed,
     /// The holder, or somebody for it, wants it to end at `until` instead.
     Renew {
-        /// The new end; clipped to the maximum.
+        /// The new end; clipped to the maximum. Of a dynamic lease: what its back end granted.
         until: Timestamp,
     },
     /// It shall end now.
@@ -130,8 +130,13 @@ impl Lease {
                 return Err(StepError::AtMaximum);
             }
             (LeaseState::Active, Event::Renew { until }) => {
-                // A renewal is for more time: one that asks for less than is left keeps what is left.
-                self.expires_at = until.max(self.expires_at).min(latest_end);
+                // A renewal is for more time: one that asks for less than is left keeps what is left. Of a credential, its
+                // back end has the last word.
+                let until = match self.kind {
+                    LeaseKind::Static => until.max(self.expires_at),
+                    LeaseKind::Dynamic => until,
+                };
+                self.expires_at = until.min(latest_end);
                 self.renewals = self.renewals.saturating_add(1);
                 Effects::default()
             }
@@ -142,8 +147,12 @@ impl Lease {
                 self.finish(Cause::Expiry, now)
             }
             (LeaseState::Active, Event::Revoke { cause }) => self.finish(cause, now),
+            // Who says so may be mistaken: ending what is gone costs nothing, and what hangs beside it goes with it.
             (LeaseState::Active, Event::UpstreamGone) if self.kind == LeaseKind::Dynamic => {
-                self.end(Cause::Upstream, now)
+                match self.irrevocable_until {
+                    Some(_) => self.end(Cause::Upstream, now),
+                    None => self.begin_revocation(Cause::Upstream, now),
+                }
             }
 
             (_, Event::UpstreamRevoked | Event::UpstreamFailed { .. })
@@ -319,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_back_end_grants_is_the_end_even_when_it_is_less() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        let (shorter, _) = active.step(Event::Renew { until: at(40) }, at(10)).unwrap();
+        assert_eq!(shorter.expires_at, at(40));
+        let (kept, _) = lease(LeaseKind::Static).step(Event::Renew { until: at(40) }, at(10)).unwrap();
+        assert_eq!(kept.expires_at, at(60));
+    }
+
+    #[test]
     fn after_its_end_a_lease_cannot_be_renewed_even_if_nobody_wrote_so() {
         assert_eq!(
             lease(LeaseKind::Static).step(Event::Renew { until: at(100) }, at(60)).unwrap_err(),
@@ -365,10 +383,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_back_end_ended_is_over() {
+    fn what_the_back_end_misses_is_over_when_it_has_ended_it_all_the_same() {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
-        let (ended, _) = active.step(Event::UpstreamGone, at(9)).unwrap();
-        assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Upstream, at: at(9) });
+        let (dying, effects) = active.step(Event::UpstreamGone, at(9)).unwrap();
+        assert!(effects.revoke_upstream && !dying.is_live(at(9)) && dying.handle.is_some());
+        let (ended, _) = dying.step(Event::UpstreamRevoked, at(10)).unwrap();
+        assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Upstream, at: at(10) });
+        let (active, _) = lease(LeaseKind::Dynamic).step(irrevocable(at(200)), at(1)).unwrap();
+        let (ended, effects) = active.step(Event::UpstreamGone, at(9)).unwrap();
+        assert!(effects.ended && !effects.revoke_upstream && ended.is_ended());
         let elsewhere = lease(LeaseKind::Static).step(Event::UpstreamGone, at(9));
         assert_eq!(elsewhere.unwrap_err(), StepError::OutOfPlace);
     }

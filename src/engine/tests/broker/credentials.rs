@@ -1,6 +1,6 @@
 //! How credentials end: reservations, credentials that nothing can end, credentials that are gone.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use leasehold_core::{
     LeaseId, Timestamp,
@@ -11,8 +11,8 @@ use leasehold_core::{
     state::{Key, KeyRange},
 };
 use leasehold_engine::{
-    EngineError,
-    request::{RenewLease, RevokeLease},
+    EngineError, ProviderLimits,
+    request::{IssueLease, RenewLease, RevokeLease},
 };
 use tokio::time::sleep;
 
@@ -173,8 +173,8 @@ async fn a_lost_answer_of_an_irrevocable_credential_is_waited_for() {
     broker.issue(DYNAMIC).await.unwrap_err();
     broker.back_end.fail(None);
     let id = records(&broker, Kind::LeaseAttempted)[0].lease.unwrap();
-    // Its TTL is a minute, and the call may have taken ten seconds.
-    sleep(Duration::from_secs(65)).await;
+    // Its TTL is a minute, and the call may have taken ten seconds after ten of waiting for its turn.
+    sleep(Duration::from_secs(75)).await;
     assert!(matches!(state(&broker, id).await, LeaseState::Revoking { cause: Cause::Abandoned, .. }));
     sleep(Duration::from_secs(10)).await;
     assert!(matches!(state(&broker, id).await, LeaseState::Revoked { cause: Cause::Abandoned, .. }));
@@ -188,11 +188,48 @@ async fn a_renewal_that_finds_the_credential_gone_ends_the_lease() {
     broker.back_end.users.lock().unwrap().clear();
     let error = broker.engine.renew_lease(renew(id, 60)).await.unwrap_err();
     assert!(matches!(error, EngineError::Lease(StepError::Revoked)), "{error}");
+    sleep(Duration::from_millis(10)).await;
     assert!(matches!(state(&broker, id).await, LeaseState::Revoked { cause: Cause::Upstream, .. }));
     let ended = records(&broker, Kind::LeaseRevoked).pop().unwrap();
     assert_eq!((ended.lease, ended.details["cause"].as_str()), (Some(id), "upstream"));
     let renewal = records(&broker, Kind::LeaseRenewed).pop().unwrap();
     assert_eq!(renewal.outcome, Outcome::Failed { reason: "LEASE_REVOKED".to_owned() });
     assert_eq!(renewal.details["cause"], "upstream");
-    assert_eq!(broker.back_end.revocations.load(SeqCst), 0);
+    assert_eq!(broker.back_end.revocations.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_back_end_that_misses_a_credential_has_ended_it_only_when_it_says_so() {
+    let broker = Broker::new();
+    let id = broker.issue(DYNAMIC).await.unwrap().lease.id;
+    // As a proxy's page, another cluster, or a standby that lags would say.
+    broker.back_end.forgetful.store(true, SeqCst);
+    broker.engine.renew_lease(renew(id, 60)).await.unwrap_err();
+    sleep(Duration::from_millis(10)).await;
+    assert!(matches!(state(&broker, id).await, LeaseState::Revoked { cause: Cause::Upstream, .. }));
+    assert!(broker.back_end.users.lock().unwrap().is_empty(), "the credential outlives its lease");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_for_less_than_is_left_takes_no_time_from_the_credential() {
+    let broker = Broker::new();
+    let long = IssueLease { ttl: Some(Duration::from_secs(500)), ..issue(API, DYNAMIC) };
+    let lease = broker.engine.issue_lease(long).await.unwrap().lease;
+    let renewed = broker.engine.renew_lease(renew(lease.id, 60)).await.unwrap();
+    assert_eq!(renewed.expires_at, lease.expires_at);
+    assert_eq!(*broker.back_end.wanted.lock().unwrap(), Some(lease.expires_at));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_is_waited_for_as_long_as_its_call_may_take() {
+    let patient = ProviderLimits { call_timeout: Duration::from_secs(120), ..ProviderLimits::default() };
+    let broker = Broker::with_limits(BTreeMap::from([("main".parse().unwrap(), patient)]));
+    broker.reconcile();
+    let held = broker.back_end.maker.acquire().await.unwrap();
+    let engine = broker.engine.clone();
+    let making = tokio::spawn(async move { engine.issue_lease(issue(API, DYNAMIC)).await });
+    sleep(Duration::from_secs(100)).await;
+    drop(held);
+    let error = making.await.unwrap().map(|issued| issued.lease.state);
+    assert!(matches!(error, Ok(LeaseState::Active)), "{error:?}");
 }

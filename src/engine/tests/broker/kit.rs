@@ -245,6 +245,10 @@ pub(crate) struct BackEnd {
     pub(crate) irrevocable_until: Mutex<Option<Timestamp>>,
     pub(crate) revocations: AtomicU64,
     pub(crate) lookups: AtomicU64,
+    /// Whether it does not know the credentials that it made.
+    pub(crate) forgetful: AtomicBool,
+    /// The end that the last renewal wanted.
+    pub(crate) wanted: Mutex<Option<Timestamp>>,
     pub(crate) changed: Mutex<Vec<(Change, Option<String>)>>,
     pub(crate) asked: Mutex<Vec<Demand>>,
     versions: Mutex<Vec<SecretValue>>,
@@ -264,6 +268,8 @@ impl Default for BackEnd {
             irrevocable_until: Mutex::default(),
             revocations: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+            forgetful: AtomicBool::new(false),
+            wanted: Mutex::default(),
             changed: Mutex::default(),
             asked: Mutex::default(),
             versions: Mutex::new(vec![two_fields("app", "canary-1")]),
@@ -412,8 +418,10 @@ impl Issuer for BackEnd {
 
     async fn renew(&self, request: RenewCredential<'_>) -> Result<Timestamp, ProviderError> {
         self.pass().await?;
+        *self.wanted.lock().unwrap() = Some(request.until);
         let user = format!("lh-{}", request.lease.suffix());
-        if self.users.lock().unwrap().contains(&user) { Ok(request.until) } else { Err(gone()) }
+        let known = !self.forgetful.load(SeqCst) && self.users.lock().unwrap().contains(&user);
+        if known { Ok(request.until) } else { Err(gone()) }
     }
 
     async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {

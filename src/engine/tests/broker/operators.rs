@@ -68,6 +68,9 @@ async fn versions_are_listed_with_who_holds_how_many() {
     assert_eq!(second.next_page_token, None);
     let stray = broker.engine.list_versions(list(ADMIN, 1, Some("v9".to_owned()))).await;
     assert!(matches!(stray, Err(EngineError::BadPageToken)));
+    let record = broker.ledger.records().pop().unwrap();
+    assert_eq!(record.kind, Kind::SecretDescribed);
+    assert!(matches!(record.outcome, Outcome::Failed { .. }), "{record:?}");
 }
 
 #[tokio::test(start_paused = true)]

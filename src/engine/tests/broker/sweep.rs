@@ -47,6 +47,7 @@ async fn a_credential_that_the_back_end_ended_ends_its_lease_and_no_other() {
     let record = broker.ledger.records().pop().unwrap();
     assert_eq!((record.kind, record.lease), (Kind::LeaseRevoked, Some(gone)));
     assert_eq!(record.details["cause"], "upstream");
+    assert_eq!(broker.back_end.revocations.load(SeqCst), 1);
     assert!(record.actor.id.as_str().ends_with("/leasehold/broker"));
 }
 
