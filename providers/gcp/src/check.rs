@@ -126,7 +126,12 @@ impl GcpProvider {
         }
         let secret = match self.locate(reference) {
             Ok((secret, LATEST)) => secret,
-            Ok(_) => return Finding::failed(step, "its `ref` names a version with `@`", "leave the `@` out"),
+            Ok(_) => {
+                return Finding::not_tried(
+                    step,
+                    "its `ref` names a version with `@`, so nothing is written there",
+                );
+            }
             Err(error) => return Finding::failed(step, error.to_string(), REFERENCE),
         };
         match self.client().permitted(&secret, &WRITING).await {

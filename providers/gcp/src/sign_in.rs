@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
 
 use data_encoding::BASE64URL_NOPAD;
+use futures::FutureExt;
 use google_cloud_auth::{
     credentials::{
         self, CacheableResource, Credentials as Google, CredentialsProvider, EntityTag, external_account,
@@ -150,7 +152,13 @@ impl Account {
             Made::Token(value) => return Ok((HeaderMap::from_iter([(AUTHORIZATION, value)]), problem)),
             Made::Google(google) => google,
         };
-        match google.headers(Extensions::new()).await {
+        // The SDK renews tokens in a task of its own, and panics here once that has: on a life that no clock can hold.
+        let Ok(made) = AssertUnwindSafe(google.headers(Extensions::new())).catch_unwind().await else {
+            self.forget(held.serial).await;
+            let why = "the token service's answer cannot be read".to_owned();
+            return Err((why.clone(), CredentialsError::from_msg(true, why)));
+        };
+        match made {
             Ok(CacheableResource::New { data, .. }) => Ok((data, problem)),
             Ok(CacheableResource::NotModified) => Ok((HeaderMap::new(), problem)),
             Err(error) => {

@@ -1,16 +1,22 @@
 //! Under pressure: answers that lead elsewhere, that never come to an end, and that are odd.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use leasehold_core::{
     SecretValue,
     ports::Provider,
     provider::{ErrorClass, Stage, WriteVersion},
 };
-use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer};
+use leasehold_provider_conformance::scripted::{Answer, Reply, ScriptedServer, gcp::Cloud};
 use tokio::time::timeout;
 
-use crate::setup::{fetch, provider};
+use crate::{
+    scenes::federated,
+    setup::{SECRET, fetch, provider},
+};
 
 #[tokio::test]
 async fn nothing_is_sent_where_an_answer_leads() {
@@ -73,4 +79,32 @@ async fn a_call_of_many_requests_ends_in_its_time() {
     let listed = timeout(Duration::from_secs(6), provider.versions("db")).await;
     let error = listed.unwrap().unwrap_err();
     assert_eq!(error.class, ErrorClass::Transient, "{error}");
+}
+
+#[tokio::test]
+async fn a_token_with_an_impossible_end_is_got_over() {
+    let (cloud, asked) = (Cloud::new(), AtomicU64::new(0));
+    cloud.put(SECRET, b"hunter2");
+    let server = ScriptedServer::start(move |request, _| {
+        if request.path() == "/token" && asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Reply::Answer(Answer::json(
+                200,
+                r#"{"access_token":"canary-4e","expires_in":18446744073709551615,"token_type":"Bearer",
+                    "issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#,
+            ));
+        }
+        cloud.answer(request)
+    });
+    let server = server.await.unwrap();
+    let (credentials, _folder) = federated(&server.url());
+    let (provider, _home) = provider(&server.url(), |config| {
+        config.max_attempts = 1;
+        config.credentials = credentials;
+    });
+    let error = fetch(&provider, "db").await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Transient, "{error}");
+    let problem = provider.sign_in().problem.unwrap();
+    assert!(problem.contains("cannot be read") && !format!("{error:?}").contains("canary"), "{problem}");
+    fetch(&provider, "db").await.unwrap();
+    assert_eq!(provider.sign_in().problem, None);
 }
