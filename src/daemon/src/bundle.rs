@@ -10,7 +10,7 @@ use crate::{
     args::{BundleArgs, LocalCommand},
     clock::SystemClock,
     config::{Config, provider::Kind},
-    providers::with_causes,
+    providers::{make_place, with_causes},
     start_error::StartError,
 };
 
@@ -49,6 +49,8 @@ fn open(args: &BundleArgs) -> Result<(LocalProvider, KeyRing), StartError> {
     let key = KeyRing::load(&args.key_file)?;
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
     let clock = Arc::new(SystemClock::starting_at(None));
+    // A broker that has never run has no place for its providers yet.
+    make_place(local).map_err(StartError::Bundle)?;
     let opened = LocalProvider::open(local.clone(), keys, clock, Arc::new(SystemEntropy));
     let provider = opened.map_err(|error| match error {
         OpenError::InUse { .. } => StartError::ProviderInUse(args.provider.clone()),
@@ -86,7 +88,7 @@ mod tests {
     fn home(folder: &Path) -> BundleArgs {
         let text = "[listen]\ncertificate = 'c'\nkey = 'k'\ntrust_bundle = 't'\n\
              [seal]\nkey_file = 's.key'\n[ledger]\ndir = 'state'\n[identity]\ntrust_domain = 'example.org'\n\
-             [[provider]]\nname = 'main'\nkind = 'local'\ndir = 'secrets'\n";
+             [[provider]]\nname = 'main'\nkind = 'local'\ndir = 'nowhere-yet/secrets'\n";
         std::fs::write(folder.join("l.toml"), text).unwrap();
         KeyRing::create_file(&folder.join("s.key"), &SystemEntropy).unwrap();
         let config = ConfigFile { config: folder.join("l.toml") };

@@ -76,16 +76,21 @@ pub fn try_out(provider: &provider::Provider, means: &Means) -> Result<Arc<dyn P
 }
 
 #[cfg_attr(
-    not(any(feature = "local", feature = "aws", feature = "gcp", feature = "azure")),
+    not(any(
+        feature = "local",
+        feature = "aws",
+        feature = "gcp",
+        feature = "vault",
+        feature = "azure",
+        feature = "postgres"
+    )),
     expect(unused_variables, reason = "without back ends nobody needs them")
 )]
 fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
     match kind {
         #[cfg(feature = "local")]
         Kind::Local(config) => {
-            if let Some(parent) = config.directory.parent() {
-                make_private(parent).map_err(|error| format!("cannot make {}: {error}", parent.display()))?;
-            }
+            make_place(config)?;
             let Means { keys, clock, entropy } = means.clone();
             leasehold_provider_local::LocalProvider::open(config.clone(), keys, clock, entropy)
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
@@ -118,21 +123,35 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
                 .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
+        #[cfg(feature = "postgres")]
+        Kind::Postgres(config) => {
+            let Means { clock, entropy, .. } = means.clone();
+            leasehold_provider_postgres::PostgresProvider::new((**config).clone(), clock, entropy)
+                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
         #[cfg(not(any(
             feature = "local",
             feature = "aws",
             feature = "gcp",
             feature = "vault",
-            feature = "azure"
+            feature = "azure",
+            feature = "postgres"
         )))]
         _ => Err("this build has no back ends".to_owned()),
     }
 }
 
+/// Makes the folders above a local provider's own.
+///
+/// # Errors
+/// When they cannot be made: which, and why.
 #[cfg(feature = "local")]
-fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn make_place(config: &leasehold_provider_local::LocalConfig) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)
+    let Some(parent) = config.directory.parent() else { return Ok(()) };
+    let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(parent);
+    made.map_err(|error| format!("cannot make {}: {error}", parent.display()))
 }
 
 /// An error with everything below it, in one line.
