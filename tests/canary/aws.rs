@@ -5,13 +5,16 @@ use leasehold_provider_conformance::{
     peers::{Moto, or_skip},
     scripted::{Answer, Reply, ScriptedServer},
 };
-use leasehold_tests::site::{OPERATOR, SECRET, WORKLOAD};
+use leasehold_tests::{
+    canary::Canary,
+    site::{OPERATOR, SECRET, WORKLOAD},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::{scene::Scene, traces::Canary};
+use crate::scene::Scene;
 
 /// A secret whose value AWS keeps as JSON.
 const FIELDS: &str = "prod/payments/fields";

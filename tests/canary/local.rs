@@ -7,12 +7,13 @@ use leasehold_proto::v1::{
     RevokeLeaseRequest, SecretValue, WatchLeasesRequest, WriteSecretRequest, watch_leases_response::Event,
 };
 use leasehold_tests::{
+    canary::Canary,
     load::{Call, CallError, Connection},
     raw::Raw,
     site::{OPERATOR, SECRET, STRANGER, WORKLOAD},
 };
 
-use crate::{scene::Scene, traces::Canary};
+use crate::scene::Scene;
 
 /// A secret that is read from its back end for every lease.
 const FRESH: &str = "prod/payments/fresh";

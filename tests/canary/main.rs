@@ -12,4 +12,3 @@
 mod aws;
 mod local;
 mod scene;
-mod traces;

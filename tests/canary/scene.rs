@@ -9,13 +9,12 @@ use std::{
 
 use leasehold_tests::{
     binaries,
+    canary::Canary,
     daemon::Daemon,
     raw::Raw,
     site::{Plan, Site},
 };
 use tonic::Status;
-
-use crate::traces::Canary;
 
 /// The site, its daemon, and what was said.
 pub(crate) struct Scene {

@@ -13,6 +13,7 @@
 
 pub mod authority;
 pub mod binaries;
+pub mod canary;
 pub mod cpu;
 pub mod daemon;
 pub mod echo;

@@ -1,5 +1,5 @@
-//! A canary, and the forms in which it would show: as it is, in the encodings that programs use, and as a hash that
-//! needs no key.
+//! A canary: a value that must leave no trace, and the forms in which one would show: as it is, in the encodings that
+//! programs use, and as a hash that needs no key.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE32, BASE64, BASE64URL, Encoding, HEXLOWER, HEXUPPER};
@@ -7,29 +7,36 @@ use leasehold_core::ports::Entropy;
 use leasehold_seal::SystemEntropy;
 
 /// A value that occurs nowhere else.
-pub(crate) struct Canary {
-    name: &'static str,
+pub struct Canary {
+    name: String,
     value: String,
     forms: Vec<(String, Vec<u8>)>,
 }
 
 impl Canary {
     /// A new one; `name` is what a failed test calls it.
-    pub(crate) fn new(name: &'static str) -> Self {
+    pub fn new(name: impl Into<String>) -> Self {
         let mut random = [0; 16];
         SystemEntropy.fill(&mut random).unwrap();
         // With a character that base64 tells from its URL form, and one that JSON escapes.
         let value = format!("canary>>?\"{}", HEXLOWER.encode(&random));
+        Self::of(name, value)
+    }
+
+    /// One that somebody else made, such as a back end.
+    pub fn of(name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
         let forms = forms(value.as_bytes());
         Self { name, value, forms }
     }
 
-    pub(crate) fn value(&self) -> &str {
+    /// What must not be left anywhere.
+    pub fn value(&self) -> &str {
         &self.value
     }
 
     /// In which forms it is in these bytes.
-    pub(crate) fn found_in(&self, bytes: &[u8]) -> Vec<String> {
+    pub fn found_in(&self, bytes: &[u8]) -> Vec<String> {
         let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let shows = |form: &&(String, Vec<u8>)| memchr::memmem::find(&bytes[..end], &form.1).is_some();
         self.forms.iter().filter(shows).map(|(form, _)| format!("{} as {form}", self.name)).collect()
