@@ -1,4 +1,5 @@
-//! The broker with the back ends that it is made for: real servers, reached as production would reach them.
+//! The broker with the back ends that it is made for: real servers, reached as production would reach them, and the
+//! configurations that ship as examples.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,4 +8,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod aws;
+mod azure;
+mod examples;
+mod gcp;
 mod isolation;
+mod kit;
+mod local;
+mod vault;
