@@ -52,6 +52,19 @@ impl Refusal {
         })
     }
 
+    /// Whether it is Vault that says so: every answer of its own has `errors` or `data`, and a proxy's page has neither.
+    pub(crate) fn is_vaults(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Own<'a> {
+            #[serde(borrow)]
+            errors: Option<&'a RawValue>,
+            #[serde(borrow)]
+            data: Option<&'a RawValue>,
+        }
+        serde_json::from_slice::<Own<'_>>(self.body.expose())
+            .is_ok_and(|own| own.errors.is_some() || own.data.is_some())
+    }
+
     /// The errors in a body of the form that Vault's have.
     pub(crate) fn errors_in(body: &SecretBytes) -> Vec<String> {
         #[derive(Deserialize)]

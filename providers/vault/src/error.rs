@@ -69,6 +69,10 @@ impl Call<'_> {
     }
 }
 
+/// What Vault says of a lease or an accessor that it does not have any more.
+pub(crate) const GONE: [&str; 5] =
+    ["invalid accessor", "lease not found", "invalid lease", "lease expired", "token not found"];
+
 /// The broker's error for a refusal.
 pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
     use ErrorClass::{Absent, Denied, Invalid, Permanent, Throttled, Transient};
@@ -91,9 +95,7 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
                 Permanent,
                 "the engine refuses the request: look at the role's `path` and `parameters`, and into Vault's log",
             ),
-            Kind::Lease if refusal.says(&["lease not found", "invalid lease", "lease expired"]) => {
-                (Absent, "Vault has ended the credential")
-            }
+            Kind::Lease if refusal.says(&GONE) => (Absent, "Vault has ended the credential"),
             Kind::Lease => (Permanent, "Vault does not extend this credential"),
             Kind::Revoke => {
                 (Transient, "the engine could not end the credential: Vault's log has the reason")
@@ -103,6 +105,10 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
             Kind::SignIn => (Denied, "Vault does not accept these credentials, or not from here"),
             _ => (Denied, "the broker's policies do not allow it"),
         },
+        // To take it for Vault's would be to take a credential that works for one that has ended.
+        404 if !refusal.is_vaults() => {
+            (Transient, "what answers there is not Vault: a proxy, or another server, has no such page")
+        }
         404 if refusal.says(&["namespace not found"]) => (Permanent, "there is no such `namespace`"),
         404 if refusal.says(&["no handler for route", "unsupported path", "route entry not found"]) => {
             (Permanent, "nothing is mounted there in Vault, or not in this namespace")
@@ -111,7 +117,8 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
             Kind::Secret => (Absent, "there is no such secret or version"),
             Kind::SignIn => (Permanent, "no such sign-in method is mounted in Vault"),
             Kind::Issue => (Permanent, "the engine has no such role or path"),
-            Kind::Lease | Kind::Revoke => (Absent, "Vault has ended the credential"),
+            Kind::Lease | Kind::Revoke if refusal.says(&GONE) => (Absent, "Vault has ended the credential"),
+            Kind::Lease | Kind::Revoke => (Permanent, "Vault does not know this call there"),
         },
         405 => (
             Permanent,
@@ -192,6 +199,9 @@ mod tests {
             (Kind::Secret, 400, "Upgrading from non-versioned to versioned data.", Transient),
             (Kind::Secret, 403, "permission denied", Denied),
             (Kind::Secret, 404, "", Absent),
+            (Kind::Lease, 404, "", Permanent),
+            (Kind::Lease, 404, "invalid accessor", Absent),
+            (Kind::Revoke, 404, "no handler for route", Permanent),
             (Kind::Secret, 404, "no handler for route \"x\"", Permanent),
             (Kind::Secret, 404, "namespace not found", Permanent),
             (Kind::Secret, 405, "unsupported operation", Permanent),
@@ -212,10 +222,11 @@ mod tests {
             (Kind::Lease, 400, "lease is not renewable", Permanent),
             (Kind::Revoke, 400, "failed to revoke lease", Transient),
         ] {
+            let errors = vec![format!("{said} canary-77")];
             let refusal = Refusal {
                 status,
-                errors: vec![format!("{said} canary-77")],
-                body: Vec::new().into(),
+                body: serde_json::json!({ "errors": &errors }).to_string().into(),
+                errors,
                 retry_after: None,
                 location: None,
                 date: None,
@@ -224,6 +235,25 @@ mod tests {
             let error = classify(call, &refusal);
             assert_eq!(error.class, class, "{kind:?} {status} {said}: {error}");
             assert!(!error.to_string().contains("canary"), "{error} repeats what was said");
+        }
+    }
+
+    #[test]
+    fn a_proxys_page_is_nobodys_end() {
+        for kind in [Kind::Secret, Kind::SignIn, Kind::Issue, Kind::Lease, Kind::Revoke] {
+            for body in ["", "<html>not found</html>", "{}", r#"{"message":"no Route matched"}"#] {
+                let body = body.to_owned().into();
+                let refusal = Refusal {
+                    status: 404,
+                    errors: vec![],
+                    body,
+                    retry_after: None,
+                    location: None,
+                    date: None,
+                };
+                let error = classify(Call { kind, verb: "ask for", on: "x" }, &refusal);
+                assert_eq!(error.class, ErrorClass::Transient, "{kind:?}: {error}");
+            }
         }
     }
 

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// What ends a credential. Of a reservation only the accessor is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Handle {
+    /// Where it was made: what Vault answers of it in another namespace says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<String>,
     /// Of the token that the credential hangs on and nothing else does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) accessor: Option<String>,
@@ -52,6 +55,7 @@ mod tests {
     fn a_handle_comes_back_as_it_was() {
         let reserved = Handle { accessor: Some("a".into()), ..Handle::default() };
         let whole = Handle {
+            namespace: Some("team-a/payments".into()),
             lease: Some("database/creds/x/y".into()),
             renewable: true,
             certificate: Some(Certificate {

@@ -25,14 +25,13 @@ use vaultrs::api::{
 use crate::{
     answer::Reply,
     endpoint::Raw,
-    error::{Call, Failure, Kind},
+    error::{Call, Failure, GONE, Kind},
     handle::{Certificate, Handle},
     login::{granted, look_up},
     role::VaultRole,
     server::{Ask, Server},
     spare::{Spare, Spares},
     standing::{Standing, unwrapped},
-    token::Token,
     value,
 };
 
@@ -58,6 +57,24 @@ impl Roles {
         self.server().config.roles.get(name).ok_or_else(|| {
             ProviderError::new(ErrorClass::Absent, format!("there is no role `{name}` in the configuration"))
         })
+    }
+
+    /// What ends something that is made here.
+    fn handle(&self) -> Handle {
+        Handle { namespace: self.server().config.namespace.clone(), ..Handle::default() }
+    }
+
+    /// What was kept of something, when it was made here: of what was made elsewhere, Vault's answer would mean nothing.
+    fn decoded(&self, call: Call<'_>, handle: &RevocationHandle) -> Result<Handle, ProviderError> {
+        let odd = || call.error(ErrorClass::Invalid, "what was kept of it is not of this back end");
+        let handle = Handle::decode(handle).ok_or_else(odd)?;
+        if handle.namespace != self.server().config.namespace {
+            return Err(call.error(
+                ErrorClass::Permanent,
+                "it was made in another `namespace` than is configured now: end it there, or configure that one again",
+            ));
+        }
+        Ok(handle)
     }
 
     async fn issue_with(
@@ -89,16 +106,23 @@ impl Roles {
         let accessor = spare.as_ref().map(|spare| spare.accessor.clone());
         let (revocation, mut expires_at) = if answer.lease_id.is_empty() {
             if let Some(spare) = &spare {
-                self.discard(spare.token.clone());
+                self.spares.discard(spare.token.clone());
             }
-            made.without_lease(call, role, after(since, request.ttl))?
+            made.without_lease(call, role, after(since, request.ttl), self.handle())?
+        } else if spare.is_none() {
+            // It hangs on the broker's own token, and had its answer been lost, nothing could have ended it.
+            self.revoke_lease(call, &answer.lease_id).await?;
+            return Err(call.error(
+                ErrorClass::Permanent,
+                "the engine answers with a lease: take `leased = false` out of the role",
+            ));
         } else {
             let life = Duration::from_secs(answer.lease_duration.into());
             let handle = Handle {
                 accessor,
                 lease: Some(answer.lease_id.clone()),
                 renewable: answer.renewable,
-                certificate: None,
+                ..self.handle()
             };
             (Revocation::By(handle.encode()), after(since, life))
         };
@@ -142,17 +166,6 @@ impl Roles {
             );
         }
         failure.into_error(call)
-    }
-
-    /// Ends a token that nothing hangs on.
-    fn discard(&self, token: Token) {
-        let standing = self.standing.clone();
-        tokio::spawn(async move {
-            let call = Call { kind: Kind::Revoke, verb: "revoke", on: "a token that nothing hangs on" };
-            let request = Raw::post("auth/token/revoke-self", &json!({}));
-            // It ends by itself otherwise.
-            let _ = standing.server.ask(&request, Ask::repeatable(call, Some(&token))).await;
-        });
     }
 
     async fn revoke_lease(&self, call: Call<'_>, lease: &str) -> Result<(), ProviderError> {
@@ -217,7 +230,7 @@ impl Issuer for Roles {
         }
         let call = Call { kind: Kind::Issue, verb: "make a token for", on: role };
         let accessor = self.server().within(call, self.spares.reserve(role)).await?;
-        Ok(Some(Handle { accessor: Some(accessor), ..Handle::default() }.encode()))
+        Ok(Some(Handle { accessor: Some(accessor), ..self.handle() }.encode()))
     }
 
     async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
@@ -238,7 +251,7 @@ impl Issuer for Roles {
     async fn renew(&self, request: RenewCredential<'_>) -> Result<Timestamp, ProviderError> {
         let lease = request.lease.to_string();
         let call = Call { kind: Kind::Lease, verb: "renew the credential of", on: &lease };
-        let handle = decoded(call, request.handle)?;
+        let handle = self.decoded(call, request.handle)?;
         match &handle.lease {
             Some(upstream) if handle.renewable => {
                 self.server().within(call, self.renew_lease(call, &handle, upstream, request.until)).await
@@ -253,7 +266,7 @@ impl Issuer for Roles {
         let call = Call { kind: Kind::Revoke, verb: "revoke the credential of", on: &lease };
         // Only a role without leases reserves nothing. What it made was in the answer, and the answer reached nobody.
         let Some(handle) = request.handle else { return Ok(()) };
-        let handle = decoded(call, handle)?;
+        let handle = self.decoded(call, handle)?;
         self.server()
             .within(call, async {
                 if let Some(lease) = &handle.lease {
@@ -276,7 +289,7 @@ impl Issuer for Roles {
             ttl: i64,
         }
         let call = Call { kind: Kind::Lease, verb: "look up", on: "a credential" };
-        let handle = decoded(call, handle)?;
+        let handle = self.decoded(call, handle)?;
         let now = self.server().clock.now();
         let Some(lease) = &handle.lease else {
             return match handle.certificate {
@@ -296,7 +309,8 @@ impl Issuer for Roles {
                 match u64::try_from(ttl) {
                     Ok(0) => Ok(None),
                     Ok(seconds) => Ok(Some(after(now, Duration::from_secs(seconds)))),
-                    Err(_) => Err(call.error(ErrorClass::Absent, "Vault has ended the credential")),
+                    // Its time has come, and Vault has not managed to end it.
+                    Err(_) => Ok(Some(now)),
                 }
             })
             .await
@@ -348,6 +362,7 @@ impl Made {
         call: Call<'_>,
         role: &VaultRole,
         asked: Timestamp,
+        handle: Handle,
     ) -> Result<(Revocation, Timestamp), ProviderError> {
         // What was asked for is the latest end that it can have.
         let told = || role.parameters.get("ttl").filter(|ttl| *ttl == "{ttl}").map(|_| asked);
@@ -360,17 +375,12 @@ impl Made {
         let revocation = match (&role.revoke_path, &self.serial) {
             (Some(path), Some(serial)) => {
                 let certificate = Certificate { path: path.clone(), serial: serial.clone(), ends };
-                Revocation::By(Handle { certificate: Some(certificate), ..Handle::default() }.encode())
+                Revocation::By(Handle { certificate: Some(certificate), ..handle }.encode())
             }
             _ => Revocation::NoneUntil(ends),
         };
         Ok((revocation, ends))
     }
-}
-
-fn decoded(call: Call<'_>, handle: &RevocationHandle) -> Result<Handle, ProviderError> {
-    Handle::decode(handle)
-        .ok_or_else(|| call.error(ErrorClass::Invalid, "what was kept of it is not of this back end"))
 }
 
 /// What is gone needs no revoking. Vault itself says success for most of it.
@@ -392,6 +402,5 @@ fn gone_is_absent(failure: Failure, call: Call<'_>) -> ProviderError {
 }
 
 fn is_gone(refusal: &crate::answer::Refusal) -> bool {
-    refusal.status == 404
-        || refusal.says(&["invalid accessor", "lease not found", "invalid lease", "token not found"])
+    refusal.says(&GONE)
 }

@@ -323,7 +323,7 @@ impl Kv2<'_> {
             Err(Failure::Refused(refusal)) if refusal.status == 404 => {
                 match data_of_refusal::<KvVersion>(&refusal) {
                     Some(version) => Ok(Found::Gone(version.metadata)),
-                    None if refusal.errors.is_empty() => Ok(Found::Nothing),
+                    None if refusal.is_vaults() && refusal.errors.is_empty() => Ok(Found::Nothing),
                     None => Err(Failure::Refused(refusal).into_error(call)),
                 }
             }

@@ -149,7 +149,11 @@ impl Server {
                 Err(Failure::Refused(refusal)) if matches!(refusal.status, 307 | 308) => {
                     refusal.location.as_deref().and_then(|location| self.node_at(location))
                 }
-                Err(Failure::Refused(refusal)) if matches!(refusal.status, 472 | 473 | 503) => {
+                Err(Failure::Refused(refusal)) if matches!(refusal.status, 472 | 473) => Some(self.after(at)),
+                // A proxy says 503 also when it has lost the answer.
+                Err(Failure::Refused(refusal))
+                    if refusal.status == 503 && (ask.repeatable || refusal.says(&["sealed"])) =>
+                {
                     Some(self.after(at))
                 }
                 Err(Failure::Unanswered { sent: false, error }) if error.class == ErrorClass::Transient => {

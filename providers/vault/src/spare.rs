@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use leasehold_core::{Timestamp, provider::ProviderError, ttl::after};
+use leasehold_core::{
+    Timestamp,
+    provider::{ErrorClass, ProviderError},
+    ttl::{after, until},
+};
 use serde_json::{json, value::RawValue};
 use tracing::debug;
 
@@ -56,6 +60,14 @@ const SHELF_LIFE: Duration = Duration::from_secs(45 * 60);
 /// How long a reservation is waited for.
 const LENT: Duration = Duration::from_secs(5 * 60);
 
+impl Spare {
+    /// Whether enough of its life is left to hang something on it.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let life = until(self.made, self.ends);
+        now < after(self.made, SHELF_LIFE.min(life.checked_div(3).unwrap_or_default()))
+    }
+}
+
 impl Spares {
     pub(crate) fn new(standing: Arc<Standing>) -> Self {
         Self { standing, shelf: Mutex::default(), filling: AtomicBool::new(false) }
@@ -67,7 +79,7 @@ impl Spares {
         let ready = {
             let mut shelf = self.shelf();
             shelf.lent.retain(|_, spare| now < after(spare.made, SHELF_LIFE.saturating_add(LENT)));
-            shelf.ready.retain(|spare| now < after(spare.made, SHELF_LIFE) && now < spare.ends);
+            shelf.ready.retain(|spare| spare.is_fresh(now));
             shelf.ready.pop()
         };
         let spare = match ready {
@@ -83,6 +95,17 @@ impl Spares {
     /// The reserved one, to be used now.
     pub(crate) fn take(&self, accessor: &str) -> Option<Spare> {
         self.shelf().lent.remove(accessor)
+    }
+
+    /// Ends a token that nothing hangs on.
+    pub(crate) fn discard(&self, token: Token) {
+        let standing = self.standing.clone();
+        tokio::spawn(async move {
+            let call = Call { kind: Kind::Revoke, verb: "revoke", on: "a token that nothing hangs on" };
+            let request = Raw::post("auth/token/revoke-self", &json!({}));
+            // It ends by itself otherwise.
+            let _ = standing.server.ask(&request, Ask::repeatable(call, Some(&token))).await;
+        });
     }
 
     /// Forgets those at hand: they are dead.
@@ -143,12 +166,16 @@ impl Spares {
             0 => LIFE,
             seconds => Duration::from_secs(seconds),
         };
-        Ok(Spare {
-            token: Token::new(auth.client_token).ok_or_else(|| call.odd())?,
-            accessor: auth.accessor,
-            ends: after(made, life),
-            made,
-        })
+        let token = Token::new(auth.client_token).ok_or_else(|| call.odd())?;
+        // A batch token cannot be revoked, and a child ends with the broker's own token, whoever else uses what hangs on it.
+        if auth.token_type == "batch" || auth.accessor.is_empty() || !auth.orphan {
+            self.discard(token);
+            return Err(call.error(
+                ErrorClass::Permanent,
+                "the token role must make service tokens that are orphans: `orphan=true`, and `token_type` of default-service",
+            ));
+        }
+        Ok(Spare { token, accessor: auth.accessor, ends: after(made, life), made })
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -244,6 +244,41 @@ path \"sys/leases/revoke\" { capabilities = [\"update\"] }";
 }
 
 #[tokio::test]
+async fn tokens_that_end_with_the_brokers_own_or_cannot_be_ended_carry_no_credential() {
+    let Some(world) = Databases::start().await else { return };
+    let kinds = [
+        ("child", json!({ "orphan": false, "renewable": true })),
+        ("batch", json!({ "orphan": true, "renewable": false, "token_type": "batch" })),
+    ];
+    for (name, role) in kinds {
+        world.bao.ask("POST", &format!("auth/token/roles/{name}"), Some(&role)).await.unwrap();
+        let config = VaultConfig {
+            token_role: Some(name.to_owned()),
+            ..world.config(world.bao.url(), world.bao.token())
+        };
+        let provider = provider(config);
+        let error = provider.issuer().unwrap().reserve("app").await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Permanent, "{name}: {error}");
+    }
+    assert_eq!(world.users().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_said_to_have_no_lease_and_has_one_is_ended_and_refused() {
+    let Some(world) = Databases::start().await else { return };
+    let mut config = world.config(world.bao.url(), world.bao.token());
+    let mistaken = VaultRole { leased: false, ..VaultRole::new("database/creds/app") };
+    config.roles.insert("mistaken".to_owned(), mistaken);
+    let provider = provider(config);
+    let error = issue_with(provider.issuer().unwrap(), "mistaken", 60, None).await.unwrap_err();
+    assert!(
+        error.class == ErrorClass::Permanent && error.to_string().contains("`leased = false`"),
+        "{error}"
+    );
+    assert_eq!(world.users().await, 0);
+}
+
+#[tokio::test]
 async fn a_lease_longer_than_a_spare_tokens_life_keeps_its_token() {
     let Some(world) = Databases::start().await else { return };
     let (ttl, max) = (Duration::from_secs(6 * 3600), Duration::from_secs(12 * 3600));

@@ -102,9 +102,18 @@ pub(crate) async fn policy(bao: &Bao, name: &str, hcl: &str) {
 
 /// Writes a secret into the engine of version 2 that a development server has.
 pub(crate) async fn put(bao: &Bao, path: &str, data: Value) -> u64 {
-    let body = json!({ "data": data });
-    let made = bao.ask("POST", &format!("secret/data/{path}"), Some(&body)).await.unwrap();
-    made.pointer("/data/version").and_then(Value::as_u64).unwrap()
+    let (path, body) = (format!("secret/data/{path}"), json!({ "data": data }));
+    let started = tokio::time::Instant::now();
+    loop {
+        match bao.ask("POST", &path, Some(&body)).await {
+            Ok(made) => return made.pointer("/data/version").and_then(Value::as_u64).unwrap(),
+            // A new engine begins by upgrading itself.
+            Err(busy) if busy.contains("Upgrading") && started.elapsed() < Duration::from_secs(30) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 pub(crate) async fn read(provider: &dyn Provider, reference: &str) -> Result<String, ProviderError> {

@@ -11,6 +11,7 @@
 mod check;
 mod conformance;
 mod credentials;
+mod elsewhere;
 mod faults;
 mod kit;
 mod references;
