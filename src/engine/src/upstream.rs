@@ -36,6 +36,8 @@ pub(crate) struct Upstream {
     pub(crate) limits: ProviderLimits,
     clock: Arc<dyn Clock>,
     turns: Semaphore,
+    /// Ending credentials takes at most half of the turns: when many end at once, whoever wants one does not wait for all.
+    endings: Semaphore,
     /// A check is a person's, and one at a time is enough.
     pub(crate) checks: Semaphore,
     waiting: AtomicUsize,
@@ -43,6 +45,10 @@ pub(crate) struct Upstream {
     resting: Resting,
     counts: Counts,
 }
+
+/// How long the ending of a credential waits behind others: shorter than [`Lease::ATTEMPT`], so that nobody else tries
+/// meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 struct Counts {
@@ -61,12 +67,14 @@ impl Upstream {
         limits: ProviderLimits,
         resting: Resting,
     ) -> Self {
+        let turns = limits.max_calls.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             name,
             provider,
             limits,
             clock,
-            turns: Semaphore::new(limits.max_calls.clamp(1, Semaphore::MAX_PERMITS)),
+            turns: Semaphore::new(turns),
+            endings: Semaphore::new((turns / 2).max(1)),
             checks: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
             circuit: Mutex::new(Circuit::default()),
@@ -105,7 +113,15 @@ impl Upstream {
         let Some(issuer) = self.provider.issuer() else {
             return Err(ProviderError::unsupported("revoke credentials").of(&self.name));
         };
+        let Ok(Ok(_turn)) = timeout(LONGEST_WAIT, self.endings.acquire()).await else {
+            return Err(self.busy().of(&self.name));
+        };
         self.call(issuer.revoke(RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() })).await
+    }
+
+    fn busy(&self) -> ProviderError {
+        let message = format!("too many calls are waiting for `{}`", self.name);
+        ProviderError::new(ErrorClass::Throttled, message).retry_after(Some(Duration::from_secs(1)))
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
@@ -153,19 +169,15 @@ impl Upstream {
         if let Ok(turn) = self.turns.try_acquire() {
             return Ok(turn);
         }
-        let busy = || {
-            let message = format!("too many calls are waiting for `{}`", self.name);
-            ProviderError::new(ErrorClass::Throttled, message).retry_after(Some(Duration::from_secs(1)))
-        };
         let ahead = self.waiting.fetch_add(1, Relaxed);
         let _waiting = Waiting(&self.waiting);
         if ahead >= self.limits.max_queue {
-            return Err(busy());
+            return Err(self.busy());
         }
         match timeout(self.limits.call_timeout, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(ProviderError::new(ErrorClass::Transient, "the broker is stopping")),
-            Err(_) => Err(busy()),
+            Err(_) => Err(self.busy()),
         }
     }
 

@@ -233,3 +233,20 @@ async fn an_intent_is_waited_for_as_long_as_its_call_may_take() {
     let error = making.await.unwrap().map(|issued| issued.lease.state);
     assert!(matches!(error, Ok(LeaseState::Active)), "{error:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_credentials_that_end_at_once_do_not_keep_anybody_waiting() {
+    let narrow = ProviderLimits { max_calls: 2, max_queue: 1, ..ProviderLimits::default() };
+    let broker = Broker::with_limits(BTreeMap::from([("main".parse().unwrap(), narrow)]));
+    broker.reconcile();
+    for _ in 0..20 {
+        broker.issue(DYNAMIC).await.unwrap();
+    }
+    let held = broker.back_end.ender.acquire().await.unwrap();
+    sleep(Duration::from_secs(62)).await;
+    broker.issue(DYNAMIC).await.unwrap();
+    drop(held);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(broker.back_end.revocations.load(SeqCst), 20);
+    assert!(records(&broker, Kind::LeaseRevoking).iter().all(|record| record.outcome == Outcome::Ok));
+}

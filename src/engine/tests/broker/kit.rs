@@ -235,6 +235,8 @@ pub(crate) struct BackEnd {
     pub(crate) gate: Semaphore,
     /// Holding the one permit of it holds the making of credentials.
     pub(crate) maker: Semaphore,
+    /// Holding the one permit of it holds the ending of credentials.
+    pub(crate) ender: Semaphore,
     /// What the maker answers in the end, when it is not to be as the others.
     pub(crate) refusing: Mutex<Option<ErrorClass>>,
     pub(crate) users: Mutex<BTreeSet<String>>,
@@ -261,6 +263,7 @@ impl Default for BackEnd {
             failing: Mutex::new(None),
             gate: Semaphore::new(u32::MAX as usize),
             maker: Semaphore::new(1),
+            ender: Semaphore::new(1),
             refusing: Mutex::new(None),
             users: Mutex::default(),
             reserves: AtomicBool::new(false),
@@ -426,6 +429,7 @@ impl Issuer for BackEnd {
 
     async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
         self.pass().await?;
+        drop(self.ender.acquire().await.unwrap());
         self.revocations.fetch_add(1, SeqCst);
         self.users.lock().unwrap().remove(&format!("lh-{}", request.lease.suffix()));
         if let Some(handle) = request.handle {
