@@ -3,10 +3,7 @@
 use leasehold_core::ports::Provider as _;
 use leasehold_core::provider::{Demand, ErrorClass, Fetch, Finding, ProviderError};
 
-use crate::{
-    answer::Party, config::Identity, failure::Failure, provider::AzureProvider, reference::Reference,
-    sign_in::end,
-};
+use crate::{answer::Party, failure::Failure, provider::AzureProvider, reference::Reference, sign_in::end};
 
 /// What stands for anything in a mount's name, and a name that nobody gives.
 const REST: &str = "{rest}";
@@ -146,10 +143,7 @@ impl AzureProvider {
         let name =
             Reference::parse(reference).ok().filter(|_| !reference.contains(REST)).map(|parsed| parsed.name);
         let below = name.map(|name| format!("/secrets/{name}")).unwrap_or_default();
-        let client = match &self.config.identity {
-            Identity::Managed { client_id } | Identity::Workload { client_id, .. } => client_id.as_deref(),
-            Identity::ClientSecret { client_id, .. } => Some(&**client_id),
-        };
+        let client = self.config.identity.client();
         let who = client.unwrap_or("BROKERS_OBJECT_ID");
         let by = if client.is_some() { "--spn" } else { "--object-id" };
         format!(

@@ -184,7 +184,7 @@ impl AzureConfig {
         if !is_scope(&role.scope) {
             faults.push(AzureConfigFault::Scope(name.to_owned()));
         }
-        let own = *self.identity_of(role) == self.identity;
+        let own = self.identity_of(role).is_the_same_as(&self.identity);
         if own && self.vault.is_some() && opens_vaults(&role.scope, &self.cloud) {
             faults.push(AzureConfigFault::OwnAccess(name.to_owned()));
         }
@@ -224,6 +224,23 @@ impl Identity {
             Self::Managed { .. } => "the managed identity",
             Self::Workload { .. } => "the workload identity",
             Self::ClientSecret { .. } => "the application with a client secret",
+        }
+    }
+
+    /// Whether both are one application or machine, by whatever credential.
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        match (self.client(), other.client()) {
+            (Some(one), Some(another)) => one.eq_ignore_ascii_case(another),
+            (None, None) => self.kind() == other.kind(),
+            _ => false,
+        }
+    }
+
+    /// The application's id, when it is said.
+    pub(crate) fn client(&self) -> Option<&str> {
+        match self {
+            Self::Managed { client_id } | Self::Workload { client_id, .. } => client_id.as_deref(),
+            Self::ClientSecret { client_id, .. } => Some(client_id),
         }
     }
 
@@ -349,6 +366,21 @@ mod tests {
         ] {
             assert_eq!(lending(own, None).faults(), [AzureConfigFault::OwnAccess("r".into())], "{own}");
             assert_eq!(lending(own, other()).faults(), [], "{own}");
+        }
+        // The same application is the same by another file, another spelling, and another kind of credential.
+        let id = "abcdefab-2222-3333-4444-555555555555";
+        let secret = |client_id: &str, file: &str| Identity::ClientSecret {
+            tenant_id: "example.org".into(),
+            client_id: client_id.into(),
+            secret_file: file.into(),
+        };
+        let federated = Identity::Workload { tenant_id: None, client_id: Some(id.into()), token_file: None };
+        for same in [secret(id, "/run/b"), secret(&id.to_uppercase(), "/run/a"), federated] {
+            let config = AzureConfig {
+                identity: secret(id, "/run/a"),
+                ..lending("https://vault.azure.net/.default", Some(same.clone()))
+            };
+            assert_eq!(config.faults(), [AzureConfigFault::OwnAccess("r".into())], "{same:?}");
         }
         for good in [
             "https://storage.azure.com/.default",
