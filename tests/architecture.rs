@@ -26,6 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-provider-vault", &["leasehold-core"]),
     ("leasehold-provider-azure", &["leasehold-core"]),
     ("leasehold-provider-gcp", &["leasehold-core"]),
+    ("leasehold-provider-postgres", &["leasehold-core"]),
     ("leasehold-provider-conformance", &["leasehold-core"]),
     (
         "leaseholdd",
@@ -40,6 +41,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "leasehold-provider-azure",
             "leasehold-provider-gcp",
             "leasehold-provider-local",
+            "leasehold-provider-postgres",
             "leasehold-provider-vault",
             "leasehold-seal",
         ],
@@ -58,6 +60,7 @@ const TEST_IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-provider-vault", &["leasehold-provider-conformance"]),
     ("leasehold-provider-azure", &["leasehold-provider-conformance"]),
     ("leasehold-provider-gcp", &["leasehold-provider-conformance"]),
+    ("leasehold-provider-postgres", &["leasehold-provider-conformance"]),
 ];
 
 /// Crates that only some of ours may name, in any section of their manifests; a `*` ends a prefix.

@@ -23,7 +23,7 @@ pub use self::{
     bao::{Bao, BaoSetup, Storage},
     drongo::Drongo,
     moto::Moto,
-    postgres::Postgres,
+    postgres::{Postgres, Session},
     process::Peer,
 };
 

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -13,14 +13,19 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, error::SqlState};
 
 use super::{Peer, PeerError, bao::unguessable, find, folders, port::on_a_free_port, process::Ending};
+use crate::authority::Authority;
 
 /// A `postgres`.
 pub struct Postgres {
     peer: Peer,
     port: u16,
     password: String,
-    _home: TempDir,
+    home: TempDir,
+    settings: Vec<String>,
 }
+
+/// Somebody who is signed in, until it is dropped.
+pub struct Session(Client);
 
 /// Somebody who is not root, as whom PostgreSQL agrees to run.
 #[derive(Clone, Copy)]
@@ -54,16 +59,54 @@ impl Postgres {
         Self::start_with("fsync=on").await
     }
 
-    async fn start_with(durability: &str) -> Result<Self, PeerError> {
-        let programs = programs()?;
-        let nobody = if rustix::process::geteuid().is_root() { Some(nobody()?) } else { None };
-        let password = unguessable();
+    /// As [`Postgres::start`], with settings of the test's own, such as `log_statement=all`.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub async fn start_set(settings: &[&str]) -> Result<Self, PeerError> {
+        let mut all = vec!["fsync=off"];
+        all.extend(settings);
+        Self::start_in(tempfile::tempdir().map_err(not_started)?, &all).await
+    }
+
+    /// As [`Postgres::start`], one that also speaks TLS, with a certificate of this authority for loopback. It listens on
+    /// 127.0.0.2 too, which is not in the certificate.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub async fn start_tls(authority: &Authority) -> Result<Self, PeerError> {
         let home = tempfile::tempdir().map_err(not_started)?;
+        let identity = authority.server(&[]).map_err(not_started)?;
+        let mut settings = vec!["ssl=on".to_owned(), "listen_addresses=127.0.0.1,127.0.0.2".to_owned()];
+        for (name, setting, pem) in [
+            ("server.pem", "ssl_cert_file", &identity.certificate),
+            ("server.key", "ssl_key_file", &identity.key),
+        ] {
+            let path = home.path().join(name);
+            fs::write(&path, pem).map_err(not_started)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(not_started)?;
+            settings.push(format!("{setting}={}", path.display()));
+        }
+        let settings: Vec<_> =
+            std::iter::once("fsync=off").chain(settings.iter().map(|one| &**one)).collect();
+        Self::start_in(home, &settings).await
+    }
+
+    async fn start_with(durability: &str) -> Result<Self, PeerError> {
+        Self::start_in(tempfile::tempdir().map_err(not_started)?, &[durability]).await
+    }
+
+    async fn start_in(home: TempDir, settings: &[&str]) -> Result<Self, PeerError> {
+        let programs = programs()?;
+        let nobody = somebody()?;
+        let password = unguessable();
         let data = home.path().join("data");
         let secret = home.path().join("password");
         fs::write(&secret, &password).map_err(not_started)?;
         if let Some(nobody) = nobody {
-            for path in [home.path(), &secret] {
+            let inside = fs::read_dir(home.path()).map_err(not_started)?;
+            let inside = inside.filter_map(|entry| Some(entry.ok()?.path()));
+            for path in inside.chain([home.path().to_owned()]) {
                 chown(path, Some(nobody.uid), Some(nobody.gid)).map_err(not_started)?;
             }
         }
@@ -76,23 +119,23 @@ impl Postgres {
         if !output.status.success() {
             return Err(not_started(String::from_utf8_lossy(&output.stderr)));
         }
+        let settings: Vec<_> = settings.iter().map(|&one| one.to_owned()).collect();
         let (peer, port) = on_a_free_port(PROGRAM, async |port| {
-            let mut command = self::command(&programs.join(PROGRAM), nobody, home.path())?;
-            command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-            for setting in [
-                "listen_addresses=127.0.0.1",
-                "unix_socket_directories=",
-                durability,
-                "max_connections=200",
-                "log_connections=on",
-            ] {
-                command.args(["-c", setting]);
-            }
-            let ready = "database system is ready to accept connections";
-            Ok((Peer::start_ending(PROGRAM, command, ready, Ending::Quit).await?, port))
+            Ok((launch(&programs, nobody, home.path(), port, &settings).await?, port))
         })
         .await?;
-        Ok(Self { peer, port, password, _home: home })
+        Ok(Self { peer, port, password, home, settings })
+    }
+
+    /// The same server, stopped at once and started again where it was.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restarted(self) -> Result<Self, PeerError> {
+        let Self { peer, port, password, home, settings } = self;
+        drop(peer);
+        let peer = launch(&programs()?, somebody()?, home.path(), port, &settings).await?;
+        Ok(Self { peer, port, password, home, settings })
     }
 
     /// Where it is.
@@ -120,15 +163,23 @@ impl Postgres {
     /// # Errors
     /// With the server's message.
     pub async fn run(&self, statements: &str) -> Result<Vec<Vec<String>>, String> {
-        let client = self.client(Self::SUPERUSER, &self.password).await.map_err(|error| told(&error))?;
-        let messages = client.simple_query(statements).await.map_err(|error| told(&error))?;
-        let row = |message: &SimpleQueryMessage| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect())
-            }
-            _ => None,
-        };
-        Ok(messages.iter().filter_map(row).collect())
+        self.run_in("postgres", statements).await
+    }
+
+    /// As [`Postgres::run`], in another database.
+    ///
+    /// # Errors
+    /// With the server's message.
+    pub async fn run_in(&self, database: &str, statements: &str) -> Result<Vec<Vec<String>>, String> {
+        self.open(Self::SUPERUSER, &self.password, database).await?.run(statements).await
+    }
+
+    /// Signs somebody in.
+    ///
+    /// # Errors
+    /// With the server's message.
+    pub async fn open(&self, user: &str, password: &str, database: &str) -> Result<Session, String> {
+        self.client(user, password, database).await.map(Session).map_err(|error| told(&error))
     }
 
     /// Whether this user gets in with this password.
@@ -136,7 +187,7 @@ impl Postgres {
     /// # Errors
     /// When the server says neither yes nor no.
     pub async fn lets_in(&self, user: &str, password: &str) -> Result<bool, String> {
-        match self.client(user, password).await {
+        match self.client(user, password, "postgres").await {
             Ok(client) => client.simple_query("select 1").await.map(|_| true).map_err(|error| told(&error)),
             Err(error) => match error.code() {
                 Some(code)
@@ -150,15 +201,60 @@ impl Postgres {
         }
     }
 
-    async fn client(&self, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
+    async fn client(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname("postgres");
+        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database);
         config.connect_timeout(Duration::from_secs(30));
         let (client, connection) = config.connect(NoTls).await?;
         // It ends when its client is dropped.
         tokio::spawn(connection);
         Ok(client)
     }
+}
+
+impl Session {
+    /// Runs statements; the rows that they return, each with its columns as text.
+    ///
+    /// # Errors
+    /// With the server's message.
+    pub async fn run(&self, statements: &str) -> Result<Vec<Vec<String>>, String> {
+        let messages = self.0.simple_query(statements).await.map_err(|error| told(&error))?;
+        let row = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect())
+            }
+            _ => None,
+        };
+        Ok(messages.iter().filter_map(row).collect())
+    }
+}
+
+/// Starts a server on what `initdb` has made.
+async fn launch(
+    programs: &Path,
+    nobody: Option<Nobody>,
+    home: &Path,
+    port: u16,
+    settings: &[String],
+) -> Result<Peer, PeerError> {
+    let mut command = command(&programs.join(PROGRAM), nobody, home)?;
+    command.arg("-D").arg(home.join("data")).args(["-p", &port.to_string()]);
+    let ours = [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "max_connections=200",
+        "log_connections=on",
+    ];
+    for setting in ours.into_iter().chain(settings.iter().map(|one| &**one)) {
+        command.args(["-c", setting]);
+    }
+    let ready = "database system is ready to accept connections";
+    Peer::start_ending(PROGRAM, command, ready, Ending::Quit).await
 }
 
 /// Where its programs are: on the `PATH`, in Debian's place (the newest), or where the project's own script puts them.
@@ -195,6 +291,11 @@ fn command(program: &Path, nobody: Option<Nobody>, home: &Path) -> Result<Comman
     };
     command.current_dir(home).env("HOME", home).env("LC_ALL", "C");
     Ok(command)
+}
+
+/// As whom it runs, when not as we do.
+fn somebody() -> Result<Option<Nobody>, PeerError> {
+    if rustix::process::geteuid().is_root() { nobody().map(Some) } else { Ok(None) }
 }
 
 fn nobody() -> Result<Nobody, PeerError> {

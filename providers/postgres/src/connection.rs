@@ -1,0 +1,254 @@
+//! One connection of the administrator's, and how it is made.
+
+use std::{future::poll_fn, sync::Arc};
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use leasehold_core::{Timestamp, provider::ErrorClass};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    Client, Config, Connection, NoTls, SimpleQueryMessage, SimpleQueryRow,
+    config::{SslMode, TargetSessionAttrs},
+    tls::TlsStream,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{
+    config::PostgresConfig,
+    error::{Failure, classify},
+    files::read_password,
+    sql::literal,
+    tls::connector,
+};
+
+/// Makes connections, and says which can be used again.
+pub(crate) struct Dialer {
+    config: Arc<PostgresConfig>,
+}
+
+/// A connection.
+pub(crate) struct Link {
+    client: Client,
+    driving: JoinHandle<()>,
+    tls: Option<MakeRustlsConnect>,
+    /// What the server said of itself and of us.
+    pub(crate) facts: Facts,
+}
+
+/// What a server says of itself and of the broker's user.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Facts {
+    /// As people write it, such as `15.18`.
+    pub(crate) version: String,
+    /// As numbers are compared, such as `150018`.
+    pub(crate) version_number: u32,
+    /// Its clock.
+    pub(crate) clock: Option<Timestamp>,
+    /// Whether the broker's user may do everything.
+    pub(crate) superuser: bool,
+    /// Whether it may make roles.
+    pub(crate) creates_roles: bool,
+    /// When its password ends.
+    pub(crate) ends_at: Option<Timestamp>,
+}
+
+/// The rows of each statement of one text, in order.
+pub(crate) struct Answer(Vec<Vec<SimpleQueryRow>>);
+
+impl Dialer {
+    pub(crate) const fn new(config: Arc<PostgresConfig>) -> Self {
+        Self { config }
+    }
+
+    /// A connection to a database of the server, as the administrator.
+    pub(crate) async fn connect(&self, database: &str) -> Result<Link, Failure> {
+        let allowed = self.config.connect_timeout;
+        match timeout(allowed, self.sign_in(database)).await {
+            Ok(made) => made,
+            Err(_) => Err(Failure::ours(
+                ErrorClass::Transient,
+                format!("PostgreSQL lets nobody in within {allowed:?}"),
+            )),
+        }
+    }
+
+    async fn sign_in(&self, database: &str) -> Result<Link, Failure> {
+        let config = &*self.config;
+        let denied = |fault: crate::files::FileFault| {
+            Failure::ours(ErrorClass::Denied, format!("`password_file`: {fault}"))
+        };
+        let password = read_password(&config.password_file).map_err(denied)?;
+        let mut to = Config::new();
+        to.user(&config.user).password(password.as_bytes()).dbname(database);
+        to.application_name("leasehold").connect_timeout(config.connect_timeout);
+        for endpoint in config.endpoints() {
+            to.host(endpoint.host).port(endpoint.port);
+        }
+        if !config.cluster.is_empty() {
+            to.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let tls = connector(config)?;
+        let (client, driving) = match tls.clone() {
+            Some(tls) => {
+                to.ssl_mode(SslMode::Require);
+                let (client, connection) = to.connect(tls).await.map_err(|error| classify(&error))?;
+                (client, drive(connection))
+            }
+            None => {
+                to.ssl_mode(SslMode::Disable);
+                let (client, connection) = to.connect(NoTls).await.map_err(|error| classify(&error))?;
+                (client, drive(connection))
+            }
+        };
+        let mut link = Link { client, driving, tls, facts: Facts::none() };
+        link.facts = Facts::of(&link.ask(&self.settings()).await?).ok_or_else(Failure::odd)?;
+        Ok(link)
+    }
+
+    /// What every session is told, and what it is asked.
+    fn settings(&self) -> String {
+        let patience = self.config.statement_timeout.as_millis();
+        format!(
+            "SET standard_conforming_strings = on; SET statement_timeout = {patience}; \
+             SET idle_in_transaction_session_timeout = {patience}; \
+             SELECT pg_catalog.current_setting('server_version'), \
+                    pg_catalog.current_setting('server_version_num'), \
+                    extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.text, \
+                    rolsuper, rolcreaterole, extract(epoch FROM rolvaliduntil)::pg_catalog.text \
+             FROM pg_catalog.pg_roles WHERE rolname = {}",
+            literal(&self.config.user)
+        )
+    }
+}
+
+impl Manager for Dialer {
+    type Type = Link;
+    type Error = Failure;
+
+    async fn create(&self) -> Result<Link, Failure> {
+        self.connect(&self.config.database).await
+    }
+
+    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Failure> {
+        if link.client.is_closed() { Err(RecycleError::message("the server closed it")) } else { Ok(()) }
+    }
+}
+
+impl Link {
+    /// Sends statements as one text, which the server does wholly or not at all.
+    pub(crate) async fn ask(&self, statements: &str) -> Result<Answer, Failure> {
+        match self.client.simple_query(statements).await {
+            Ok(messages) => Ok(Answer::of(messages)),
+            Err(error) => Err(classify(&error)),
+        }
+    }
+
+    /// Whether it is of no use any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Tells the server to stop what it is doing here, if it is still there to be told.
+    pub(crate) fn abandon(self, patience: std::time::Duration) {
+        let (token, tls) = (self.client.cancel_token(), self.tls.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let _ = timeout(patience, async {
+                match tls {
+                    Some(tls) => token.cancel_query(tls).await,
+                    None => token.cancel_query(NoTls).await,
+                }
+            })
+            .await;
+        });
+    }
+}
+
+impl Drop for Link {
+    /// Its socket is closed at once: a client that is only dropped waits for the answer that may never come.
+    fn drop(&mut self) {
+        self.driving.abort();
+    }
+}
+
+impl Facts {
+    fn none() -> Self {
+        Self {
+            version: String::new(),
+            version_number: 0,
+            clock: None,
+            superuser: false,
+            creates_roles: false,
+            ends_at: None,
+        }
+    }
+
+    fn of(answer: &Answer) -> Option<Self> {
+        let row = answer.rows(3).first()?;
+        Some(Self {
+            version: row.get(0)?.split(' ').next()?.to_owned(),
+            version_number: row.get(1)?.parse().ok()?,
+            clock: row.get(2).and_then(moment),
+            superuser: row.get(3)? == "t",
+            creates_roles: row.get(4)? == "t",
+            ends_at: row.get(5).and_then(moment),
+        })
+    }
+}
+
+impl Answer {
+    fn of(messages: Vec<SimpleQueryMessage>) -> Self {
+        let (mut statements, mut rows) = (Vec::new(), Vec::new());
+        for message in messages {
+            match message {
+                SimpleQueryMessage::Row(row) => rows.push(row),
+                SimpleQueryMessage::CommandComplete(_) => statements.push(std::mem::take(&mut rows)),
+                _ => {}
+            }
+        }
+        Self(statements)
+    }
+
+    /// The rows of one statement, counted from 0.
+    pub(crate) fn rows(&self, statement: usize) -> &[SimpleQueryRow] {
+        self.0.get(statement).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The rows of the last statement.
+    pub(crate) fn last(&self) -> &[SimpleQueryRow] {
+        self.0.last().map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Seconds since 1970 as the server writes them; `None` for never.
+pub(crate) fn moment(seconds: &str) -> Option<Timestamp> {
+    let seconds: f64 = seconds.parse().ok().filter(|seconds: &f64| seconds.is_finite())?;
+    let micros = seconds * 1e6;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a time beyond what fits saturates, and is then none"
+    )]
+    Timestamp::from_microsecond(micros.round() as i64).ok()
+}
+
+/// Lets a connection work until it ends. What the server remarks on the side is not listened to: it may quote statements.
+fn drive<S, T>(mut connection: Connection<S, T>) -> JoinHandle<()>
+where
+    Connection<S, T>: Send + 'static,
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: TlsStream + Unpin,
+{
+    tokio::spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| connection.poll_message(cx)).await {} })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_is_no_moment() {
+        for never in ["Infinity", "-Infinity", "NaN", "", "x"] {
+            assert_eq!(moment(never), None, "{never}");
+        }
+        assert_eq!(moment("1795348800.250000").unwrap().to_string(), "2026-11-22T12:00:00.25Z");
+    }
+}

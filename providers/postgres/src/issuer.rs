@@ -1,0 +1,341 @@
+//! Users of the database, one for each lease.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use leasehold_core::{
+    LeaseId, SecretBytes, SecretValue, Timestamp,
+    lease::RevocationHandle,
+    ports::Issuer,
+    provider::{
+        ErrorClass, IssueCredential, IssuedCredential, ProviderError, RenewCredential, Revocation,
+        RevokeCredential,
+    },
+    secret::FieldName,
+    ttl::after,
+};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::PostgresConfigFault,
+    connection::moment,
+    database::{UserNames, Values, generate, last_entry},
+    error::{Call, Failure},
+    role::Recipe,
+    scram::{ITERATIONS, verifier},
+    server::Server,
+    sql::{LONGEST_NAME, Sql, identifier, literal},
+    tag::{Tag, Tagged},
+};
+
+/// Makes users by the roles of the configuration.
+pub(crate) struct Users {
+    pub(crate) server: Arc<Server>,
+    pub(crate) recipes: BTreeMap<String, Recipe>,
+    pub(crate) names: UserNames,
+}
+
+/// What ends a user, as the ledger keeps it, sealed.
+#[derive(Serialize, Deserialize)]
+struct Handle {
+    name: String,
+    role: String,
+}
+
+/// A new user's password, and what the server is told of it.
+struct Secret {
+    password: Zeroizing<String>,
+    verifier: String,
+}
+
+/// What a statement names that is not there: the user, mostly.
+pub(crate) const GONE: &SqlState = &SqlState::UNDEFINED_OBJECT;
+
+impl Users {
+    pub(crate) fn new(server: Arc<Server>) -> Result<Self, Vec<PostgresConfigFault>> {
+        let names =
+            UserNames::new(&server.config.user_prefix, LONGEST_NAME).map_err(|fault| vec![fault.into()])?;
+        let (mut recipes, mut faults) = (BTreeMap::new(), Vec::new());
+        for (name, role) in &server.config.roles {
+            match role.recipe() {
+                Ok(recipe) => drop(recipes.insert(name.clone(), recipe)),
+                Err(wrong) => {
+                    faults.extend(
+                        wrong.into_iter().map(|fault| PostgresConfigFault::Role(name.clone(), fault)),
+                    );
+                }
+            }
+        }
+        if faults.is_empty() { Ok(Self { server, recipes, names }) } else { Err(faults) }
+    }
+
+    /// The statements that make a user, as one text.
+    pub(crate) fn creation(
+        &self,
+        recipe: &Recipe,
+        request: &IssueCredential<'_>,
+        name: &str,
+        verifier: &str,
+    ) -> String {
+        let lease = request.lease.to_string();
+        let end = after(self.server.clock.now(), request.ttl);
+        let values = Values {
+            name,
+            password_verifier: verifier,
+            expiration: &last_entry(end, self.server.config.margin).to_string(),
+            lease: &lease,
+            holder: request.holder.as_str(),
+            role: request.role,
+        };
+        let tag = Tag {
+            leasehold: lease.clone(),
+            role: request.role.to_owned(),
+            holder: request.holder.to_string(),
+            ended: false,
+        };
+        let mut statements = vec![turn(request.lease), recipe.creation.fill(&Sql, &values)];
+        statements.extend(recipe.granting(name));
+        statements.push(comment(name, &tag));
+        statements.join("\n;\n")
+    }
+
+    /// A new password with its verifier.
+    async fn secret(&self, call: Call<'_>) -> Result<Secret, ProviderError> {
+        let blind = |_| call.error(ErrorClass::Transient, "the system gives no randomness");
+        let password = generate(&*self.server.entropy).map_err(blind)?;
+        let mut salt = [0; 16];
+        self.server.entropy.fill(&mut salt).map_err(blind)?;
+        // It takes a millisecond or two, in which others are served.
+        let made = tokio::task::spawn_blocking(move || {
+            let verifier = verifier(&password, &salt, ITERATIONS);
+            Secret { password, verifier }
+        });
+        made.await.map_err(|_| call.error(ErrorClass::Transient, "the broker is stopping"))
+    }
+
+    /// The users that carry our tag and have not ended, whether the broker knows of them or not.
+    pub(crate) async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
+        let call = Call { verb: "list", on: "the users of leases" };
+        let start = self.names.start();
+        let statement = format!(
+            "SELECT rolname, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), '') FROM pg_catalog.pg_roles \
+             WHERE pg_catalog.left(rolname, {}) = {}",
+            start.len(),
+            literal(&start)
+        );
+        let answer = self.server.within(call, self.server.ask(&statement)).await?;
+        Ok(answer.last().iter().filter_map(|row| self.read(row.get(0)?, row.get(1)?)).collect())
+    }
+
+    /// One of our users, unless it has ended.
+    fn read(&self, name: &str, comment: &str) -> Option<Tagged> {
+        let lease = self.names.lease(name)?;
+        let tag = Tag::of(comment).filter(|tag| tag.leasehold == lease.to_string());
+        if tag.as_ref().is_some_and(|tag| tag.ended) {
+            return None;
+        }
+        Some(Tagged { lease, name: name.to_owned(), role: tag.map(|tag| tag.role) })
+    }
+
+    /// The user of a lease, looked for on the server; after whoever is still making it.
+    async fn find(&self, lease: LeaseId) -> Result<Vec<Handle>, Failure> {
+        let statement = format!(
+            "{};\nSELECT rolname, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), '') FROM pg_catalog.pg_roles \
+             WHERE pg_catalog.right(rolname, 26) = {}",
+            turn(lease),
+            literal(&lease.suffix())
+        );
+        let answer = self.server.ask(&statement).await?;
+        let ours = |row: &tokio_postgres::SimpleQueryRow| {
+            let name = row.get(0).filter(|name| self.names.lease(name) == Some(lease))?.to_owned();
+            let role = row.get(1).and_then(Tag::of).map(|tag| tag.role).unwrap_or_default();
+            Some(Handle { name, role })
+        };
+        Ok(answer.last().iter().filter_map(ours).collect())
+    }
+
+    fn recipe(&self, role: &str) -> Result<&Recipe, ProviderError> {
+        self.recipes.get(role).ok_or_else(|| {
+            ProviderError::new(ErrorClass::Absent, format!("there is no role `{role}` in the configuration"))
+        })
+    }
+}
+
+#[async_trait]
+impl Issuer for Users {
+    async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError> {
+        let call = Call { verb: "make a user of the role", on: request.role };
+        let recipe = self.recipe(request.role)?;
+        let secret = self.secret(call).await?;
+        let name = self.names.of(request.role, request.lease);
+        let end = after(self.server.clock.now(), request.ttl);
+        let statements = self.creation(recipe, &request, &name, &secret.verifier);
+        self.server
+            .within(call, async {
+                match self.server.ask(&statements).await {
+                    // An earlier call made it, and its password reached nobody.
+                    Err(failure) if failure.is(&SqlState::DUPLICATE_OBJECT) => {
+                        self.end(request.lease, &name, request.role).await?;
+                        self.server.ask(&statements).await
+                    }
+                    made => made,
+                }
+            })
+            .await?;
+        let odd = |_| call.error(ErrorClass::Permanent, "the user's name is no version");
+        let version = name.parse().map_err(odd)?;
+        let handle = Handle { name: name.clone(), role: request.role.to_owned() };
+        Ok(IssuedCredential {
+            value: value(name, &secret.password)?,
+            version,
+            revocation: Revocation::By(handle.encode()),
+            expires_at: Some(end),
+        })
+    }
+
+    async fn renew(&self, request: RenewCredential<'_>) -> Result<Timestamp, ProviderError> {
+        let lease = request.lease.to_string();
+        let call = Call { verb: "renew the user of", on: &lease };
+        let handle = Handle::decode(call, request.handle, request.lease)?;
+        let expiration = last_entry(request.until, self.server.config.margin).to_string();
+        let renewal = match self.recipes.get(&handle.role) {
+            Some(recipe) => {
+                let values = Values {
+                    name: &handle.name,
+                    expiration: &expiration,
+                    lease: &lease,
+                    role: &handle.role,
+                    ..Values::default()
+                };
+                recipe.renewal.fill(&Sql, &values)
+            }
+            None => format!("ALTER ROLE {} VALID UNTIL {}", identifier(&handle.name), literal(&expiration)),
+        };
+        let statements = format!(
+            "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = {}\n;\n{renewal}",
+            literal(&handle.name)
+        );
+        self.server
+            .within(call, async {
+                let locked_out = || Failure::ours(ErrorClass::Absent, "somebody has locked it out");
+                match self.server.ask(&statements).await {
+                    Ok(answer) => match answer.rows(0).first().and_then(|row| row.get(0)) {
+                        Some("t") => Ok(request.until),
+                        Some(_) => Err(locked_out()),
+                        None => Err(gone()),
+                    },
+                    Err(failure) if failure.is(GONE) => Err(gone()),
+                    Err(failure) => Err(failure),
+                }
+            })
+            .await
+    }
+
+    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+        let lease = request.lease.to_string();
+        let call = Call { verb: "end the user of", on: &lease };
+        let known = match request.handle {
+            Some(handle) => Some(Handle::decode(call, handle, request.lease)?),
+            None => None,
+        };
+        self.server
+            .within(call, async {
+                let found = match known {
+                    Some(handle) => vec![handle],
+                    None => self.find(request.lease).await?,
+                };
+                for Handle { name, role } in found {
+                    self.end(request.lease, &name, &role).await?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn look_up(&self, handle: &RevocationHandle) -> Result<Option<Timestamp>, ProviderError> {
+        let call = Call { verb: "look up", on: "a user" };
+        let handle: Handle = serde_json::from_slice(handle.expose()).map_err(|_| not_ours(call))?;
+        let statement = format!(
+            "SELECT rolcanlogin, extract(epoch FROM rolvaliduntil)::pg_catalog.text \
+             FROM pg_catalog.pg_roles WHERE rolname = {}",
+            literal(&handle.name)
+        );
+        let answer = self.server.within(call, self.server.ask(&statement)).await?;
+        match answer.last().first() {
+            Some(row) if row.get(0) == Some("t") => Ok(row.get(1).and_then(moment)),
+            Some(_) => Err(call.error(ErrorClass::Absent, "somebody has locked it out")),
+            None => Err(call.failed(&gone())),
+        }
+    }
+}
+
+impl Handle {
+    fn encode(&self) -> RevocationHandle {
+        // Two texts can always be written.
+        RevocationHandle::new(SecretBytes::new(serde_json::to_vec(self).unwrap_or_default()))
+    }
+
+    /// What a handle names, if that is the user of this lease: no handle leads to anybody else.
+    fn decode(call: Call<'_>, handle: &RevocationHandle, lease: LeaseId) -> Result<Self, ProviderError> {
+        let read: Self = serde_json::from_slice(handle.expose()).map_err(|_| not_ours(call))?;
+        if read.name.ends_with(&lease.suffix()) { Ok(read) } else { Err(not_ours(call)) }
+    }
+}
+
+fn not_ours(call: Call<'_>) -> ProviderError {
+    call.error(ErrorClass::Invalid, "what is kept of it names no user of this lease")
+}
+
+fn gone() -> Failure {
+    Failure::ours(ErrorClass::Absent, "there is no such user any more")
+}
+
+/// Whoever makes or ends the user of a lease does so alone: what was sent before is done, or never will be seen to be.
+pub(crate) fn turn(lease: LeaseId) -> String {
+    let mut key = [0; 8];
+    key.iter_mut().zip(lease.bits()).for_each(|(byte, bit)| *byte = *bit);
+    format!("SELECT pg_catalog.pg_advisory_xact_lock({})", i64::from_be_bytes(key))
+}
+
+pub(crate) fn comment(name: &str, tag: &Tag) -> String {
+    format!("COMMENT ON ROLE {} IS {}", identifier(name), literal(&tag.text()))
+}
+
+/// What the holder gets.
+fn value(name: String, password: &str) -> Result<SecretValue, ProviderError> {
+    let field = |name: &str| -> Result<FieldName, ProviderError> {
+        name.parse().map_err(|_| ProviderError::new(ErrorClass::Permanent, "no field's name"))
+    };
+    let fields = [
+        (field("username")?, SecretBytes::from(name)),
+        (field("password")?, SecretBytes::from(password.to_owned())),
+    ];
+    Ok(SecretValue { fields: fields.into(), content_type: SecretValue::TEXT.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_leads_to_nobody_elses_user() {
+        let call = Call { verb: "end", on: "x" };
+        let lease = LeaseId::from_bits([3; 16]);
+        let names = UserNames::new("lh", LONGEST_NAME).unwrap();
+        let own = Handle { name: names.of("app", lease), role: "app".into() }.encode();
+        assert_eq!(Handle::decode(call, &own, lease).unwrap().role, "app");
+        let other = LeaseId::from_bits([4; 16]);
+        assert_eq!(Handle::decode(call, &own, other).err().unwrap().class, ErrorClass::Invalid);
+        let root = Handle { name: "postgres".into(), role: "app".into() }.encode();
+        assert!(Handle::decode(call, &root, lease).is_err());
+        assert!(Handle::decode(call, &RevocationHandle::new(SecretBytes::from(vec![7])), lease).is_err());
+    }
+
+    #[test]
+    fn a_lease_has_one_lock() {
+        let lease = LeaseId::from_bits([0xff; 16]);
+        assert_eq!(turn(lease), "SELECT pg_catalog.pg_advisory_xact_lock(-1)");
+    }
+}

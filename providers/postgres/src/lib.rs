@@ -1,0 +1,35 @@
+//! PostgreSQL as a back end: a user of the database for each lease, made by the broker itself and taken away again.
+//!
+//! The only crate that names `tokio-postgres`. What is any database's is in [`database`], which knows nothing of this one.
+
+mod check;
+mod config;
+mod connection;
+pub mod database;
+mod ending;
+mod error;
+mod files;
+mod issuer;
+mod provider;
+mod role;
+mod scram;
+mod server;
+mod sql;
+mod tag;
+mod tls;
+
+use leasehold_core::provider::{ErrorClass, ProviderError};
+
+pub use config::{PostgresConfig, PostgresConfigFault, Tls};
+pub use provider::PostgresProvider;
+pub use role::{InvalidRole, Owned, PostgresRole};
+pub use tag::Tagged;
+
+/// Whether `text` can be a secret's `ref` here: there are no static secrets, so none can.
+///
+/// # Errors
+/// Always, with what to write instead.
+pub fn check_reference(text: &str) -> Result<(), ProviderError> {
+    let message = format!("`{text}`: a database has no secrets to read: lend its users by `role`");
+    Err(ProviderError::new(ErrorClass::Invalid, message))
+}

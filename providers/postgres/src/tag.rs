@@ -1,0 +1,48 @@
+//! What marks a user as ours: a comment on it that names the lease, the role and the holder.
+
+use leasehold_core::LeaseId;
+use serde::{Deserialize, Serialize};
+
+/// A user that carries our tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The lease that it was made for.
+    pub lease: LeaseId,
+    /// Its name.
+    pub name: String,
+    /// The role of the configuration that it was made of, when the comment still says so.
+    pub role: Option<String>,
+}
+
+/// The comment. It is for people and for us, and no authority: whoever may alter the user may alter it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tag {
+    /// The lease.
+    pub(crate) leasehold: String,
+    /// The role of the configuration.
+    #[serde(default)]
+    pub(crate) role: String,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) holder: String,
+    /// Whether it has ended, and is kept for what it owns.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) ended: bool,
+}
+
+impl Tag {
+    /// The comment's text.
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What a comment says, if it is one of ours.
+    pub(crate) fn of(comment: &str) -> Option<Self> {
+        serde_json::from_str(comment).ok()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}

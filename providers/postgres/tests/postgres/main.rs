@@ -1,0 +1,16 @@
+//! The PostgreSQL back end against real servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod check;
+mod conformance;
+mod ending;
+mod faults;
+mod kit;
+mod tls;
+mod users;
