@@ -10,6 +10,8 @@ mod gcp;
 mod limits;
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "vault")]
 mod vault;
 
@@ -58,6 +60,9 @@ pub enum Kind {
     /// Azure Key Vault, and tokens of Entra ID.
     #[cfg(feature = "azure")]
     Azure(Box<leasehold_provider_azure::AzureConfig>),
+    /// PostgreSQL: a user for each lease.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<leasehold_provider_postgres::PostgresConfig>),
 }
 
 impl Kind {
@@ -79,6 +84,8 @@ impl Kind {
             Self::Gcp(_) => leasehold_provider_gcp::check_reference(reference),
             #[cfg(feature = "azure")]
             Self::Azure(_) => leasehold_provider_azure::check_reference(&name),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => leasehold_provider_postgres::check_reference(reference),
         }
     }
 }
@@ -110,6 +117,12 @@ impl Kind {
             }
             #[cfg(feature = "azure")]
             Self::Azure(config) => azure::add_role(config, &name.value, section),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(config) => {
+                if let Some(role) = postgres::read_role(section) {
+                    config.roles.insert(name.value, role);
+                }
+            }
         }
     }
 
@@ -126,12 +139,14 @@ impl Kind {
             Self::Gcp(config) => config.roles.keys().map(String::as_str).collect(),
             #[cfg(feature = "azure")]
             Self::Azure(config) => config.roles.keys().map(String::as_str).collect(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(config) => config.roles.keys().map(String::as_str).collect(),
         }
     }
 }
 
 /// Every kind that a build can have, whether this one has it or not.
-const KINDS: [&str; 5] = ["local", "vault", "aws", "gcp", "azure"];
+const KINDS: [&str; 6] = ["local", "vault", "aws", "gcp", "azure", "postgres"];
 
 /// What was named and could not be read: that has been told, and what refers to it is not at fault.
 #[derive(Default)]
@@ -232,6 +247,8 @@ fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&P
         "gcp" => gcp::read(section).map(Kind::Gcp),
         #[cfg(feature = "azure")]
         "azure" => azure::read(section).map(Box::new).map(Kind::Azure),
+        #[cfg(feature = "postgres")]
+        "postgres" => postgres::read(section).map(Box::new).map(Kind::Postgres),
         known if KINDS.contains(&known) => {
             let message = format!("this build has no `{known}` back end");
             section.fault(kind.place, message, format!("build leaseholdd with `--features {known}`"));
