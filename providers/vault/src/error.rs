@@ -134,8 +134,12 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
         _ => (Permanent, "Vault answered with what nobody knows"),
     };
     let status = refusal.status;
-    call.error(class, format!("{why} (HTTP {status})"))
-        .retry_after(refusal.retry_after.filter(|_| class.is_retryable()))
+    let error = call
+        .error(class, format!("{why} (HTTP {status})"))
+        .retry_after(refusal.retry_after.filter(|_| class.is_retryable()));
+    // An engine whose database is gone keeps no secret of another engine from being read.
+    let of_an_engine = matches!(call.kind, Kind::Issue | Kind::Lease | Kind::Revoke);
+    if of_an_engine && matches!(status, 400 | 500) && refusal.is_vaults() { error.behind() } else { error }
 }
 
 /// The words for what failed without an answer: no URL, no address, no header.
@@ -235,6 +239,8 @@ mod tests {
             let error = classify(call, &refusal);
             assert_eq!(error.class, class, "{kind:?} {status} {said}: {error}");
             assert!(!error.to_string().contains("canary"), "{error} repeats what was said");
+            let engine = matches!(kind, Kind::Issue | Kind::Lease | Kind::Revoke);
+            assert_eq!(error.is_behind(), engine && matches!(status, 400 | 500), "{kind:?} {status}");
         }
     }
 

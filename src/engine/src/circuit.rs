@@ -90,7 +90,7 @@ impl Circuit {
     /// Takes in how a call went; says whether the circuit has opened, or opened again, by it.
     pub(crate) fn learn(&mut self, leave: Leave, error: Option<&ProviderError>, now: Timestamp) -> bool {
         match error {
-            Some(error) if error.class == ErrorClass::Transient => {
+            Some(error) if error.class == ErrorClass::Transient && !error.is_behind() => {
                 // Calls that set out before it opened say nothing new.
                 if leave == Leave::Pass && matches!(self.state, State::Open { .. } | State::Probing) {
                     return false;
@@ -228,6 +228,19 @@ mod tests {
         assert_eq!(circuit.admit(at(30_000)), Ok(Leave::Pass));
         circuit.learn(Leave::Pass, Some(&error(ErrorClass::Throttled)), at(30_000));
         assert_eq!(circuit.refusal(at(30_000)), None);
+    }
+
+    #[test]
+    fn what_fails_behind_a_back_end_that_answers_closes_nothing_else_off() {
+        let mut circuit = Circuit::default();
+        for _ in 0..20 {
+            assert_eq!(circuit.admit(at(0)), Ok(Leave::Pass));
+            assert!(!circuit.learn(Leave::Pass, Some(&error(ErrorClass::Transient).behind()), at(0)));
+        }
+        let mut circuit = opened();
+        assert_eq!(circuit.admit(at(1000)), Ok(Leave::Probe));
+        circuit.learn(Leave::Probe, Some(&error(ErrorClass::Transient).behind()), at(1001));
+        assert_eq!(circuit.state(at(1001)), CircuitState::Closed);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub struct ProviderError {
     /// When to try again, when the back end said so.
     pub retry_after: Option<Duration>,
     message: String,
+    behind: bool,
     provider: Option<ProviderName>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -39,7 +40,14 @@ pub struct ProviderError {
 impl ProviderError {
     /// An error with the broker's own words for it.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, retry_after: None, message: message.into(), provider: None, source: None }
+        Self {
+            class,
+            retry_after: None,
+            message: message.into(),
+            behind: false,
+            provider: None,
+            source: None,
+        }
     }
 
     /// With the error below it; its text must not hold a value.
@@ -54,6 +62,19 @@ impl ProviderError {
     pub fn retry_after(mut self, hint: Option<Duration>) -> Self {
         self.retry_after = hint;
         self
+    }
+
+    /// Said by a back end that is well itself of something behind it that is not, such as a database whose users it makes.
+    /// What else it has can be asked for, so nobody gives it a rest because of this.
+    #[must_use]
+    pub const fn behind(mut self) -> Self {
+        self.behind = true;
+        self
+    }
+
+    /// Whether the back end itself is well, as far as this tells.
+    pub const fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// With the configured name of the back end that it is about: all that callers learn of where it went wrong.
