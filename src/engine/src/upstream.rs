@@ -206,22 +206,25 @@ impl Upstream {
             Some(ErrorClass::Throttled) => drop(self.counts.throttled.fetch_add(1, Relaxed)),
             _ => {}
         }
-        let (before, opened, open_until) = {
+        let (opened, answers_again) = {
             let mut circuit = self.circuit();
             let before = circuit.state(now);
             let opened = circuit.learn(leave, error, now);
-            (before, opened, circuit.open_until())
+            let open_until = circuit.open_until();
+            let answers_again = !opened && before != CircuitState::Closed && open_until.is_none();
+            // Told with the circuit in hand, so that of two changes the later one is told last.
+            if opened || answers_again {
+                self.resting.tell(&self.name, open_until);
+            }
+            (opened, answers_again)
         };
         if opened {
             self.counts.circuit_opened.fetch_add(1, Relaxed);
             let why = error.map(ToString::to_string).unwrap_or_default();
             warn!(provider = %self.name, error = why, "a back end keeps failing and is given a rest");
-        } else if before != CircuitState::Closed && open_until.is_none() {
+        } else if answers_again {
             info!(provider = %self.name, "a back end answers again");
-        } else {
-            return;
         }
-        self.resting.tell(&self.name, open_until);
     }
 
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
