@@ -91,8 +91,9 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
         let why = "the server does not prove that it knows the password, or not by SCRAM";
         return Failure::ours(ErrorClass::Denied, why);
     }
-    if shown.contains("read only") || shown.contains("not read-write") || shown.contains("session_attrs") {
-        return standby(None);
+    if shown.contains("does not allow writes") {
+        let why = "no server takes writes: name the others in `cluster`";
+        return Failure::ours(ErrorClass::Transient, why);
     }
     let why = match find::<std::io::Error>(error) {
         Some(io) if shown.starts_with("error connecting") => {
@@ -119,7 +120,7 @@ fn of_state(state: &SqlState) -> (ErrorClass, &'static str, bool) {
         "53300" => (Throttled, "PostgreSQL has no connection left", false),
         "53100" => (Transient, "PostgreSQL's disk is full", false),
         "25006" => {
-            (Transient, "the server is a standby, which takes no writes: name the others in `cluster`", false)
+            (Transient, "the server is a standby, which takes no writes: name the others in `cluster`", true)
         }
         "57014" => (Transient, "it took longer than `statement_timeout`", false),
         "55P03" => (Transient, "somebody else holds a lock on it", false),
@@ -144,11 +145,6 @@ fn of_state(state: &SqlState) -> (ErrorClass, &'static str, bool) {
             ),
         },
     }
-}
-
-fn standby(state: Option<SqlState>) -> Failure {
-    let why = "no server takes writes: name the others in `cluster`";
-    Failure { class: ErrorClass::Transient, why: why.to_owned(), state, again: false }
 }
 
 /// A certificate that is not trusted needs a person; anything else may pass.

@@ -15,6 +15,7 @@ use leasehold_core::{
     provider::{ErrorClass, ProviderError, SignIn},
 };
 use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
 use tracing::warn;
 
 use crate::{
@@ -104,6 +105,10 @@ impl Server {
             None => Err(Failure::odd()),
         };
         busy.settle();
+        if matches!(&answer, Err(failure) if failure.is(&SqlState::READ_ONLY_SQL_TRANSACTION)) {
+            // It was demoted: connections to it are of no use, and new ones find who takes writes now.
+            let _ = self.pool.retain(|_, _| false);
+        }
         answer
     }
 

@@ -3,10 +3,13 @@
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use leasehold_core::{ports::Provider, provider::ErrorClass};
-use leasehold_provider_conformance::proxy::{Fault, FaultProxy, Injection};
+use leasehold_provider_conformance::{
+    peers::{Postgres, or_skip},
+    proxy::{Fault, FaultProxy, Injection},
+};
 use leasehold_provider_postgres::PostgresConfig;
 
-use crate::kit::{OWN_PASSWORD, World, make, provider, until};
+use crate::kit::{OWN_PASSWORD, SETUP, World, make, provider, until};
 
 #[tokio::test]
 async fn a_server_that_was_restarted_is_found_again() {
@@ -156,4 +159,39 @@ async fn a_statement_that_takes_too_long_is_stopped_by_the_server() {
     assert!(error.to_string().contains("57014"), "{error}");
     drop(holding);
     until("the lock is free", async || made.end(patient.issuer().unwrap()).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn whichever_server_takes_writes_is_asked() {
+    let Some(world) = World::start().await else { return };
+    let Some(standby) = or_skip(Postgres::start_set(&["default_transaction_read_only=on"]).await).unwrap()
+    else {
+        return;
+    };
+    let sql = format!("BEGIN READ WRITE; {SETUP}; ALTER ROLE leasehold PASSWORD '{OWN_PASSWORD}'; COMMIT");
+    standby.run(&sql).await.unwrap();
+    let first = PostgresConfig {
+        cluster: vec![world.postgres.address().to_string()],
+        ..world.home.config(standby.address())
+    };
+    let of_cluster = provider(first);
+    let made = make(of_cluster.issuer().unwrap(), "payments-read").await.unwrap();
+    assert_eq!(world.living().await, [made.user]);
+    let alone = PostgresConfig {
+        cluster: vec![standby.address().to_string()],
+        ..world.home.config(standby.address())
+    };
+    let error = make(provider(alone).issuer().unwrap(), "payments-read").await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Transient, "{error}");
+    assert!(error.to_string().contains("no server takes writes"), "{error}");
+    // The one that took writes takes none any more, also over what is connected to it: a new connection finds another.
+    world.postgres.run("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+    world.postgres.run("SELECT pg_reload_conf()").await.unwrap();
+    let set = "SHOW default_transaction_read_only";
+    until("it is set", async || world.postgres.run(set).await.unwrap() == [["on"]]).await;
+    let sql = "BEGIN READ WRITE; ALTER ROLE leasehold SET default_transaction_read_only = off; COMMIT";
+    standby.run(sql).await.unwrap();
+    let made = make(of_cluster.issuer().unwrap(), "payments-read").await.unwrap();
+    let sql = format!("SELECT 1 FROM pg_roles WHERE rolname = '{}'", made.user);
+    assert_eq!(standby.run(&sql).await.unwrap(), [["1"]]);
 }
