@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::figure::{Report, Target};
 
 /// The back ends, by the names of their crates.
-const BACK_ENDS: [&str; 5] = ["local", "vault", "aws", "gcp", "azure"];
+const BACK_ENDS: [&str; 6] = ["local", "vault", "aws", "gcp", "azure", "postgres"];
 
 pub(crate) fn cases(report: &mut Report) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
