@@ -183,6 +183,15 @@ pub struct EngineStatus {
     pub providers: Vec<ProviderStatus>,
 }
 
+/// How many leases there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseCounts {
+    /// Leases that are active.
+    pub live: u64,
+    /// Leases that could not be revoked.
+    pub quarantined: u64,
+}
+
 /// One back end's state.
 #[derive(Clone, Debug)]
 pub struct ProviderStatus {
@@ -198,6 +207,8 @@ pub struct ProviderStatus {
     pub circuit: CircuitState,
     /// What was asked of it since the start.
     pub calls: CallCounts,
+    /// Calls that wait for their turn just now.
+    pub waiting: usize,
 }
 
 /// Whether calls to a back end go through.

@@ -141,6 +141,7 @@ impl Upstream {
             unavailable: refusal.map(|refusal| self.refused(refusal, now).to_string()),
             circuit,
             calls: self.counts.read(),
+            waiting: self.waiting.load(Relaxed),
         }
     }
 
