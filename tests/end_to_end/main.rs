@@ -4,6 +4,7 @@
 mod errors;
 mod kit;
 mod leases;
+mod metrics;
 mod people;
 mod reload;
 mod standard;

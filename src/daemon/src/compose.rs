@@ -21,6 +21,7 @@ use crate::{
     facts::View,
     grpc::{self, Routes},
     listener::{self, Listener},
+    metrics::Exporter,
     providers::{self, Means},
     reload::Reload,
     start_error::StartError,
@@ -36,6 +37,8 @@ pub struct Broker {
     pub(crate) sockets: Vec<TcpListener>,
     pub(crate) routes: Routes,
     pub(crate) health: futures::future::BoxFuture<'static, ()>,
+    /// What shows figures, when that is configured.
+    pub(crate) exporter: Option<Exporter>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) reload: Reload,
     /// What was done about an unfinished end of the journal, if there was one.
@@ -81,6 +84,7 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
     let means = Means { keys: keys.clone(), clock: clock.clone(), entropy: entropy.clone() };
     let providers = providers::open(&config.providers, &means)?;
     let sockets = listener::bind(&config.listen.addresses)?;
+    let metrics = config.metrics.address.map(|address| listener::bind(&[address])).transpose()?;
 
     let recovered = recovery.torn.as_ref().map(mended);
     let started = summary(&config, &node, &recovery, tls.summary(), &policies);
@@ -99,19 +103,21 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
         broker,
     });
     let last_reload = Arc::new(Mutex::new(None));
-    let facts = View {
+    let facts = Arc::new(View {
         node,
         trust_domain: config.identity.trust_domain.to_string(),
         started_at: clock.now(),
         authorizer: authorizer.clone(),
         ledger: ledger.clone(),
         last_reload: last_reload.clone(),
-    };
+    });
+    let exporter = metrics.and_then(|mut sockets| sockets.pop());
+    let exporter = exporter.map(|socket| Exporter::new(socket, engine.clone(), facts.clone()));
     let (stop, stopped) = watch::channel(false);
     let (routes, health) = Routes::new(grpc::Parts {
         engine: engine.clone(),
         journal_dir: ledger.journal_dir().to_owned(),
-        facts: Arc::new(facts),
+        facts,
         ledger_health: ledger.health(),
         stop: stopped,
         settings: grpc::Settings {
@@ -130,6 +136,7 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
         sockets,
         routes,
         health: Box::pin(health),
+        exporter,
         stop,
         reload,
         recovered,

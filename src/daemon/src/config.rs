@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod limits;
 pub mod listen;
 pub mod log;
+pub mod metrics;
 pub mod policy;
 pub mod provider;
 pub mod runtime;
@@ -57,6 +58,8 @@ pub struct Config {
     pub cache: cache::Cache,
     /// `[log]`: what is logged and how.
     pub log: log::Log,
+    /// `[metrics]`: figures for Prometheus.
+    pub metrics: metrics::Metrics,
     /// `[runtime]`: threads.
     pub runtime: runtime::Runtime,
     /// `[[provider]]`: the back ends, in the order of the file.
@@ -122,6 +125,7 @@ impl Config {
         let limits = limits::read(root.section("limits"));
         let cache = cache::read(root.section("cache"));
         let log = log::read(root.section("log"));
+        let metrics = metrics::read(root.section("metrics"));
         let runtime = runtime::read(root.section("runtime"));
         let state = ledger.as_ref().map(|ledger| ledger.dir.as_path());
         let mut providers = provider::read_all(root.sections("provider"), state, &limits, unreadable);
@@ -136,6 +140,7 @@ impl Config {
             limits,
             cache,
             log,
+            metrics,
             runtime,
             providers,
             catalog: Catalog::default(),

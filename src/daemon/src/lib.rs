@@ -18,6 +18,7 @@ pub mod init;
 pub mod listener;
 pub mod live;
 pub mod log;
+mod metrics;
 pub mod notify;
 pub mod program;
 pub mod providers;

@@ -97,6 +97,7 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
         sockets,
         routes,
         health,
+        exporter,
         stop,
         reload,
         recovered,
@@ -119,6 +120,9 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
     tokio::spawn(engine.clone().watch_sign_ins(stop.subscribe()));
     let mut listener = tokio::spawn(listener.run(sockets, routes, stop.subscribe()));
     tokio::spawn(health);
+    if let Some(exporter) = exporter {
+        tokio::spawn(exporter.run(stop.subscribe()));
+    }
     tokio::spawn(reload.at_each(hangups));
     let ledger_health = ledger.health();
     tokio::spawn(notify::watchdog({

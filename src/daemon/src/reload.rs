@@ -153,6 +153,7 @@ fn keep_what_needs_a_restart(running: &Config, mut new: Config) -> Result<Kept, 
     keep("[limits]", running.limits != new.limits);
     keep("[cache]", running.cache != new.cache);
     keep("[log]", running.log != new.log);
+    keep("[metrics]", running.metrics != new.metrics);
     keep("[runtime]", running.runtime != new.runtime);
     for old in &running.providers {
         let gone = !new.providers.iter().any(|provider| provider.name == old.name);
