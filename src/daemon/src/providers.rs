@@ -98,37 +98,27 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
         }
         #[cfg(feature = "aws")]
         Kind::Aws(config) => {
-            leasehold_provider_aws::AwsProvider::new(config.clone(), Arc::clone(&means.clock))
-                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
-                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            opened(leasehold_provider_aws::AwsProvider::new(config.clone(), Arc::clone(&means.clock)))
         }
         #[cfg(feature = "gcp")]
         Kind::Gcp(config) => {
             let Means { clock, entropy, .. } = means.clone();
-            leasehold_provider_gcp::GcpProvider::new(config.clone(), clock, entropy)
-                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
-                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            opened(leasehold_provider_gcp::GcpProvider::new(config.clone(), clock, entropy))
         }
         #[cfg(feature = "vault")]
         Kind::Vault(config) => {
             let Means { clock, entropy, .. } = means.clone();
-            leasehold_provider_vault::VaultProvider::new((**config).clone(), clock, entropy)
-                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
-                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            opened(leasehold_provider_vault::VaultProvider::new((**config).clone(), clock, entropy))
         }
         #[cfg(feature = "azure")]
         Kind::Azure(config) => {
             let Means { clock, entropy, .. } = means.clone();
-            leasehold_provider_azure::AzureProvider::new((**config).clone(), clock, entropy)
-                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
-                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            opened(leasehold_provider_azure::AzureProvider::new((**config).clone(), clock, entropy))
         }
         #[cfg(feature = "postgres")]
         Kind::Postgres(config) => {
             let Means { clock, entropy, .. } = means.clone();
-            leasehold_provider_postgres::PostgresProvider::new((**config).clone(), clock, entropy)
-                .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
-                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            opened(leasehold_provider_postgres::PostgresProvider::new((**config).clone(), clock, entropy))
         }
         #[cfg(not(any(
             feature = "local",
@@ -139,6 +129,15 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
             feature = "postgres"
         )))]
         _ => Err("this build has no back ends".to_owned()),
+    }
+}
+
+/// A provider as the broker uses it, or everything that is wrong with its configuration in one line.
+#[cfg(any(feature = "aws", feature = "gcp", feature = "vault", feature = "azure", feature = "postgres"))]
+fn opened<P: Provider, F: ToString>(made: Result<P, Vec<F>>) -> Result<Arc<dyn Provider>, String> {
+    match made {
+        Ok(provider) => Ok(Arc::new(provider)),
+        Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     }
 }
 

@@ -1,17 +1,19 @@
 //! Asking policy, and writing down what it said.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use leasehold_core::{
     Lease, SecretPath,
     access::{AccessRequest, Action, Resource},
+    catalog::Resolved,
     record::{Actor, Decision, Kind, Outcome, Record},
     secret::FieldName,
     state::Commit,
+    ttl::TtlLimits,
 };
 
-use crate::{engine::Engine, error::EngineError};
+use crate::{engine::Engine, error::EngineError, upstream::Upstream};
 
 /// What policies may look at beside the principal and the resource.
 pub(crate) type Context = BTreeMap<String, serde_json::Value>;
@@ -29,6 +31,16 @@ pub(crate) fn lending(ttl: Option<Duration>, fields: &[FieldName]) -> Context {
         context.insert("fields".to_owned(), fields.into());
     }
     context
+}
+
+/// A secret that policy allows to be used so.
+pub(crate) struct Admitted {
+    /// As the catalog has it.
+    pub(crate) resolved: Resolved,
+    /// Its back end.
+    pub(crate) upstream: Arc<Upstream>,
+    /// For how long it is lent: as configured, and no longer than policy says.
+    pub(crate) limits: TtlLimits,
 }
 
 impl Engine {
@@ -50,6 +62,26 @@ impl Engine {
         context: Context,
     ) -> Decision {
         self.decide(actor, action, &Resource::Secret(path.clone()), context)
+    }
+
+    /// Asks policy, notes its decision in the record, and finds the secret. The error is why it is to be denied: the same
+    /// to the caller, whether policy forbids it or there is nothing.
+    pub(crate) fn admit(
+        &self,
+        record: &mut Record,
+        action: Action,
+        path: &SecretPath,
+        context: Context,
+    ) -> Result<Admitted, &'static str> {
+        let decision = self.decide_on(&record.actor, action, path, context);
+        let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
+        record.decision = Some(decision);
+        if !allowed {
+            return Err(why::POLICY);
+        }
+        let (resolved, upstream) = self.resolve(path).ok_or(why::NOT_IN_CATALOG)?;
+        let limits = cap.map_or(resolved.entry.limits, |cap| resolved.entry.limits.clipped(cap));
+        Ok(Admitted { resolved, upstream, limits })
     }
 
     /// Makes the denial durable and answers with it. `why` is for auditors: the caller learns nothing of it.

@@ -11,7 +11,7 @@ use leasehold_core::{
 };
 
 use crate::{
-    access::{Context, why},
+    access::{Admitted, Context},
     engine::Engine,
     error::EngineError,
     request::ChangeSecret,
@@ -39,15 +39,11 @@ impl Engine {
         if let Some(reason) = &request.reason {
             record.details.insert("reason".to_owned(), reason.clone());
         }
-        let decision = self.decide_on(&request.actor, Action::ChangeSecret, &request.secret, Context::new());
-        let allowed = decision.is_allowed();
-        record.decision = Some(decision);
-        if !allowed {
-            return self.deny(record, why::POLICY).await;
-        }
-        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
+        let Admitted { resolved, upstream, .. } =
+            match self.admit(&mut record, Action::ChangeSecret, &request.secret, Context::new()) {
+                Ok(admitted) => admitted,
+                Err(why) => return self.deny(record, why).await,
+            };
         record.provider = Some(upstream.name.clone());
         let Source::Static { reference } = &resolved.entry.source else {
             let error = ProviderError::new(ErrorClass::Invalid, "a dynamic secret has nothing to change");

@@ -16,7 +16,7 @@ use leasehold_core::{
 use tracing::error;
 
 use crate::{
-    access::{lending, why},
+    access::{Admitted, lending, why},
     cache::{CacheKey, Cached, Found},
     engine::Engine,
     error::EngineError,
@@ -50,17 +50,12 @@ impl Engine {
         record.secret = Some(request.secret.clone());
         record.request_id = request.request_id.clone();
         let context = lending(request.ttl, &request.fields);
-        let decision = self.decide_on(&request.actor, Action::IssueLease, &request.secret, context);
-        let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
-        record.decision = Some(decision);
-        if !allowed {
-            return self.deny(record, why::POLICY).await;
-        }
-        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
+        let Admitted { resolved, upstream, limits } =
+            match self.admit(&mut record, Action::IssueLease, &request.secret, context) {
+                Ok(admitted) => admitted,
+                Err(why) => return self.deny(record, why).await,
+            };
         record.provider = Some(upstream.name.clone());
-        let limits = cap.map_or(resolved.entry.limits, |cap| resolved.entry.limits.clipped(cap));
 
         let memory = match self.recall(request, now).await {
             Ok(memory) => memory,

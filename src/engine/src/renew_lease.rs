@@ -13,7 +13,7 @@ use leasehold_core::{
 };
 
 use crate::{
-    access::{lending, why},
+    access::{Admitted, lending, why},
     engine::Engine,
     error::EngineError,
     request::RenewLease,
@@ -51,16 +51,11 @@ impl Engine {
         record.secret = Some(lease.secret.clone());
         record.version.clone_from(&lease.version);
         let context = lending(request.ttl, &lease.fields);
-        let decision = self.decide_on(&request.actor, Action::RenewLease, &lease.secret, context);
-        let (allowed, cap) = (decision.is_allowed(), decision.max_ttl);
-        record.decision = Some(decision);
-        if !allowed {
-            return self.deny(record, why::POLICY).await;
-        }
-        let Some((resolved, upstream)) = self.resolve(&lease.secret) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
-        let limits = cap.map_or(resolved.entry.limits, |cap| resolved.entry.limits.clipped(cap));
+        let Admitted { upstream, limits, .. } =
+            match self.admit(&mut record, Action::RenewLease, &lease.secret, context) {
+                Ok(admitted) => admitted,
+                Err(why) => return self.deny(record, why).await,
+            };
         // Limits that were tightened since the issue hold from now on.
         let latest = after(lease.issued_at, limits.max_ttl()).min(lease.max_expires_at);
         // Back ends count a renewal from now on: one for less than is left would take time away from the credential.

@@ -15,7 +15,7 @@ use leasehold_core::{
 use tokio::task::coop;
 
 use crate::{
-    access::{Context, why},
+    access::{Admitted, Context},
     engine::Engine,
     error::EngineError,
     request::{Page, SecretDescription, WriteSecret},
@@ -82,15 +82,11 @@ impl Engine {
     ) -> Result<SecretDescription, EngineError> {
         let mut record = self.record(Kind::SecretDescribed, &actor);
         record.secret = Some(path.clone());
-        let decision = self.decide_on(&actor, Action::DescribeSecret, &path, Context::new());
-        let allowed = decision.is_allowed();
-        record.decision = Some(decision);
-        if !allowed {
-            return self.deny(record, why::POLICY).await;
-        }
-        let Some((resolved, upstream)) = self.resolve(&path) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
+        let Admitted { resolved, upstream, .. } =
+            match self.admit(&mut record, Action::DescribeSecret, &path, Context::new()) {
+                Ok(admitted) => admitted,
+                Err(why) => return self.deny(record, why).await,
+            };
         self.ledger.commit(Commit::record_only(record)).await?;
         self.description(path, resolved, &upstream).await
     }
@@ -108,15 +104,11 @@ impl Engine {
         let mut record = self.record(Kind::SecretAttempted, &request.actor);
         record.secret = Some(request.secret.clone());
         record.request_id = request.request_id.clone();
-        let decision = self.decide_on(&request.actor, Action::WriteSecret, &request.secret, Context::new());
-        let allowed = decision.is_allowed();
-        record.decision = Some(decision);
-        if !allowed {
-            return self.deny(record, why::POLICY).await;
-        }
-        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
+        let Admitted { resolved, upstream, .. } =
+            match self.admit(&mut record, Action::WriteSecret, &request.secret, Context::new()) {
+                Ok(admitted) => admitted,
+                Err(why) => return self.deny(record, why).await,
+            };
         record.provider = Some(upstream.name.clone());
         let Source::Static { reference } = &resolved.entry.source else {
             let error = ProviderError::new(ErrorClass::Invalid, "a dynamic secret has no value to write");

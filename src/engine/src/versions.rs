@@ -12,7 +12,7 @@ use leasehold_core::{
 use tokio::task::coop;
 
 use crate::{
-    access::{Context, why},
+    access::{Admitted, Context},
     engine::Engine,
     error::EngineError,
     request::{ListVersions, Page, SecretVersion},
@@ -30,15 +30,11 @@ impl Engine {
         let ListVersions { actor, secret, page_size, page_token } = request;
         let mut record = self.record(Kind::SecretDescribed, &actor);
         record.secret = Some(secret.clone());
-        let decision = self.decide_on(&actor, Action::DescribeSecret, &secret, Context::new());
-        let allowed = decision.is_allowed();
-        record.decision = Some(decision);
-        if !allowed {
-            return self.deny(record, why::POLICY).await;
-        }
-        let Some((resolved, upstream)) = self.resolve(&secret) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
+        let Admitted { resolved, upstream, .. } =
+            match self.admit(&mut record, Action::DescribeSecret, &secret, Context::new()) {
+                Ok(admitted) => admitted,
+                Err(why) => return self.deny(record, why).await,
+            };
         record.provider = Some(upstream.name.clone());
         let listed = match &resolved.entry.source {
             Source::Static { reference } => upstream.call(upstream.provider.versions(reference)).await,
