@@ -22,12 +22,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-seal", &["leasehold-core"]),
     ("leasehold-ledger", &["leasehold-audit", "leasehold-core", "leasehold-seal"]),
     ("leasehold-provider-local", &["leasehold-core", "leasehold-seal"]),
-    ("leasehold-provider-aws", &["leasehold-core"]),
-    ("leasehold-provider-vault", &["leasehold-core"]),
-    ("leasehold-provider-azure", &["leasehold-core"]),
-    ("leasehold-provider-gcp", &["leasehold-core"]),
-    ("leasehold-provider-postgres", &["leasehold-core"]),
+    ("leasehold-provider-aws", &["leasehold-core", "leasehold-secret-file"]),
+    ("leasehold-provider-vault", &["leasehold-core", "leasehold-secret-file"]),
+    ("leasehold-provider-azure", &["leasehold-core", "leasehold-secret-file"]),
+    ("leasehold-provider-gcp", &["leasehold-core", "leasehold-secret-file"]),
+    ("leasehold-provider-postgres", &["leasehold-core", "leasehold-secret-file"]),
     ("leasehold-provider-conformance", &["leasehold-core"]),
+    // The broker's own secrets in files, read in one way by every provider that has any.
+    ("leasehold-secret-file", &["leasehold-core"]),
     (
         "leaseholdd",
         &[
@@ -89,6 +91,7 @@ const BARRED: &[(&str, &[&str])] = &[
     ("leasehold-audit", &["tokio", "tonic", "rustls"]),
     ("leasehold-seal", &["tokio", "tonic", "rustls"]),
     ("leasehold-ledger", &["tonic", "rustls"]),
+    ("leasehold-secret-file", &["tokio", "tonic", "rustls"]),
 ];
 
 /// Never in the tree, however deep: one crypto provider, one TLS implementation.

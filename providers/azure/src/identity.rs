@@ -1,6 +1,10 @@
 //! A token for one of the configured identities, made anew by the SDK. What is in files is read for each.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use azure_core::{
@@ -14,13 +18,13 @@ use azure_identity::{
     ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
     UserAssignedId,
 };
-use leasehold_core::SecretBytes;
+use leasehold_secret_file::{Readers, SecretFile};
+use tokio::task::spawn_blocking;
 
 use crate::{
     answer::Party,
     config::Identity,
     failure::Failure,
-    files::{Privacy, read_word},
     names::{is_guid, is_tenant},
     wire::Wire,
 };
@@ -51,7 +55,7 @@ pub(crate) async fn mint(
                 .map(|credential| credential as _)
         }
         Identity::ClientSecret { tenant_id, client_id, secret_file } => {
-            let secret = Secret::new(text(read_word(secret_file, Privacy::Private).await?)?);
+            let secret = Secret::new(read_word(secret_file, Readers::Group).await?);
             let options = ClientSecretCredentialOptions { client_options: options };
             ClientSecretCredential::new(tenant_id, client_id.clone(), secret, Some(options))
                 .map(|credential| credential as _)
@@ -94,8 +98,14 @@ fn said(
     })
 }
 
-fn text(word: SecretBytes) -> Result<String, Failure> {
-    String::from_utf8(word.into_exposed()).map_err(|_| Failure::File("a key or a token is text".to_owned()))
+/// The one word in a file. Reading blocks, so it is done where others need not wait.
+async fn read_word(path: &Path, readers: Readers) -> Result<String, Failure> {
+    let path = path.to_owned();
+    let read = spawn_blocking(move || SecretFile::read(&path, readers)?.word().map(str::to_owned));
+    match read.await {
+        Ok(word) => word.map_err(|fault| Failure::File(fault.to_string())),
+        Err(_) => Err(Failure::File("the broker is stopping".to_owned())),
+    }
 }
 
 /// A federated token that is read when it is wanted: its issuer replaces it long before it ends.
@@ -104,8 +114,8 @@ struct TokenFile(PathBuf);
 #[async_trait]
 impl ClientAssertion for TokenFile {
     async fn secret(&self, _options: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        let word = read_word(&self.0, Privacy::Readable).await;
-        word.and_then(text).map_err(|failure| SdkError::new(ErrorKind::Credential, failure))
+        let word = read_word(&self.0, Readers::Anybody).await;
+        word.map_err(|failure| SdkError::new(ErrorKind::Credential, failure))
     }
 }
 

@@ -11,7 +11,6 @@ mod client;
 mod cloud;
 mod config;
 mod failure;
-mod files;
 mod identity;
 mod issuer;
 mod names;

@@ -9,7 +9,6 @@ mod config;
 mod endpoint;
 mod error;
 mod issuer;
-mod key_file;
 mod patience;
 mod provider;
 mod reference;

@@ -19,18 +19,15 @@ use google_cloud_auth::{
 };
 use http::{Extensions, HeaderMap, HeaderValue, header::AUTHORIZATION};
 use leasehold_core::{Timestamp, provider::SignIn};
+use leasehold_secret_file::{Readers, SecretFile, SecretFileFault, Stamp};
 use serde_json::Value;
 use tokio::{
     sync::Mutex,
+    task::spawn_blocking,
     time::{Instant, timeout},
 };
 
-use crate::{
-    config::Credentials,
-    endpoint::Endpoint,
-    error::sign_in_words,
-    key_file::{self, Stamp},
-};
+use crate::{config::Credentials, endpoint::Endpoint, error::sign_in_words};
 
 /// As whom the broker asks. Cheap to clone.
 #[derive(Clone)]
@@ -178,13 +175,15 @@ impl Account {
         let fresh = match (&self.0.source, &*held) {
             (Source::Chain | Source::Metadata, Some(known)) => return Ok((known.clone(), None)),
             (Source::Chain | Source::Metadata, None) => self.find(),
-            (Source::File(path) | Source::Token(path), known) => match key_file::stamp(path).await {
-                Ok(stamp) => match known {
-                    Some(known) if known.stamp == Some(stamp) => return Ok((known.clone(), None)),
-                    _ => self.make(path).await,
-                },
-                Err(why) => Err(why),
-            },
+            (Source::File(path) | Source::Token(path), known) => {
+                match blocking(path, |path| Stamp::judged(path, Readers::Group)).await {
+                    Ok(stamp) => match known {
+                        Some(known) if known.stamp == Some(stamp) => return Ok((known.clone(), None)),
+                        _ => self.make(path).await,
+                    },
+                    Err(why) => Err(why),
+                }
+            }
         };
         match (fresh, &*held) {
             (Ok(fresh), _) => {
@@ -208,23 +207,23 @@ impl Account {
     }
 
     async fn make(&self, path: &Path) -> Result<Held, String> {
-        let (stamp, text) = key_file::read(path).await?;
+        let file = blocking(path, |path| SecretFile::read(path, Readers::Group)).await?;
         let wrong = |why: &str| format!("{}: {why}", path.display());
         let credentials = if matches!(self.0.source, Source::Token(_)) {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-                .ok()
-                .filter(|_| !text.trim().is_empty() && !text.trim().contains(char::is_whitespace))
-                .ok_or_else(|| wrong("a token is one word on one line"))?;
+            let token = file.word().map_err(|fault| fault.to_string())?;
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| wrong("a token is visible ASCII"))?;
             value.set_sensitive(true);
             Made::Token(value)
         } else {
-            let json: Value = serde_json::from_str(&text).map_err(|_| wrong("credentials are JSON"))?;
+            let json: Value =
+                serde_json::from_slice(file.bytes()).map_err(|_| wrong("credentials are JSON"))?;
             let member = member_of(&json);
             let made = google(json).map_err(|why| wrong(&why))?;
             self.with_standing(|standing| standing.member = member);
             Made::Google(made)
         };
-        Ok(Held { serial: self.serial(), stamp: Some(stamp), credentials })
+        Ok(Held { serial: self.serial(), stamp: Some(file.stamp()), credentials })
     }
 
     fn serial(&self) -> u64 {
@@ -236,6 +235,18 @@ impl Account {
 
     fn with_standing<T>(&self, look: impl FnOnce(&mut Standing) -> T) -> T {
         look(&mut self.0.standing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What is done with a file blocks, so it is done where others need not wait.
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> Result<T, SecretFileFault> + Send + 'static,
+) -> Result<T, String> {
+    let path = path.to_owned();
+    match spawn_blocking(move || work(&path)).await {
+        Ok(done) => done.map_err(|fault| fault.to_string()),
+        Err(_) => Err("the broker is stopping".to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::{future::poll_fn, sync::Arc};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use leasehold_core::{Timestamp, provider::ErrorClass};
+use leasehold_secret_file::{Readers, SecretFile, SecretFileFault};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, Connection, NoTls, SimpleQueryMessage, SimpleQueryRow,
@@ -15,7 +16,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::{
     config::PostgresConfig,
     error::{Failure, classify},
-    files::read_password,
     sql::literal,
     tls::connector,
 };
@@ -73,10 +73,10 @@ impl Dialer {
 
     async fn sign_in(&self, database: &str) -> Result<Link, Failure> {
         let config = &*self.config;
-        let denied = |fault: crate::files::FileFault| {
-            Failure::ours(ErrorClass::Denied, format!("`password_file`: {fault}"))
-        };
-        let password = read_password(&config.password_file).map_err(denied)?;
+        let denied =
+            |fault: SecretFileFault| Failure::ours(ErrorClass::Denied, format!("`password_file`: {fault}"));
+        let file = SecretFile::read(&config.password_file, Readers::Group).map_err(denied)?;
+        let password = file.line().map_err(denied)?;
         let mut to = Config::new();
         to.user(&config.user).password(password.as_bytes()).dbname(database);
         to.application_name("leasehold").connect_timeout(config.connect_timeout);

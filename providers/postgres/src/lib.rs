@@ -8,7 +8,6 @@ mod connection;
 pub mod database;
 mod ending;
 mod error;
-mod files;
 mod issuer;
 mod provider;
 mod role;

@@ -1,6 +1,6 @@
 //! TLS to the server: verified, unless there is none.
 
-use std::{path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use leasehold_core::provider::ErrorClass;
 use rustls::{
@@ -17,7 +17,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::{
     config::{PostgresConfig, Tls},
     error::Failure,
-    files::read_public,
 };
 
 /// What makes TLS connections as the configuration says; `None` when there is none. The authorities are read anew each
@@ -56,7 +55,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, Failure> {
     };
     let wrong =
         |why: &dyn std::fmt::Display| Failure::ours(ErrorClass::Permanent, format!("`ca_file`: {why}"));
-    let pem = read_public(path).map_err(|fault| wrong(&fault))?;
+    let pem = fs::read(path).map_err(|error| wrong(&format!("{}: {}", path.display(), error.kind())))?;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let added = certificate.map_err(|_| ()).and_then(|der| roots.add(der).map_err(|_| ()));
         added.map_err(|()| wrong(&format!("{} has what is no certificate", path.display())))?;

@@ -9,14 +9,12 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use leasehold_core::provider::{ErrorClass, ProviderError};
+use leasehold_secret_file::{Readers, SecretFile, Stamp};
 use reqwest::{Certificate, Client, Identity, redirect::Policy};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::{
-    config::{Auth, VaultConfig},
-    files::{Stamp, read_key},
-};
+use crate::config::{Auth, VaultConfig};
 
 /// The client, made again when a file of it changes. A broken file never replaces a working client.
 #[derive(Default)]
@@ -97,10 +95,10 @@ fn connect(config: &VaultConfig) -> Result<Client, ProviderError> {
         builder = builder.tls_certs_only(certificates);
     }
     if let Auth::Certificate { certificate, key, .. } = &config.auth {
-        let key_pem = read_key(key).map_err(|fault| wrong(fault.to_string()))?;
+        let key_pem = SecretFile::read(key, Readers::Group).map_err(|fault| wrong(fault.to_string()))?;
         let mut pem = Zeroizing::new(fs::read(certificate).map_err(|error| unreadable(certificate, error))?);
         pem.push(b'\n');
-        pem.extend_from_slice(&key_pem);
+        pem.extend_from_slice(key_pem.bytes());
         // The SDK's error may quote what it could not read.
         let identity = Identity::from_pem(&pem).map_err(|_| {
             wrong(format!("{} and {}: not a certificate with its key", certificate.display(), key.display()))

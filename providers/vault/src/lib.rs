@@ -10,7 +10,6 @@ mod config;
 mod connection;
 mod endpoint;
 mod error;
-mod files;
 mod handle;
 mod issuer;
 mod kv1;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use leasehold_core::{
     provider::{ErrorClass, ProviderError},
     ttl::after,
 };
+use leasehold_secret_file::{Readers, SecretFile, SecretFileFault, Stamp};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use vaultrs::api::{
@@ -28,7 +30,6 @@ use crate::{
     config::Auth,
     endpoint::Raw,
     error::{Call, Failure, Kind},
-    files::{Readers, Stamp, read_word},
     server::{Ask, Server},
     token::Token,
 };
@@ -92,7 +93,7 @@ pub(crate) async fn sign_in(server: &Server, kept: &Kept) -> Result<Session, Pro
                 .ok_or_else(|| call.error(ErrorClass::Permanent, "the file holds what is not a token"))?;
             let looked = look_up(server, &token).await.map_err(|failure| failure.into_error(call))?;
             let life = (looked.ttl > 0).then(|| Duration::from_secs(looked.ttl));
-            return Ok(Session { token, renewable: looked.renewable, since, life, stamp });
+            return Ok(Session { token, renewable: looked.renewable, since, life, stamp: Some(stamp) });
         }
         Auth::AppRole { mount, role_id, secret_id_file, wrapped } => {
             let secret_id = match secret_id_file {
@@ -105,7 +106,7 @@ pub(crate) async fn sign_in(server: &Server, kept: &Kept) -> Result<Session, Pro
                             let (word, stamp) =
                                 read_word(path, Readers::Group).map_err(|fault| file(&fault))?;
                             let secret_id = unwrap_secret_id(server, call, mount, word).await?;
-                            kept.put(stamp, secret_id.clone());
+                            kept.put(Some(stamp), secret_id.clone());
                             secret_id
                         }
                     }
@@ -226,6 +227,12 @@ async fn unwrap_secret_id(
     let opened = server.ask(&request, Ask::once(call, Some(&token))).await.map_err(judge)?;
     let SecretId { secret_id } = opened.data().ok_or_else(|| call.odd())?;
     Ok(Zeroizing::new(secret_id))
+}
+
+/// The one word in a file, with what tells it from the next.
+fn read_word(path: &Path, readers: Readers) -> Result<(Zeroizing<String>, Stamp), SecretFileFault> {
+    let file = SecretFile::read(path, readers)?;
+    Ok((Zeroizing::new(file.word()?.to_owned()), file.stamp()))
 }
 
 impl Kept {

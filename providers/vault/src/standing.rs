@@ -13,6 +13,7 @@ use leasehold_core::{
     provider::{ErrorClass, ProviderError, SignIn},
     ttl::until,
 };
+use leasehold_secret_file::Stamp;
 use rustify::endpoint::Endpoint as Request;
 use serde_json::{json, value::RawValue};
 use tokio::time::{Instant, sleep};
@@ -23,7 +24,6 @@ use crate::{
     config::Auth,
     endpoint::Raw,
     error::{Call, Failure, Kind},
-    files::Stamp,
     login::{Kept, Session, granted, look_up, sign_in},
     server::{Ask, Server},
     token::Token,

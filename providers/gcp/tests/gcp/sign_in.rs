@@ -68,7 +68,7 @@ async fn a_file_that_changes_is_read_anew_and_a_broken_one_does_not_replace_it()
     private_file(&path, "two words");
     fetch(&provider, "db").await.unwrap();
     let problem = provider.sign_in().problem.unwrap();
-    assert!(problem.contains("a token is one word") && !problem.contains("two words"), "{problem}");
+    assert!(problem.contains("one word on one line") && !problem.contains("two words"), "{problem}");
 
     private_file(&path, "canary-token-2\n");
     let error = fetch(&provider, "db").await.unwrap_err();
