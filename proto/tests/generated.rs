@@ -4,13 +4,16 @@ use std::{env, error::Error, fs, path::Path};
 
 use protox::Compiler;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 11] = [
     "leasehold/v1/audit.proto",
     "leasehold/v1/error_reason.proto",
+    "leasehold/v1/hold.proto",
     "leasehold/v1/lease.proto",
     "leasehold/v1/lease_service.proto",
     "leasehold/v1/operator_service.proto",
+    "leasehold/v1/orphan.proto",
     "leasehold/v1/provider_check.proto",
+    "leasehold/v1/revocation.proto",
     "leasehold/v1/secret.proto",
     "leasehold/v1/status.proto",
 ];

@@ -244,6 +244,16 @@ pub enum ErrorReason {
     IdentityUntrusted = 52,
     /// UNAUTHENTICATED: the call did not come over a connection with a client certificate.
     IdentityMissing = 53,
+    /// FAILED_PRECONDITION: the broker is on hold, so it makes no credentials and ends nothing. An operator releases it.
+    BrokerOnHold = 60,
+    /// RESOURCE_EXHAUSTED: as many leases are live as the limit allows. `metadata` has the `limit`'s name, as in the
+    /// configuration. Give leases back, or try again after the delay in `RetryInfo`.
+    QuotaExceeded = 61,
+    /// RESOURCE_EXHAUSTED: the principal asks more often than the limit allows. `metadata` has the `limit`'s name. Try again
+    /// after the delay in `RetryInfo`.
+    RateLimited = 62,
+    /// FAILED_PRECONDITION: the lease is not on its way out, so there is nothing to try again or to give up. Revoke it.
+    LeaseNotRevoking = 63,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -283,6 +293,10 @@ impl ErrorReason {
             Self::IdentityRevoked => "ERROR_REASON_IDENTITY_REVOKED",
             Self::IdentityUntrusted => "ERROR_REASON_IDENTITY_UNTRUSTED",
             Self::IdentityMissing => "ERROR_REASON_IDENTITY_MISSING",
+            Self::BrokerOnHold => "ERROR_REASON_BROKER_ON_HOLD",
+            Self::QuotaExceeded => "ERROR_REASON_QUOTA_EXCEEDED",
+            Self::RateLimited => "ERROR_REASON_RATE_LIMITED",
+            Self::LeaseNotRevoking => "ERROR_REASON_LEASE_NOT_REVOKING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -319,6 +333,79 @@ impl ErrorReason {
             "ERROR_REASON_IDENTITY_REVOKED" => Some(Self::IdentityRevoked),
             "ERROR_REASON_IDENTITY_UNTRUSTED" => Some(Self::IdentityUntrusted),
             "ERROR_REASON_IDENTITY_MISSING" => Some(Self::IdentityMissing),
+            "ERROR_REASON_BROKER_ON_HOLD" => Some(Self::BrokerOnHold),
+            "ERROR_REASON_QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
+            "ERROR_REASON_RATE_LIMITED" => Some(Self::RateLimited),
+            "ERROR_REASON_LEASE_NOT_REVOKING" => Some(Self::LeaseNotRevoking),
+            _ => None,
+        }
+    }
+}
+/// On hold, the broker serves what it reads and ends nothing: no lease, no credential, no orphan.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Hold {
+    /// Since when.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why.
+    #[prost(enumeration = "HoldReason", tag = "2")]
+    pub reason: i32,
+    /// How many static leases are over and would be written down as such.
+    #[prost(int64, tag = "3")]
+    pub due_static_lease_count: i64,
+    /// What would be ended at each back end, in the order of their names.
+    #[prost(message, repeated, tag = "4")]
+    pub providers: ::prost::alloc::vec::Vec<HeldProvider>,
+}
+/// What would be ended at one back end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldProvider {
+    /// Its configured name.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// How many credentials would be ended because their leases are over, abandoned or being revoked.
+    #[prost(int64, tag = "2")]
+    pub due_credential_count: i64,
+    /// How many credentials carry the broker's tag and have no lease: after a restore, those that were made since the backup
+    /// and are still in use.
+    #[prost(int64, tag = "3")]
+    pub orphan_count: i64,
+    /// How many live leases have no credential there any more; 0 when the back end cannot list what it made.
+    #[prost(int64, tag = "4")]
+    pub missing_count: i64,
+    /// Why the back end could not be compared; empty when it was.
+    #[prost(string, tag = "5")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// Why the broker is on hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HoldReason {
+    /// Never sent.
+    Unspecified = 0,
+    /// It was started so.
+    Requested = 1,
+    /// Its state was restored from a backup: what happened since the backup is not in it.
+    Restored = 2,
+}
+impl HoldReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HOLD_REASON_UNSPECIFIED",
+            Self::Requested => "HOLD_REASON_REQUESTED",
+            Self::Restored => "HOLD_REASON_RESTORED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HOLD_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "HOLD_REASON_REQUESTED" => Some(Self::Requested),
+            "HOLD_REASON_RESTORED" => Some(Self::Restored),
             _ => None,
         }
     }
@@ -366,7 +453,7 @@ pub struct Lease {
     /// not answer; absent otherwise.
     #[prost(message, optional, tag = "13")]
     pub stale_since_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When it ended; absent unless the state is EXPIRED or REVOKED.
+    /// When it ended; absent unless the state is EXPIRED, REVOKED or FORGOTTEN.
     #[prost(message, optional, tag = "14")]
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Why it ended or is to end; unspecified while nothing has decided so.
@@ -380,6 +467,10 @@ pub struct Lease {
     /// a lease that is revoked is REVOKING until then. Absent when the back end can end it, and for static leases.
     #[prost(message, optional, tag = "17")]
     pub irrevocable_until_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the credential is dead, once the back end said that it ended it; unspecified before that, and for static
+    /// leases.
+    #[prost(enumeration = "LeaseVerification", tag = "18")]
+    pub verification: i32,
 }
 /// How far the broker has come with ending a credential at its back end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -403,6 +494,52 @@ pub struct LeaseFilter {
     /// Any of these states, at most 16; empty for any.
     #[prost(enumeration = "LeaseState", repeated, tag = "3")]
     pub states: ::prost::alloc::vec::Vec<i32>,
+    /// The start of the secrets' paths, in whole segments with a `/` at the end, such as `prod/payments/`; empty for any.
+    #[prost(string, tag = "4")]
+    pub secret_prefix: ::prost::alloc::string::String,
+    /// The version held, in the back end's own words; needs `secret`. Empty for any.
+    #[prost(string, tag = "5")]
+    pub version: ::prost::alloc::string::String,
+    /// The configured name of the back end; empty for any.
+    #[prost(string, tag = "6")]
+    pub provider: ::prost::alloc::string::String,
+}
+/// Whether a credential that was ended is dead, as far as its back end lets anybody know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LeaseVerification {
+    /// Nothing is known yet, or there was no credential to end.
+    Unspecified = 0,
+    /// It was tried, or looked up, after its end and does not work any more.
+    Verified = 1,
+    /// The back end said that it ended it, and there is nothing to try.
+    Unverifiable = 2,
+    /// The back end said that it ended it, and it still works: the lease is QUARANTINED. A person should look at once.
+    StillValid = 3,
+}
+impl LeaseVerification {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LEASE_VERIFICATION_UNSPECIFIED",
+            Self::Verified => "LEASE_VERIFICATION_VERIFIED",
+            Self::Unverifiable => "LEASE_VERIFICATION_UNVERIFIABLE",
+            Self::StillValid => "LEASE_VERIFICATION_STILL_VALID",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LEASE_VERIFICATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "LEASE_VERIFICATION_VERIFIED" => Some(Self::Verified),
+            "LEASE_VERIFICATION_UNVERIFIABLE" => Some(Self::Unverifiable),
+            "LEASE_VERIFICATION_STILL_VALID" => Some(Self::StillValid),
+            _ => None,
+        }
+    }
 }
 /// Whether a leased value existed before the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -453,8 +590,11 @@ pub enum LeaseState {
     Revoked = 4,
     /// Ended at its time.
     Expired = 5,
-    /// Could not be ended at the back end within the retry budget; still tried, slowly. A person should look.
+    /// Could not be ended at the back end within the retry budget, or still works although its back end says that it ended
+    /// it; still tried, slowly. A person should look.
     Quarantined = 6,
+    /// An operator gave it up while its credential could not be ended: whether that still works is unknown.
+    Forgotten = 7,
 }
 impl LeaseState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -470,6 +610,7 @@ impl LeaseState {
             Self::Revoked => "LEASE_STATE_REVOKED",
             Self::Expired => "LEASE_STATE_EXPIRED",
             Self::Quarantined => "LEASE_STATE_QUARANTINED",
+            Self::Forgotten => "LEASE_STATE_FORGOTTEN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -482,6 +623,7 @@ impl LeaseState {
             "LEASE_STATE_REVOKED" => Some(Self::Revoked),
             "LEASE_STATE_EXPIRED" => Some(Self::Expired),
             "LEASE_STATE_QUARANTINED" => Some(Self::Quarantined),
+            "LEASE_STATE_FORGOTTEN" => Some(Self::Forgotten),
             _ => None,
         }
     }
@@ -678,6 +820,10 @@ pub enum ProviderCapability {
     Restore = 14,
     /// A deleted secret can be removed for good.
     Purge = 15,
+    /// After a credential was ended, it can be tried whether it is dead.
+    Verify = 16,
+    /// The credentials that it made can be listed, so that one without a lease is found.
+    ListIssued = 17,
 }
 impl ProviderCapability {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -702,6 +848,8 @@ impl ProviderCapability {
             Self::Delete => "PROVIDER_CAPABILITY_DELETE",
             Self::Restore => "PROVIDER_CAPABILITY_RESTORE",
             Self::Purge => "PROVIDER_CAPABILITY_PURGE",
+            Self::Verify => "PROVIDER_CAPABILITY_VERIFY",
+            Self::ListIssued => "PROVIDER_CAPABILITY_LIST_ISSUED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -723,6 +871,8 @@ impl ProviderCapability {
             "PROVIDER_CAPABILITY_DELETE" => Some(Self::Delete),
             "PROVIDER_CAPABILITY_RESTORE" => Some(Self::Restore),
             "PROVIDER_CAPABILITY_PURGE" => Some(Self::Purge),
+            "PROVIDER_CAPABILITY_VERIFY" => Some(Self::Verify),
+            "PROVIDER_CAPABILITY_LIST_ISSUED" => Some(Self::ListIssued),
             _ => None,
         }
     }
@@ -983,6 +1133,10 @@ pub enum LeaseChange {
     Expired = 5,
     /// Its credential could not be ended at the back end yet.
     Quarantined = 6,
+    /// Less than a tenth of its time is left, or less than a minute: renew it or take a new one. Told once for each end.
+    ExpiringSoon = 7,
+    /// The secret has another current version: the value still works, and a new lease gets the new one.
+    Rotated = 8,
 }
 impl LeaseChange {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -998,6 +1152,8 @@ impl LeaseChange {
             Self::Revoked => "LEASE_CHANGE_REVOKED",
             Self::Expired => "LEASE_CHANGE_EXPIRED",
             Self::Quarantined => "LEASE_CHANGE_QUARANTINED",
+            Self::ExpiringSoon => "LEASE_CHANGE_EXPIRING_SOON",
+            Self::Rotated => "LEASE_CHANGE_ROTATED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1010,6 +1166,8 @@ impl LeaseChange {
             "LEASE_CHANGE_REVOKED" => Some(Self::Revoked),
             "LEASE_CHANGE_EXPIRED" => Some(Self::Expired),
             "LEASE_CHANGE_QUARANTINED" => Some(Self::Quarantined),
+            "LEASE_CHANGE_EXPIRING_SOON" => Some(Self::ExpiringSoon),
+            "LEASE_CHANGE_ROTATED" => Some(Self::Rotated),
             _ => None,
         }
     }
@@ -1713,6 +1871,79 @@ pub mod lease_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A credential at a back end that carries the broker's tag and that no lease stands for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Orphan {
+    /// The configured name of the back end.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// The back end's own name for it, such as a user's.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The id of the lease that it was made for, as its tag says.
+    #[prost(string, tag = "3")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// When the broker saw it first.
+    #[prost(message, optional, tag = "4")]
+    pub first_seen_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What was done with it.
+    #[prost(enumeration = "OrphanState", tag = "5")]
+    pub state: i32,
+    /// Why it could not be ended; empty otherwise.
+    #[prost(string, tag = "6")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// A back end that could not be asked for what it made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OrphanSweepFailure {
+    /// Its configured name.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// What was done with an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OrphanState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It is left alone until the grace period is over: somebody may still be making it.
+    InGrace = 1,
+    /// It was ended.
+    Revoked = 2,
+    /// It could not be ended and is tried again by the next sweep.
+    Failed = 3,
+    /// Nothing: it was a dry run, or the broker is on hold.
+    Left = 4,
+}
+impl OrphanState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ORPHAN_STATE_UNSPECIFIED",
+            Self::InGrace => "ORPHAN_STATE_IN_GRACE",
+            Self::Revoked => "ORPHAN_STATE_REVOKED",
+            Self::Failed => "ORPHAN_STATE_FAILED",
+            Self::Left => "ORPHAN_STATE_LEFT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ORPHAN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ORPHAN_STATE_IN_GRACE" => Some(Self::InGrace),
+            "ORPHAN_STATE_REVOKED" => Some(Self::Revoked),
+            "ORPHAN_STATE_FAILED" => Some(Self::Failed),
+            "ORPHAN_STATE_LEFT" => Some(Self::Left),
+            _ => None,
+        }
+    }
+}
 /// What came of trying one back end.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProviderCheck {
@@ -1780,6 +2011,80 @@ impl ProviderVerdict {
         }
     }
 }
+/// The revocation of many leases.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revocation {
+    /// Its name: `revocation-` and 26 characters of `a-z 2-7`.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Which leases.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<LeaseFilter>,
+    /// Why, in its caller's words.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The SPIFFE ID of its caller.
+    #[prost(string, tag = "4")]
+    pub actor: ::prost::alloc::string::String,
+    /// Where it is.
+    #[prost(enumeration = "RevocationState", tag = "5")]
+    pub state: i32,
+    /// When it began: leases that were issued later are not meant.
+    #[prost(message, optional, tag = "6")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it came to its end; absent while it runs.
+    #[prost(message, optional, tag = "7")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many leases it is about; while it is RUNNING, as far as they were counted.
+    #[prost(int64, tag = "8")]
+    pub total_count: i64,
+    /// Of those, how many are over.
+    #[prost(int64, tag = "9")]
+    pub done_count: i64,
+    /// Of those, how many could not be ended yet and are being tried on.
+    #[prost(int64, tag = "10")]
+    pub failed_count: i64,
+    /// Of those, how many were put aside.
+    #[prost(int64, tag = "11")]
+    pub quarantined_count: i64,
+}
+/// Where a revocation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RevocationState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It goes on.
+    Running = 1,
+    /// Every lease is over, or put aside.
+    Finished = 2,
+    /// It was only asked what it would do.
+    Previewed = 3,
+}
+impl RevocationState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REVOCATION_STATE_UNSPECIFIED",
+            Self::Running => "REVOCATION_STATE_RUNNING",
+            Self::Finished => "REVOCATION_STATE_FINISHED",
+            Self::Previewed => "REVOCATION_STATE_PREVIEWED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REVOCATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REVOCATION_STATE_RUNNING" => Some(Self::Running),
+            "REVOCATION_STATE_FINISHED" => Some(Self::Finished),
+            "REVOCATION_STATE_PREVIEWED" => Some(Self::Previewed),
+            _ => None,
+        }
+    }
+}
 /// The broker's state. Counters start at zero with the process and only grow.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BrokerStatus {
@@ -1822,6 +2127,12 @@ pub struct BrokerStatus {
     /// What the last reload of certificates, policies and catalog came to; absent when there was none.
     #[prost(message, optional, tag = "13")]
     pub last_reload: ::core::option::Option<ReloadStatus>,
+    /// Whether the broker is on hold: it ends nothing then.
+    #[prost(bool, tag = "14")]
+    pub on_hold: bool,
+    /// How many credentials without a lease the last sweeps found and could not end yet.
+    #[prost(int64, tag = "15")]
+    pub orphan_count: i64,
 }
 /// One back end's state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2069,6 +2380,144 @@ pub struct RevokeLeaseFailure {
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
 }
+/// Ends many leases.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartRevocationRequest {
+    /// Which. At least one of `holder`, `secret`, `secret_prefix` and `provider` is required; `states` must be empty.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<LeaseFilter>,
+    /// Only says what would be done.
+    #[prost(bool, tag = "2")]
+    pub dry_run: bool,
+    /// The reason, for the audit records: at most 256 bytes without control characters. Required.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request (AIP-155): 1 to 128 visible ASCII characters, such as a UUID. The same caller
+    /// and id within a day is the same revocation. Empty for none.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// What was begun.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartRevocationResponse {
+    /// The revocation; of a dry run it is PREVIEWED, with `total_count` alone, and has no name.
+    #[prost(message, optional, tag = "1")]
+    pub revocation: ::core::option::Option<Revocation>,
+}
+/// Asks for a revocation's progress.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRevocationRequest {
+    /// The revocation's id. Required.
+    #[prost(string, tag = "1")]
+    pub revocation_id: ::prost::alloc::string::String,
+}
+/// How far it has come.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRevocationResponse {
+    /// The revocation as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub revocation: ::core::option::Option<Revocation>,
+}
+/// Asks for a page of revocations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRevocationsRequest {
+    /// How many at most: 0 means 100, more than 1000 means 1000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of revocations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRevocationsResponse {
+    /// The revocations.
+    #[prost(message, repeated, tag = "1")]
+    pub revocations: ::prost::alloc::vec::Vec<Revocation>,
+    /// How to get the next page; empty on the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks to try now what is otherwise tried later.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryLeaseRequest {
+    /// The lease's id. Required.
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit record; as elsewhere. Empty for none.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The lease that is being tried.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryLeaseResponse {
+    /// The lease.
+    #[prost(message, optional, tag = "1")]
+    pub lease: ::core::option::Option<Lease>,
+}
+/// Gives up a lease.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetLeaseRequest {
+    /// The lease's id. Required.
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// The reason, for the audit record: at most 256 bytes without control characters. Required.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit record; as elsewhere. Empty for none.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The lease that was given up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetLeaseResponse {
+    /// The lease: FORGOTTEN.
+    #[prost(message, optional, tag = "1")]
+    pub lease: ::core::option::Option<Lease>,
+}
+/// Asks for orphans.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SweepOrphansRequest {
+    /// The back end's configured name; empty for all that can list what they made.
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Only says what there is.
+    #[prost(bool, tag = "2")]
+    pub dry_run: bool,
+}
+/// What was found.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SweepOrphansResponse {
+    /// What carries the broker's tag and has no lease, by back end.
+    #[prost(message, repeated, tag = "1")]
+    pub orphans: ::prost::alloc::vec::Vec<Orphan>,
+    /// The back ends that could not be asked, each with why.
+    #[prost(message, repeated, tag = "2")]
+    pub failures: ::prost::alloc::vec::Vec<OrphanSweepFailure>,
+}
+/// Asks about the hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHoldRequest {}
+/// The hold.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetHoldResponse {
+    /// The hold; absent when the broker is not on hold.
+    #[prost(message, optional, tag = "1")]
+    pub hold: ::core::option::Option<Hold>,
+}
+/// Ends the hold.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseHoldRequest {
+    /// The reason, for the audit record: at most 256 bytes without control characters. Required.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit record; as elsewhere. Empty for none.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The broker is not on hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseHoldResponse {}
 /// Asks for a page of secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSecretsRequest {
@@ -2361,6 +2810,219 @@ pub mod operator_service_client {
                 .insert(GrpcMethod::new("leasehold.v1.OperatorService", "RevokeLeases"));
             self.inner.unary(req, path, codec).await
         }
+        /// Begins to end every lease that a filter matches and that was issued until now, each decided by `RevokeLease` on its
+        /// secret; the others are left out. It goes on when the caller goes away, and after a restart of the broker. With
+        /// `dry_run` it ends nothing and says what it would.
+        pub async fn start_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartRevocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartRevocationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/StartRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "StartRevocation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells how far a revocation has come, now and then and at its end; the stream ends with it. For whoever began it, and
+        /// for callers whom policy allows `ReadStatus` on the broker.
+        pub async fn watch_revocation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRevocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchRevocationResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/WatchRevocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "WatchRevocation"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Lists the revocations of the last day, the newest first; decided by `ReadStatus` on the broker.
+        pub async fn list_revocations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevocationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ListRevocations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "ListRevocations"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries at once to end the credential of a lease that is REVOKING or QUARANTINED; decided by `RevokeLease` on its
+        /// secret. The answer does not wait for the back end.
+        pub async fn retry_lease(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryLeaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/RetryLease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "RetryLease"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives up a lease that is REVOKING or QUARANTINED, although its credential may still work: it is FORGOTTEN then, and
+        /// nobody tries to end it any more. Decided by `ForgetLease` on its secret.
+        pub async fn forget_lease(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForgetLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForgetLeaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ForgetLease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "ForgetLease"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Asks back ends for the credentials that carry the broker's tag and that no lease stands for, and ends those that are
+        /// orphans for longer than the grace period; decided by `SweepOrphans` on the broker. With `dry_run` it ends nothing.
+        pub async fn sweep_orphans(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SweepOrphansRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SweepOrphansResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/SweepOrphans",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "SweepOrphans"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells whether the broker is on hold, and what it would end if it were not; decided by `ReadStatus` on the broker.
+        pub async fn get_hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetHoldRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetHoldResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/GetHold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "GetHold"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the hold: what is due is ended from now on. Decided by `ReleaseHold` on the broker. To release a broker that is
+        /// not on hold is a success.
+        pub async fn release_hold(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseHoldRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseHoldResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ReleaseHold",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "ReleaseHold"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the configured secrets on which policy allows `DescribeSecret`, in the order of their paths; the others are
         /// left out. A mount's secrets are known to its back end alone and are not listed.
         pub async fn list_secrets(
@@ -2601,6 +3263,80 @@ pub mod operator_service_server {
             tonic::Response<super::RevokeLeasesResponse>,
             tonic::Status,
         >;
+        /// Begins to end every lease that a filter matches and that was issued until now, each decided by `RevokeLease` on its
+        /// secret; the others are left out. It goes on when the caller goes away, and after a restart of the broker. With
+        /// `dry_run` it ends nothing and says what it would.
+        async fn start_revocation(
+            &self,
+            request: tonic::Request<super::StartRevocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartRevocationResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchRevocation method.
+        type WatchRevocationStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchRevocationResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Tells how far a revocation has come, now and then and at its end; the stream ends with it. For whoever began it, and
+        /// for callers whom policy allows `ReadStatus` on the broker.
+        async fn watch_revocation(
+            &self,
+            request: tonic::Request<super::WatchRevocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRevocationStream>,
+            tonic::Status,
+        >;
+        /// Lists the revocations of the last day, the newest first; decided by `ReadStatus` on the broker.
+        async fn list_revocations(
+            &self,
+            request: tonic::Request<super::ListRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRevocationsResponse>,
+            tonic::Status,
+        >;
+        /// Tries at once to end the credential of a lease that is REVOKING or QUARANTINED; decided by `RevokeLease` on its
+        /// secret. The answer does not wait for the back end.
+        async fn retry_lease(
+            &self,
+            request: tonic::Request<super::RetryLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryLeaseResponse>,
+            tonic::Status,
+        >;
+        /// Gives up a lease that is REVOKING or QUARANTINED, although its credential may still work: it is FORGOTTEN then, and
+        /// nobody tries to end it any more. Decided by `ForgetLease` on its secret.
+        async fn forget_lease(
+            &self,
+            request: tonic::Request<super::ForgetLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForgetLeaseResponse>,
+            tonic::Status,
+        >;
+        /// Asks back ends for the credentials that carry the broker's tag and that no lease stands for, and ends those that are
+        /// orphans for longer than the grace period; decided by `SweepOrphans` on the broker. With `dry_run` it ends nothing.
+        async fn sweep_orphans(
+            &self,
+            request: tonic::Request<super::SweepOrphansRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SweepOrphansResponse>,
+            tonic::Status,
+        >;
+        /// Tells whether the broker is on hold, and what it would end if it were not; decided by `ReadStatus` on the broker.
+        async fn get_hold(
+            &self,
+            request: tonic::Request<super::GetHoldRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetHoldResponse>, tonic::Status>;
+        /// Ends the hold: what is due is ended from now on. Decided by `ReleaseHold` on the broker. To release a broker that is
+        /// not on hold is a success.
+        async fn release_hold(
+            &self,
+            request: tonic::Request<super::ReleaseHoldRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseHoldResponse>,
+            tonic::Status,
+        >;
         /// Lists the configured secrets on which policy allows `DescribeSecret`, in the order of their paths; the others are
         /// left out. A mount's secrets are known to its back end alone and are not listed.
         async fn list_secrets(
@@ -2831,6 +3567,371 @@ pub mod operator_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeLeasesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/StartRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartRevocationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::StartRevocationRequest>
+                    for StartRevocationSvc<T> {
+                        type Response = super::StartRevocationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::start_revocation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/WatchRevocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchRevocationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::ServerStreamingService<
+                        super::WatchRevocationRequest,
+                    > for WatchRevocationSvc<T> {
+                        type Response = super::WatchRevocationResponse;
+                        type ResponseStream = T::WatchRevocationStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRevocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::watch_revocation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchRevocationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ListRevocations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRevocationsSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ListRevocationsRequest>
+                    for ListRevocationsSvc<T> {
+                        type Response = super::ListRevocationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRevocationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::list_revocations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRevocationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/RetryLease" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryLeaseSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::RetryLeaseRequest>
+                    for RetryLeaseSvc<T> {
+                        type Response = super::RetryLeaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryLeaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::retry_lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryLeaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ForgetLease" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForgetLeaseSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ForgetLeaseRequest>
+                    for ForgetLeaseSvc<T> {
+                        type Response = super::ForgetLeaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForgetLeaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::forget_lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForgetLeaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/SweepOrphans" => {
+                    #[allow(non_camel_case_types)]
+                    struct SweepOrphansSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::SweepOrphansRequest>
+                    for SweepOrphansSvc<T> {
+                        type Response = super::SweepOrphansResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SweepOrphansRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::sweep_orphans(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SweepOrphansSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/GetHold" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetHoldSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::GetHoldRequest>
+                    for GetHoldSvc<T> {
+                        type Response = super::GetHoldResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetHoldRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::get_hold(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetHoldSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ReleaseHold" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseHoldSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ReleaseHoldRequest>
+                    for ReleaseHoldSvc<T> {
+                        type Response = super::ReleaseHoldResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseHoldRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::release_hold(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseHoldSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

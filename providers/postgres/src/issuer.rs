@@ -9,7 +9,7 @@ use leasehold_core::{
     ports::Issuer,
     provider::{
         ErrorClass, IssueCredential, IssuedCredential, ProviderError, RenewCredential, Revocation,
-        RevokeCredential,
+        RevokeCredential, Verification,
     },
     secret::FieldName,
     ttl::after,
@@ -233,7 +233,7 @@ impl Issuer for Users {
             .await
     }
 
-    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<Verification, ProviderError> {
         let lease = request.lease.to_string();
         let call = Call { verb: "end the user of", on: &lease };
         let known = match request.handle {
@@ -249,7 +249,7 @@ impl Issuer for Users {
                 for Handle { name, role } in found {
                     self.end(request.lease, &name, &role).await?;
                 }
-                Ok(())
+                Ok(Verification::Unverifiable)
             })
             .await
     }

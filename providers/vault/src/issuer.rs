@@ -10,7 +10,7 @@ use leasehold_core::{
     ports::Issuer,
     provider::{
         ErrorClass, IssueCredential, IssuedCredential, ProviderError, RenewCredential, Revocation,
-        RevokeCredential,
+        RevokeCredential, Verification,
     },
     secret::{VersionId, json::Format},
     ttl::{after, until},
@@ -261,11 +261,11 @@ impl Issuer for Roles {
         }
     }
 
-    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<Verification, ProviderError> {
         let lease = request.lease.to_string();
         let call = Call { kind: Kind::Revoke, verb: "revoke the credential of", on: &lease };
         // Only a role without leases reserves nothing. What it made was in the answer, and the answer reached nobody.
-        let Some(handle) = request.handle else { return Ok(()) };
+        let Some(handle) = request.handle else { return Ok(Verification::Unverifiable) };
         let handle = self.decoded(call, handle)?;
         self.server()
             .within(call, async {
@@ -275,10 +275,10 @@ impl Issuer for Roles {
                 if let Some(certificate) = &handle.certificate {
                     self.revoke_certificate(call, certificate).await?;
                 }
-                match &handle.accessor {
-                    Some(accessor) => self.revoke_token(call, accessor).await,
-                    None => Ok(()),
+                if let Some(accessor) = &handle.accessor {
+                    self.revoke_token(call, accessor).await?;
                 }
+                Ok(Verification::Unverifiable)
             })
             .await
     }

@@ -141,6 +141,9 @@ fn by_reason(reason: &str) -> Option<&'static str> {
         "PROVIDER_DENIED_BROKER" => {
             "the back end must let the broker's own identity do this: `leasehold provider check` says what is missing"
         }
+        "BROKER_ON_HOLD" => "`leasehold hold show` says why; `leasehold hold release` ends it",
+        "QUOTA_EXCEEDED" => "give leases back with `leasehold lease revoke`, or have the limit raised",
+        "LEASE_NOT_REVOKING" => "`leasehold lease show` says what it is; `leasehold lease revoke` ends it",
         "PROVIDER_NOT_FOUND" => "`leasehold provider list` has their names",
         "PROVIDER_UNAVAILABLE" => "`leasehold provider check` tries it",
         "PROVIDER_UNSUPPORTED" => "`leasehold secret show` says what it can do",

@@ -148,11 +148,14 @@ impl ValueEnum for ActionArg {
             ActionArg(Action::RenewLease),
             ActionArg(Action::ReadLease),
             ActionArg(Action::RevokeLease),
+            ActionArg(Action::ForgetLease),
             ActionArg(Action::DescribeSecret),
             ActionArg(Action::WriteSecret),
             ActionArg(Action::ChangeSecret),
             ActionArg(Action::ReadStatus),
             ActionArg(Action::CheckProvider),
+            ActionArg(Action::SweepOrphans),
+            ActionArg(Action::ReleaseHold),
             ActionArg(Action::ReadAudit),
         ];
         ALL

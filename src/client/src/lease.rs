@@ -2,7 +2,7 @@
 
 use leasehold_core::{
     LeaseId, SecretBytes, SecretPath, SecretValue, SpiffeId, Timestamp,
-    provider::ProviderName,
+    provider::{ProviderName, Verification},
     secret::{FieldName, VersionId},
 };
 use leasehold_proto::v1;
@@ -44,6 +44,8 @@ pub struct Lease {
     pub end_cause: Option<EndCause>,
     /// Present when nothing can end the credential before its time: it works until then, even after a revocation.
     pub irrevocable_until: Option<Timestamp>,
+    /// Whether the credential is dead, once its back end said that it ended it.
+    pub verification: Option<Verification>,
 }
 
 /// Where a lease is in its life.
@@ -62,6 +64,8 @@ pub enum LeaseState {
     Expired,
     /// Could not be ended at the back end yet.
     Quarantined,
+    /// Given up by an operator: whether its credential still works is unknown.
+    Forgotten,
     /// Something that this version does not know.
     Unknown,
 }
@@ -120,6 +124,10 @@ pub enum LeaseChange {
     Expired,
     /// Its credential could not be ended at the back end yet.
     Quarantined,
+    /// Little of its time is left: renew it or take a new one.
+    ExpiringSoon,
+    /// The secret has another current version: this one still works.
+    Rotated,
     /// Something that this version does not know.
     Unknown,
 }
@@ -143,6 +151,7 @@ impl LeaseState {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Quarantined => "quarantined",
+            Self::Forgotten => "forgotten",
             Self::Unknown => "unknown",
         }
     }
@@ -156,6 +165,7 @@ impl LeaseState {
             Self::Revoked => v1::LeaseState::Revoked,
             Self::Expired => v1::LeaseState::Expired,
             Self::Quarantined => v1::LeaseState::Quarantined,
+            Self::Forgotten => v1::LeaseState::Forgotten,
             Self::Unknown => return None,
         })
     }
@@ -187,6 +197,7 @@ impl TryFrom<v1::Lease> for Lease {
             v1::LeaseState::Revoked => LeaseState::Revoked,
             v1::LeaseState::Expired => LeaseState::Expired,
             v1::LeaseState::Quarantined => LeaseState::Quarantined,
+            v1::LeaseState::Forgotten => LeaseState::Forgotten,
         };
         let end_cause = match lease.end_cause() {
             v1::LeaseEndCause::Unspecified if lease.end_cause == 0 => None,
@@ -196,6 +207,12 @@ impl TryFrom<v1::Lease> for Lease {
             v1::LeaseEndCause::Operator => Some(EndCause::Operator),
             v1::LeaseEndCause::Abandoned => Some(EndCause::Abandoned),
             v1::LeaseEndCause::Upstream => Some(EndCause::Upstream),
+        };
+        let verification = match lease.verification() {
+            v1::LeaseVerification::Unspecified => None,
+            v1::LeaseVerification::Verified => Some(Verification::Verified),
+            v1::LeaseVerification::Unverifiable => Some(Verification::Unverifiable),
+            v1::LeaseVerification::StillValid => Some(Verification::StillValid),
         };
         let version = match lease.version.as_str() {
             "" => None,
@@ -218,6 +235,7 @@ impl TryFrom<v1::Lease> for Lease {
             ended_at: lease.end_time.map(timestamp).transpose()?,
             end_cause,
             irrevocable_until: lease.irrevocable_until_time.map(timestamp).transpose()?,
+            verification,
         })
     }
 }
@@ -263,6 +281,8 @@ pub(crate) fn notice(response: v1::WatchLeasesResponse) -> Result<Option<Notice>
         v1::LeaseChange::Revoked => LeaseChange::Revoked,
         v1::LeaseChange::Expired => LeaseChange::Expired,
         v1::LeaseChange::Quarantined => LeaseChange::Quarantined,
+        v1::LeaseChange::ExpiringSoon => LeaseChange::ExpiringSoon,
+        v1::LeaseChange::Rotated => LeaseChange::Rotated,
     };
     let lease = event.lease.ok_or_else(|| missing("lease"))?.try_into()?;
     Ok(Some(Notice { resume_token: response.resume_token, change, lease }))

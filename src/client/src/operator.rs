@@ -107,6 +107,7 @@ impl Operator {
                 holder: text(filter.holder.as_ref()),
                 secret: text(filter.secret.as_ref()),
                 states: state_numbers(&filter.states),
+                ..v1::LeaseFilter::default()
             }),
         };
         let response = self.service().list_leases(request).await?.into_inner();

@@ -17,6 +17,8 @@ pub enum Action {
     ReadLease,
     /// End somebody else's lease.
     RevokeLease,
+    /// Give up a lease whose credential cannot be ended.
+    ForgetLease,
     /// See that a secret exists, its provider and its limits; never its value.
     DescribeSecret,
     /// Write a new version through the broker.
@@ -27,22 +29,29 @@ pub enum Action {
     ReadStatus,
     /// Have the broker try what its back ends allow it.
     CheckProvider,
+    /// Look for credentials that no lease stands for, and end them.
+    SweepOrphans,
+    /// Let a broker on hold end leases and credentials again.
+    ReleaseHold,
     /// Read the audit journal.
     ReadAudit,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::IssueLease,
         Self::RenewLease,
         Self::ReadLease,
         Self::RevokeLease,
+        Self::ForgetLease,
         Self::DescribeSecret,
         Self::WriteSecret,
         Self::ChangeSecret,
         Self::ReadStatus,
         Self::CheckProvider,
+        Self::SweepOrphans,
+        Self::ReleaseHold,
         Self::ReadAudit,
     ];
 
@@ -53,11 +62,14 @@ impl Action {
             Self::RenewLease => "RenewLease",
             Self::ReadLease => "ReadLease",
             Self::RevokeLease => "RevokeLease",
+            Self::ForgetLease => "ForgetLease",
             Self::DescribeSecret => "DescribeSecret",
             Self::WriteSecret => "WriteSecret",
             Self::ChangeSecret => "ChangeSecret",
             Self::ReadStatus => "ReadStatus",
             Self::CheckProvider => "CheckProvider",
+            Self::SweepOrphans => "SweepOrphans",
+            Self::ReleaseHold => "ReleaseHold",
             Self::ReadAudit => "ReadAudit",
         }
     }

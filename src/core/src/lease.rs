@@ -18,7 +18,7 @@ use crate::{
     id::LeaseId,
     path::SecretPath,
     principal::SpiffeId,
-    provider::ProviderName,
+    provider::{ProviderName, Verification},
     secret::{FieldName, SecretBytes, VersionId},
     ttl::Term,
 };
@@ -62,6 +62,9 @@ pub struct Lease {
     /// Present when nothing can end the credential before its time: it works until then, whatever happens to the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub irrevocable_until: Option<Timestamp>,
+    /// Whether the credential is dead, once the back end said that it ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
 }
 
 /// Whether the value existed before the lease.
@@ -106,7 +109,8 @@ pub enum LeaseState {
         /// When.
         at: Timestamp,
     },
-    /// Could not be ended within the retry budget: tried on, slowly, and never dropped.
+    /// Could not be ended within the retry budget, or works on although its back end says that it ended it: tried on,
+    /// slowly, and never dropped.
     Quarantined {
         /// Why it was to end.
         cause: Cause,
@@ -114,6 +118,11 @@ pub enum LeaseState {
         attempts: u32,
         /// When it is tried next.
         next_try: Timestamp,
+    },
+    /// Given up by an operator while its credential could not be ended: whether that still works is unknown.
+    Forgotten {
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -188,6 +197,7 @@ impl Lease {
             stale_since: None,
             handle: None,
             irrevocable_until: None,
+            verification: None,
         }
     }
 
@@ -199,7 +209,10 @@ impl Lease {
 
     /// Whether it is over for good.
     pub fn is_ended(&self) -> bool {
-        matches!(self.state, LeaseState::Revoked { .. } | LeaseState::Expired { .. })
+        matches!(
+            self.state,
+            LeaseState::Revoked { .. } | LeaseState::Expired { .. } | LeaseState::Forgotten { .. }
+        )
     }
 
     /// Its durable form. It holds the revocation handle in clear: only for the ledger, which seals it.
@@ -229,6 +242,7 @@ impl LeaseState {
             Self::Revoked { .. } => "revoked",
             Self::Expired { .. } => "expired",
             Self::Quarantined { .. } => "quarantined",
+            Self::Forgotten { .. } => "forgotten",
         }
     }
 }

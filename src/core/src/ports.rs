@@ -10,7 +10,8 @@ use crate::{
     lease::RevocationHandle,
     provider::{
         Capabilities, ChangeSecret, Demand, Fetch, Fetched, Finding, IssueCredential, IssuedCredential,
-        ProviderError, RenewCredential, RevokeCredential, SignIn, VersionFacts, WriteVersion,
+        ProviderError, RenewCredential, RevokeCredential, SignIn, Tagged, Verification, VersionFacts,
+        WriteVersion,
     },
     record::{Decision, ValueTag},
     secret::VersionId,
@@ -121,8 +122,11 @@ pub trait Issuer: Send + Sync {
         Err(ProviderError::unsupported("renew credentials"))
     }
 
-    /// Ends a credential. One that is gone already is a success.
-    async fn revoke(&self, _request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+    /// Ends a credential, and then tries whether it is dead where that can be tried. One that is gone already is a
+    /// success. An error says that it may not have been ended; a trial that could not be made is [`Unverifiable`].
+    ///
+    /// [`Unverifiable`]: Verification::Unverifiable
+    async fn revoke(&self, _request: RevokeCredential<'_>) -> Result<Verification, ProviderError> {
         Err(ProviderError::unsupported("revoke credentials"))
     }
 
@@ -131,6 +135,11 @@ pub trait Issuer: Send + Sync {
     /// [`ErrorClass::Absent`]: crate::provider::ErrorClass::Absent
     async fn look_up(&self, _handle: &RevocationHandle) -> Result<Option<Timestamp>, ProviderError> {
         Err(ProviderError::unsupported("look credentials up"))
+    }
+
+    /// Every credential at the back end that carries the broker's tag, whatever the broker knows of it.
+    async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
+        Err(ProviderError::unsupported("list the credentials made for the broker"))
     }
 }
 

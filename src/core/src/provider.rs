@@ -12,7 +12,10 @@ use thiserror::Error;
 pub use self::{
     check::{Demand, Finding, SignIn, Verdict},
     error::{ErrorClass, ProviderError},
-    made::{IssueCredential, IssuedCredential, RenewCredential, Revocation, RevokeCredential},
+    made::{
+        IssueCredential, IssuedCredential, RenewCredential, Revocation, RevokeCredential, Tagged,
+        Verification,
+    },
     stored::{Change, ChangeSecret, Fetch, Fetched, Stage, VersionFacts, VersionState, WriteVersion},
 };
 
@@ -46,6 +49,10 @@ pub struct Capabilities {
     pub renew: bool,
     /// Such credentials can be ended early.
     pub revoke: bool,
+    /// After that it can be tried whether they are dead.
+    pub verify: bool,
+    /// What carries the broker's tag can be listed, so that an orphan is found.
+    pub tagged: bool,
     /// The shortest life of such a credential.
     pub min_ttl: Option<Duration>,
     /// The longest life of such a credential.

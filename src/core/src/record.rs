@@ -78,6 +78,9 @@ pub enum Kind {
     /// A snapshot of the state was written; `details` has its digest.
     #[serde(rename = "journal.snapshot")]
     JournalSnapshot,
+    /// Segments of the journal were handed to the archive; `details` says which.
+    #[serde(rename = "journal.archived")]
+    JournalArchived,
     /// A dynamic credential is about to be made.
     #[serde(rename = "lease.attempted")]
     LeaseAttempted,
@@ -99,6 +102,30 @@ pub enum Kind {
     /// A lease's credential could not be revoked within the retry budget.
     #[serde(rename = "lease.quarantined")]
     LeaseQuarantined,
+    /// An operator gave up a lease whose credential could not be ended; `details` has the reason.
+    #[serde(rename = "lease.forgotten")]
+    LeaseForgotten,
+    /// The revocation of many leases began; `details` says which and why.
+    #[serde(rename = "revocation.started")]
+    RevocationStarted,
+    /// It was asked what such a revocation would do.
+    #[serde(rename = "revocation.previewed")]
+    RevocationPreviewed,
+    /// The revocation of many leases came to its end; `details` has the counts.
+    #[serde(rename = "revocation.finished")]
+    RevocationFinished,
+    /// A credential with the broker's tag was found for which no lease stands.
+    #[serde(rename = "orphan.found")]
+    OrphanFound,
+    /// Such a credential was ended.
+    #[serde(rename = "orphan.revoked")]
+    OrphanRevoked,
+    /// The broker is on hold: it ends nothing.
+    #[serde(rename = "hold.began")]
+    HoldBegan,
+    /// The broker is on hold no longer.
+    #[serde(rename = "hold.released")]
+    HoldReleased,
     /// A lease was looked at by someone who is not its holder, or leases were listed.
     #[serde(rename = "lease.read")]
     LeaseRead,

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     id::{LeaseId, RequestId},
-    path::SecretPath,
+    path::{PathPrefix, SecretPath},
     principal::SpiffeId,
     provider::ProviderName,
     record::Record,
@@ -190,6 +190,16 @@ impl Key {
         Self::of(&["request-due/", &millis(at), " ", holder.as_str(), " ", request.as_str()])
     }
 
+    /// That the broker is on hold.
+    pub fn hold() -> Self {
+        Self::of(&["hold"])
+    }
+
+    /// The version that is current since the record which wrote this.
+    pub fn current(path: &SecretPath) -> Self {
+        Self::of(&["current/", path.as_str()])
+    }
+
     /// The lease id that ends an index key.
     pub fn lease_id(&self) -> Option<LeaseId> {
         self.0.rsplit([' ', '/']).next()?.parse().ok()
@@ -261,6 +271,11 @@ impl KeyRange {
     /// The live leases on one version of one secret.
     pub fn on_version(path: &SecretPath, version: &VersionId) -> Self {
         Self::prefix(format!("secret/{path} {version} "))
+    }
+
+    /// The live leases on the secrets under a prefix.
+    pub fn under(prefix: &PathPrefix) -> Self {
+        Self::prefix(format!("secret/{prefix}"))
     }
 
     /// The rest of this range after `key`: where the next page starts.

@@ -72,6 +72,8 @@ impl Engine {
             secrets: catalog.secrets().count(),
             mounts: catalog.mounts().count(),
             providers: self.provider_states(),
+            on_hold: false,
+            orphans: 0,
         })
     }
 

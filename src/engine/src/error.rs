@@ -39,6 +39,28 @@ pub enum EngineError {
     /// write is told why.
     #[error("the back end refused it: {0}")]
     WriteRefused(#[source] Arc<ProviderError>),
+    /// The broker ends nothing now, so it makes nothing either that would have to be ended.
+    #[error("the broker is on hold: it makes no credentials and ends nothing until an operator releases it")]
+    OnHold,
+    /// As many leases are live as the limit allows.
+    #[error("as many leases are live as `{limit}` allows: give some back")]
+    QuotaExceeded {
+        /// The limit, as the configuration names it.
+        limit: &'static str,
+        /// When the next of them ends by itself, as far as is known.
+        retry_after: Duration,
+    },
+    /// The principal asks more often than it may.
+    #[error("more requests a second than `{limit}` allows")]
+    RateLimited {
+        /// The limit, as the configuration names it.
+        limit: &'static str,
+        /// When the next one may come.
+        retry_after: Duration,
+    },
+    /// A lease that is not on its way out was to be tried again or given up.
+    #[error("the lease is not being revoked: revoke it first")]
+    NotRevoking,
     /// A watcher did not keep up: it starts again from a snapshot.
     #[error("the watch fell behind and missed changes: start again")]
     WatchLagged,
@@ -79,6 +101,10 @@ impl EngineError {
                 ErrorClass::Invalid => "PROVIDER_REQUEST_INVALID",
                 ErrorClass::Permanent => "PROVIDER_UNSUPPORTED",
             },
+            Self::OnHold => "BROKER_ON_HOLD",
+            Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
+            Self::RateLimited { .. } => "RATE_LIMITED",
+            Self::NotRevoking => "LEASE_NOT_REVOKING",
             Self::WatchLagged => "WATCH_LAGGED",
             Self::Conflict => "CONFLICT",
             Self::JournalFull(_) => "JOURNAL_FULL",
@@ -101,6 +127,9 @@ impl EngineError {
         match self {
             Self::Provider(error) if error.class.is_retryable() => {
                 Some(error.retry_after.unwrap_or(Duration::from_secs(1)))
+            }
+            Self::QuotaExceeded { retry_after, .. } | Self::RateLimited { retry_after, .. } => {
+                Some(*retry_after)
             }
             Self::Conflict | Self::WatchLagged => Some(Duration::ZERO),
             Self::JournalFull(_) | Self::Unavailable(_) => Some(Duration::from_secs(5)),

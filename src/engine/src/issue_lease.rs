@@ -242,7 +242,7 @@ impl Engine {
         let problem = match lease.irrevocable_until {
             Some(end) => format!("nothing can end it before {end}"),
             None => match upstream.revoke(lease).await {
-                Ok(()) => return,
+                Ok(_) => return,
                 Err(problem) => problem.to_string(),
             },
         };

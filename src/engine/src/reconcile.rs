@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt, stream};
 use leasehold_core::{
     Lease, Timestamp,
     lease::{Effects, Event, LeaseState, StepError},
-    provider::{ErrorClass, ProviderError},
+    provider::{ErrorClass, ProviderError, Verification},
     record::{Kind, Outcome},
     state::{Commit, Condition, Entry, Key, KeyRange, LedgerError, Revision, Write},
     ttl::after,
@@ -122,7 +122,14 @@ impl Engine {
         };
         let now = self.now();
         let (event, problem) = match result {
-            Ok(()) => (Event::UpstreamRevoked, None),
+            Ok(Verification::StillValid) => {
+                let retry_at = after(now, self.settings.quarantine_retry);
+                let problem = "the back end says that it ended the credential, and it still works";
+                (Event::UpstreamStillValid { retry_at }, Some(problem.to_owned()))
+            }
+            Ok(verification) => {
+                (Event::UpstreamRevoked { proven: verification == Verification::Verified }, None)
+            }
             Err(problem) => (self.retry(&lease, problem.class, now), Some(problem.to_string())),
         };
         match self.advance(&lease, revision, event, now, problem.as_deref()).await {
@@ -176,6 +183,9 @@ impl Engine {
         Self::note_irrevocable(&mut record, &next);
         if let LeaseState::Revoked { cause, .. } | LeaseState::Revoking { cause, .. } = next.state {
             record.details.insert("cause".to_owned(), cause.name().to_owned());
+        }
+        if let Some(verification) = next.verification {
+            record.details.insert("verification".to_owned(), verification.name().to_owned());
         }
         if let Some(problem) = problem {
             record.outcome = Outcome::Failed { reason: "UPSTREAM_REVOCATION_FAILED".to_owned() };
@@ -232,5 +242,6 @@ const fn kind_of(state: &LeaseState) -> Kind {
         LeaseState::Revoked { .. } => Kind::LeaseRevoked,
         LeaseState::Expired { .. } => Kind::LeaseExpired,
         LeaseState::Quarantined { .. } => Kind::LeaseQuarantined,
+        LeaseState::Forgotten { .. } => Kind::LeaseForgotten,
     }
 }

@@ -181,6 +181,10 @@ pub struct EngineStatus {
     pub mounts: usize,
     /// Each back end with what it can do and whether its circuit is open.
     pub providers: Vec<ProviderStatus>,
+    /// Whether the broker ends nothing.
+    pub on_hold: bool,
+    /// Credentials without a lease that the last sweeps found and that are not ended yet.
+    pub orphans: u64,
 }
 
 /// How many leases there are.

@@ -13,7 +13,7 @@ use std::{
 use leasehold_core::{
     Lease, Timestamp,
     ports::{Clock, Provider},
-    provider::{Capabilities, ErrorClass, ProviderError, ProviderName, RevokeCredential},
+    provider::{Capabilities, ErrorClass, ProviderError, ProviderName, RevokeCredential, Verification},
     ttl::until,
 };
 use tokio::{
@@ -109,7 +109,7 @@ impl Upstream {
     }
 
     /// Ends a lease's credential.
-    pub(crate) async fn revoke(&self, lease: &Lease) -> Result<(), ProviderError> {
+    pub(crate) async fn revoke(&self, lease: &Lease) -> Result<Verification, ProviderError> {
         let Some(issuer) = self.provider.issuer() else {
             return Err(ProviderError::unsupported("revoke credentials").of(&self.name));
         };

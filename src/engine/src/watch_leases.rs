@@ -179,7 +179,9 @@ fn change_of(lease: &Lease) -> LeaseChange {
     match lease.state {
         LeaseState::Pending { .. } | LeaseState::Active if lease.renewals == 0 => LeaseChange::Issued,
         LeaseState::Pending { .. } | LeaseState::Active => LeaseChange::Renewed,
-        LeaseState::Revoking { .. } | LeaseState::Revoked { .. } => LeaseChange::Revoked,
+        LeaseState::Revoking { .. } | LeaseState::Revoked { .. } | LeaseState::Forgotten { .. } => {
+            LeaseChange::Revoked
+        }
         LeaseState::Expired { .. } => LeaseChange::Expired,
         LeaseState::Quarantined { .. } => LeaseChange::Quarantined,
     }

@@ -1,7 +1,7 @@
 //! Leases as the command line shows them. The names in JSON are stable.
 
 use leasehold_client::{IssuedLease, Lease};
-use leasehold_core::Timestamp;
+use leasehold_core::{Timestamp, provider::Verification};
 use serde::Serialize;
 
 use crate::{clock, duration, output::Row, value::ValueView};
@@ -32,6 +32,8 @@ pub(super) struct LeaseView {
     ended_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<&'static str>,
 }
 
 /// A lease with its value.
@@ -60,6 +62,7 @@ impl LeaseView {
             irrevocable_until: lease.irrevocable_until,
             ended_at: lease.ended_at,
             end_cause: lease.end_cause.map(|cause| cause.name()),
+            verification: lease.verification.map(Verification::name),
         }
     }
 
@@ -88,6 +91,9 @@ impl LeaseView {
         }
         if let Some(end) = self.irrevocable_until {
             parts.push(("revocation", format!("none until {}", time(end))));
+        }
+        if let Some(verification) = self.verification {
+            parts.push(("credential", format!("ended, {verification}")));
         }
         if let Some(since) = self.stale_since {
             parts.push(("stale", format!("its back end last confirmed the value {}", time(since))));
@@ -144,6 +150,7 @@ mod tests {
             renewals: 0,
             stale_since: None,
             irrevocable_until: None,
+            verification: None,
             ended_at: None,
             end_cause: None,
         }

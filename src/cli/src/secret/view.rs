@@ -108,6 +108,8 @@ pub(crate) fn capability(capability: proto::ProviderCapability) -> &'static str 
         Can::Delete => "delete",
         Can::Restore => "restore",
         Can::Purge => "purge",
+        Can::Verify => "verify",
+        Can::ListIssued => "list-issued",
     }
 }
 

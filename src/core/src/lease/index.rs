@@ -23,7 +23,9 @@ impl Lease {
             LeaseState::Pending { until } => until,
             LeaseState::Active => self.expires_at,
             LeaseState::Revoking { next_try, .. } | LeaseState::Quarantined { next_try, .. } => next_try,
-            LeaseState::Revoked { at, .. } | LeaseState::Expired { at } => after(at, Self::ENDED_RETENTION),
+            LeaseState::Revoked { at, .. } | LeaseState::Expired { at } | LeaseState::Forgotten { at } => {
+                after(at, Self::ENDED_RETENTION)
+            }
         }
     }
 

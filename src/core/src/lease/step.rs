@@ -7,6 +7,8 @@
 //!    |--IssueFailed--> Revoked                             |  ^--UpstreamFailed, budget left
 //!    `--Due----------> Revoking (abandoned)                `-----UpstreamFailed, budget spent--> Quarantined
 //!                                                     Quarantined --UpstreamRevoked--> Expired | Revoked
+//! Revoking, Quarantined --UpstreamStillValid--> Quarantined: ended, says its back end, and it still works
+//! Revoking, Quarantined --Retry--> Revoking | Quarantined, tried at once       --Forget--> Forgotten
 //! Active --UpstreamGone--> Revoking (upstream): a back end that misses a credential is asked to end it all the same
 //! ```
 //!
@@ -16,7 +18,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::{Cause, Lease, LeaseKind, LeaseState};
-use crate::{provider::Revocation, secret::VersionId, ttl::after};
+use crate::{
+    provider::{Revocation, Verification},
+    secret::VersionId,
+    ttl::after,
+};
 
 /// What happens to a lease.
 #[derive(Clone, Debug)]
@@ -45,7 +51,15 @@ pub enum Event {
     /// Its time may have come.
     Due,
     /// The back end has ended the credential.
-    UpstreamRevoked,
+    UpstreamRevoked {
+        /// Whether anybody has seen that it is dead.
+        proven: bool,
+    },
+    /// The back end says that it has ended the credential, and it still works.
+    UpstreamStillValid {
+        /// When to try again.
+        retry_at: Timestamp,
+    },
     /// The back end ended the credential, or lost it, without being asked.
     UpstreamGone,
     /// The back end has not.
@@ -55,12 +69,16 @@ pub enum Event {
         /// Whether it was tried often enough to be put aside.
         budget_spent: bool,
     },
+    /// A person wants the end of the credential tried now.
+    Retry,
+    /// A person gives it up: the credential may live on.
+    Forget,
 }
 
 /// What the outside must do now that the lease has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// End the credential at the back end and report with `UpstreamRevoked` or `UpstreamFailed`.
+    /// End the credential at the back end and report with one of the `Upstream` events.
     pub revoke_upstream: bool,
     /// The lease is over.
     pub ended: bool,
@@ -155,17 +173,47 @@ impl Lease {
                 }
             }
 
-            (_, Event::UpstreamRevoked | Event::UpstreamFailed { .. })
-                if self.irrevocable_until.is_some() =>
-            {
+            // There is nothing to try, and nothing to forget: the credential ends by itself.
+            (
+                _,
+                Event::UpstreamRevoked { .. }
+                | Event::UpstreamStillValid { .. }
+                | Event::UpstreamFailed { .. }
+                | Event::Retry
+                | Event::Forget,
+            ) if self.irrevocable_until.is_some() => {
                 return Err(StepError::OutOfPlace);
             }
             (
+                LeaseState::Revoking { cause, attempts, .. }
+                | LeaseState::Quarantined { cause, attempts, .. },
+                Event::UpstreamStillValid { retry_at },
+            ) => {
+                let (cause, attempts) = (*cause, attempts.saturating_add(1));
+                self.verification = Some(Verification::StillValid);
+                self.state = LeaseState::Quarantined { cause, attempts, next_try: retry_at };
+                Effects { quarantined: true, ..Effects::default() }
+            }
+            (
                 LeaseState::Revoking { cause, .. } | LeaseState::Quarantined { cause, .. },
-                Event::UpstreamRevoked,
+                Event::UpstreamRevoked { proven },
             ) => {
                 let cause = *cause;
+                self.verification =
+                    Some(if proven { Verification::Verified } else { Verification::Unverifiable });
                 self.end(cause, now)
+            }
+            (
+                LeaseState::Revoking { next_try, .. } | LeaseState::Quarantined { next_try, .. },
+                Event::Retry,
+            ) => {
+                *next_try = after(now, Self::ATTEMPT);
+                Effects { revoke_upstream: true, ..Effects::default() }
+            }
+            (LeaseState::Revoking { .. } | LeaseState::Quarantined { .. }, Event::Forget) => {
+                self.handle = None;
+                self.state = LeaseState::Forgotten { at: now };
+                Effects { ended: true, ..Effects::default() }
             }
             (
                 LeaseState::Revoking { cause, attempts, .. },
@@ -208,6 +256,9 @@ impl Lease {
             }
 
             (LeaseState::Revoked { .. }, Event::Renew { .. } | Event::Revoke { .. }) => {
+                return Err(StepError::Revoked);
+            }
+            (LeaseState::Forgotten { .. }, Event::Renew { .. } | Event::Revoke { .. }) => {
                 return Err(StepError::Revoked);
             }
             (LeaseState::Expired { .. }, Event::Renew { .. } | Event::Revoke { .. }) => {
@@ -312,7 +363,7 @@ mod tests {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
         let (revoking, effects) = active.step(Event::Due, at(60)).unwrap();
         assert!(effects.revoke_upstream && !revoking.is_ended() && revoking.handle.is_some());
-        let (expired, _) = revoking.step(Event::UpstreamRevoked, at(61)).unwrap();
+        let (expired, _) = revoking.step(Event::UpstreamRevoked { proven: true }, at(61)).unwrap();
         assert_eq!(expired.state, LeaseState::Expired { at: at(61) });
         assert!(expired.handle.is_none());
     }
@@ -387,7 +438,7 @@ mod tests {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
         let (dying, effects) = active.step(Event::UpstreamGone, at(9)).unwrap();
         assert!(effects.revoke_upstream && !dying.is_live(at(9)) && dying.handle.is_some());
-        let (ended, _) = dying.step(Event::UpstreamRevoked, at(10)).unwrap();
+        let (ended, _) = dying.step(Event::UpstreamRevoked { proven: true }, at(10)).unwrap();
         assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Upstream, at: at(10) });
         let (active, _) = lease(LeaseKind::Dynamic).step(irrevocable(at(200)), at(1)).unwrap();
         let (ended, effects) = active.step(Event::UpstreamGone, at(9)).unwrap();
@@ -405,8 +456,32 @@ mod tests {
         assert!(effects.quarantined);
         assert_eq!(aside.clone().step(Event::Due, at(89)).unwrap_err(), StepError::NotDue);
         assert!(aside.clone().step(Event::Due, at(90)).unwrap().1.revoke_upstream);
-        let (ended, _) = aside.step(Event::UpstreamRevoked, at(91)).unwrap();
+        let (ended, _) = aside.step(Event::UpstreamRevoked { proven: true }, at(91)).unwrap();
         assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Operator, at: at(91) });
+    }
+
+    #[test]
+    fn what_works_on_after_its_end_is_quarantined_until_it_is_seen_dead() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        let (revoking, _) = active.step(Event::Revoke { cause: Cause::Operator }, at(2)).unwrap();
+        let (alive, effects) = revoking.step(Event::UpstreamStillValid { retry_at: at(90) }, at(3)).unwrap();
+        assert!(effects.quarantined && !alive.is_ended());
+        assert_eq!(alive.verification, Some(Verification::StillValid));
+        let (tried, effects) = alive.step(Event::Retry, at(4)).unwrap();
+        assert!(effects.revoke_upstream && tried.due_at() == after(at(4), Lease::ATTEMPT));
+        let (dead, _) = tried.step(Event::UpstreamRevoked { proven: true }, at(5)).unwrap();
+        assert_eq!(dead.verification, Some(Verification::Verified));
+        assert_eq!(dead.state, LeaseState::Revoked { cause: Cause::Operator, at: at(5) });
+    }
+
+    #[test]
+    fn only_what_is_on_its_way_out_can_be_forgotten() {
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        assert_eq!(active.clone().step(Event::Forget, at(2)).unwrap_err(), StepError::OutOfPlace);
+        let (revoking, _) = active.step(Event::Revoke { cause: Cause::Holder }, at(2)).unwrap();
+        let (forgotten, effects) = revoking.step(Event::Forget, at(3)).unwrap();
+        assert!(effects.ended && forgotten.is_ended() && forgotten.handle.is_none());
+        assert_eq!(forgotten.state, LeaseState::Forgotten { at: at(3) });
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
@@ -418,7 +493,10 @@ mod tests {
             prop_oneof![Just(Cause::Holder), Just(Cause::Operator)].prop_map(|cause| Event::Revoke { cause }),
             Just(Event::Due),
             time.clone().prop_map(irrevocable),
-            Just(Event::UpstreamRevoked),
+            any::<bool>().prop_map(|proven| Event::UpstreamRevoked { proven }),
+            time.clone().prop_map(|retry_at| Event::UpstreamStillValid { retry_at }),
+            Just(Event::Retry),
+            Just(Event::Forget),
             Just(Event::UpstreamGone),
             (time, any::<bool>())
                 .prop_map(|(retry_at, budget_spent)| Event::UpstreamFailed { retry_at, budget_spent }),
@@ -450,7 +528,8 @@ mod tests {
                 if kind == LeaseKind::Dynamic && next.is_ended() {
                     let outlived = before.irrevocable_until.is_some_and(|until| until <= now);
                     prop_assert!(before.state != LeaseState::Active || gone || outlived, "a credential was left behind");
-                    prop_assert!(gone || next.irrevocable_until.is_none_or(|until| until <= now), "it still works");
+                    let given_up = matches!(next.state, LeaseState::Forgotten { .. });
+                    prop_assert!(gone || given_up || next.irrevocable_until.is_none_or(|until| until <= now), "it still works");
                 }
                 let stored = Lease::decode(&next.encode().unwrap()).unwrap();
                 prop_assert_eq!(format!("{stored:?}"), format!("{next:?}"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     id::LeaseId,
@@ -69,4 +70,38 @@ pub struct RevokeCredential<'a> {
     /// What the provider gave for this: of the credential, or of its reservation when the answer never came. Absent
     /// when there is neither: the credential is then looked for by the lease's id.
     pub handle: Option<&'a RevocationHandle>,
+}
+
+/// Whether a credential that was ended is dead, as far as the back end lets anybody know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verification {
+    /// It was tried, or looked up, and does not work any more.
+    Verified,
+    /// The back end said that it ended it, and nothing can be tried.
+    Unverifiable,
+    /// The back end said that it ended it, and it still works.
+    StillValid,
+}
+
+impl Verification {
+    /// Its name in lists and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Unverifiable => "unverifiable",
+            Self::StillValid => "still-valid",
+        }
+    }
+}
+
+/// A credential at the back end that carries the broker's tag.
+#[derive(Clone, Debug)]
+pub struct Tagged {
+    /// The lease that it was made for, as the tag says.
+    pub lease: LeaseId,
+    /// The back end's own name for it, for people; never secret.
+    pub name: String,
+    /// What ends it; absent when the lease's id is enough.
+    pub handle: Option<RevocationHandle>,
 }

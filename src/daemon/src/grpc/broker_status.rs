@@ -78,6 +78,8 @@ pub(super) fn render(engine: &EngineStatus, broker: BrokerFacts, ledger: LedgerF
             policy_count: count(broker.policies),
         }),
         last_reload: broker.last_reload.map(reload),
+        on_hold: engine.on_hold,
+        orphan_count: count(engine.orphans),
     }
 }
 
@@ -116,6 +118,8 @@ mod tests {
             secrets: 2,
             mounts: 1,
             providers: Vec::new(),
+            on_hold: false,
+            orphans: 0,
         };
         let broker = BrokerFacts {
             version: "0.1.0".into(),

@@ -50,6 +50,64 @@ impl OperatorService for Operators {
         Ok(Response::new(v1::RevokeLeasesResponse { results: results.collect().await }))
     }
 
+    async fn start_revocation(
+        &self,
+        _request: Request<v1::StartRevocationRequest>,
+    ) -> Result<Response<v1::StartRevocationResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    type WatchRevocationStream = BoxStream<'static, Result<v1::WatchRevocationResponse, Status>>;
+
+    async fn watch_revocation(
+        &self,
+        _request: Request<v1::WatchRevocationRequest>,
+    ) -> Result<Response<Self::WatchRevocationStream>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn list_revocations(
+        &self,
+        _request: Request<v1::ListRevocationsRequest>,
+    ) -> Result<Response<v1::ListRevocationsResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn retry_lease(
+        &self,
+        _request: Request<v1::RetryLeaseRequest>,
+    ) -> Result<Response<v1::RetryLeaseResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn forget_lease(
+        &self,
+        _request: Request<v1::ForgetLeaseRequest>,
+    ) -> Result<Response<v1::ForgetLeaseResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn sweep_orphans(
+        &self,
+        _request: Request<v1::SweepOrphansRequest>,
+    ) -> Result<Response<v1::SweepOrphansResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn get_hold(
+        &self,
+        _request: Request<v1::GetHoldRequest>,
+    ) -> Result<Response<v1::GetHoldResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn release_hold(
+        &self,
+        _request: Request<v1::ReleaseHoldRequest>,
+    ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
     async fn list_secrets(
         &self,
         request: Request<v1::ListSecretsRequest>,

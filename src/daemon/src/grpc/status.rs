@@ -75,6 +75,9 @@ pub(crate) fn of_engine(error: &EngineError) -> Status {
     if let EngineError::NoSuchField(field) = error {
         metadata.insert("field".to_owned(), field.to_string());
     }
+    if let EngineError::QuotaExceeded { limit, .. } | EngineError::RateLimited { limit, .. } = error {
+        metadata.insert("limit".to_owned(), (*limit).to_owned());
+    }
     if let Some(provider) = error.provider() {
         metadata.insert("provider".to_owned(), provider.to_string());
     }
@@ -103,6 +106,10 @@ pub(crate) fn reason_of(error: &EngineError) -> ErrorReason {
             ErrorClass::Invalid => ErrorReason::ProviderRequestInvalid,
             ErrorClass::Permanent => ErrorReason::ProviderUnsupported,
         },
+        EngineError::OnHold => ErrorReason::BrokerOnHold,
+        EngineError::QuotaExceeded { .. } => ErrorReason::QuotaExceeded,
+        EngineError::RateLimited { .. } => ErrorReason::RateLimited,
+        EngineError::NotRevoking => ErrorReason::LeaseNotRevoking,
         EngineError::WatchLagged => ErrorReason::WatchLagged,
         EngineError::Conflict => ErrorReason::Conflict,
         EngineError::JournalFull(_) => ErrorReason::JournalFull,
@@ -131,6 +138,8 @@ fn code(reason: ErrorReason) -> Code {
         | ErrorReason::LeaseRevoked
         | ErrorReason::LeaseAtMaximumTtl
         | ErrorReason::LeaseNotActive
+        | ErrorReason::LeaseNotRevoking
+        | ErrorReason::BrokerOnHold
         | ErrorReason::ProviderDeniedBroker
         | ErrorReason::ProviderSecretAbsent
         | ErrorReason::ProviderRequestInvalid => Code::FailedPrecondition,
@@ -139,9 +148,11 @@ fn code(reason: ErrorReason) -> Code {
         | ErrorReason::BrokerStopping
         | ErrorReason::ConnectionIdle
         | ErrorReason::ConnectionDisplaced => Code::Unavailable,
-        ErrorReason::ProviderThrottled | ErrorReason::TooManyStreams | ErrorReason::JournalFull => {
-            Code::ResourceExhausted
-        }
+        ErrorReason::ProviderThrottled
+        | ErrorReason::TooManyStreams
+        | ErrorReason::QuotaExceeded
+        | ErrorReason::RateLimited
+        | ErrorReason::JournalFull => Code::ResourceExhausted,
         ErrorReason::ProviderNotFound => Code::NotFound,
         ErrorReason::ProviderUnsupported => Code::Unimplemented,
         ErrorReason::Conflict | ErrorReason::WatchLagged => Code::Aborted,

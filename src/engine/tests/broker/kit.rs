@@ -20,7 +20,7 @@ use leasehold_core::{
     provider::{
         Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, IssueCredential,
         IssuedCredential, ProviderError, ProviderName, RenewCredential, Revocation, RevokeCredential,
-        VersionFacts, VersionState, WriteVersion,
+        Verification, VersionFacts, VersionState, WriteVersion,
     },
     record::{Actor, Decision, Effect, Kind, Outcome, ValueTag},
     secret::VersionId,
@@ -427,7 +427,7 @@ impl Issuer for BackEnd {
         if known { Ok(request.until) } else { Err(gone()) }
     }
 
-    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<Verification, ProviderError> {
         self.pass().await?;
         drop(self.ender.acquire().await.unwrap());
         self.revocations.fetch_add(1, SeqCst);
@@ -435,7 +435,7 @@ impl Issuer for BackEnd {
         if let Some(handle) = request.handle {
             self.reserved.lock().unwrap().remove(std::str::from_utf8(handle.expose()).unwrap());
         }
-        Ok(())
+        Ok(Verification::Unverifiable)
     }
 }
 

@@ -223,7 +223,7 @@ struct Filter {
 
 impl Filter {
     fn parse(faults: &mut Violations, sent: Option<v1::LeaseFilter>) -> Option<Self> {
-        let v1::LeaseFilter { holder, secret, states } = sent.unwrap_or_default();
+        let v1::LeaseFilter { holder, secret, states, .. } = sent.unwrap_or_default();
         let holder = faults.optional("filter.holder", &holder);
         let secret = faults.optional("filter.secret", &secret);
         let known: Vec<_> = states
@@ -306,6 +306,7 @@ mod tests {
             holder: "spiffe://example.org/prod/other".into(),
             secret: "prod".into(),
             states: vec![99],
+            ..v1::LeaseFilter::default()
         };
         let message =
             v1::ListLeasesRequest { filter: Some(filter.clone()), ..v1::ListLeasesRequest::default() };

@@ -4,7 +4,7 @@ use leasehold_core::{
     Lease, SecretValue,
     catalog::Source,
     lease::{Cause, LeaseKind, LeaseState},
-    provider::{Capabilities, Change},
+    provider::{Capabilities, Change, Verification},
 };
 use leasehold_engine::request::{LeaseChange, LeaseNotice, SecretDescription};
 use leasehold_proto::v1;
@@ -25,6 +25,7 @@ pub(crate) fn lease(lease: &Lease) -> v1::Lease {
         }
         LeaseState::Revoked { cause, at } => (v1::LeaseState::Revoked, Some(*at), Some(*cause), None),
         LeaseState::Expired { at } => (v1::LeaseState::Expired, Some(*at), Some(Cause::Expiry), None),
+        LeaseState::Forgotten { at } => (v1::LeaseState::Forgotten, Some(*at), None, None),
         LeaseState::Quarantined { cause, attempts, next_try } => {
             let progress = revocation(*attempts, *next_try);
             (v1::LeaseState::Quarantined, None, Some(*cause), Some(progress))
@@ -52,6 +53,15 @@ pub(crate) fn lease(lease: &Lease) -> v1::Lease {
         end_cause: end_cause.map_or(v1::LeaseEndCause::Unspecified, cause).into(),
         revocation,
         irrevocable_until_time: lease.irrevocable_until.map(timestamp),
+        verification: lease.verification.map_or(v1::LeaseVerification::Unspecified, verification).into(),
+    }
+}
+
+const fn verification(verification: Verification) -> v1::LeaseVerification {
+    match verification {
+        Verification::Verified => v1::LeaseVerification::Verified,
+        Verification::Unverifiable => v1::LeaseVerification::Unverifiable,
+        Verification::StillValid => v1::LeaseVerification::StillValid,
     }
 }
 
@@ -118,6 +128,8 @@ pub(crate) fn capabilities(of: &Capabilities) -> v1::ProviderCapabilities {
         issue,
         renew,
         revoke,
+        verify,
+        tagged,
         min_ttl,
         max_ttl,
     } = *of;
@@ -140,9 +152,12 @@ pub(crate) fn capabilities(of: &Capabilities) -> v1::ProviderCapabilities {
         Change::Restore => Can::Restore,
         Change::Purge => Can::Purge,
     });
-    let others = all.into_iter().filter(|(can, _)| *can).map(|(_, name)| name);
+    let last = [(verify, Can::Verify), (tagged, Can::ListIssued)];
+    let named = |(can, name): (bool, Can)| can.then_some(name);
+    let supported =
+        all.into_iter().filter_map(named).chain(changes).chain(last.into_iter().filter_map(named));
     v1::ProviderCapabilities {
-        supported: others.chain(changes).map(Into::into).collect(),
+        supported: supported.map(Into::into).collect(),
         min_ttl: min_ttl.map(duration),
         max_ttl: max_ttl.map(duration),
     }
