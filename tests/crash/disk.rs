@@ -15,7 +15,7 @@ use crate::{
     acknowledged::verified,
     killed::check,
     outside::{self, Serving},
-    seed::Seed,
+    seed,
     traffic::{Running, VALUE, Workload},
 };
 
@@ -31,7 +31,7 @@ struct Faulty {
 
 impl Faulty {
     async fn new() -> Self {
-        let mut seed = Seed::from_env();
+        let mut seed = seed::from_env();
         let site = Site::new(Plan { ledger: "segment_size = \"1MiB\"".into(), ..Plan::default() });
         let mut program = Command::new(env!("CARGO_BIN_EXE_leaseholdd-with-faults"));
         program.env("LEASEHOLD_FAULTS", site.path("faults"));
@@ -139,7 +139,7 @@ async fn the_real_program_cannot_be_told_to_fail() {
     let mut daemon = Daemon::spawn(&site, program);
     daemon.ready(&site).await;
     daemon::put(&site, SECRET, VALUE).await;
-    let mut workloads = [Workload::new(Seed::from_env())];
+    let mut workloads = [Workload::new(seed::from_env())];
     outside::works(&site, &mut workloads).await;
     daemon.kill();
     let _daemon = Daemon::start(&site).await;

@@ -4,13 +4,13 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
-    seed::Seed,
+    seed,
     state::{End, Patient},
 };
 
 #[tokio::test]
 async fn an_index_that_is_gone_or_doubtful_is_made_anew() {
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     for end in [End::InOrder, End::Killed] {
         let mut patient = Patient::new(&mut seed).await;
         patient.live(3, end).await;
@@ -60,7 +60,7 @@ async fn an_index_that_is_gone_or_doubtful_is_made_anew() {
 
 #[tokio::test]
 async fn an_index_from_another_day_is_brought_up_to_date() {
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     let mut patient = Patient::new(&mut seed).await;
     for (name, end) in [("monday", End::InOrder), ("tuesday", End::Killed), ("wednesday", End::InOrder)] {
         let segments = patient.segments().len() + 1;
@@ -84,7 +84,7 @@ async fn an_index_from_another_day_is_brought_up_to_date() {
 
 #[tokio::test]
 async fn an_index_of_another_history_is_made_anew() {
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     let mut patient = Patient::new(&mut seed).await;
     patient.live(1, End::InOrder).await;
     patient.save("fork");

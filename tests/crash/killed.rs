@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::{
     acknowledged::{list, one_lease_a_request, recorded, verified},
     counter::Counter,
-    seed::Seed,
+    seed::{self, Seed},
     traffic::{Running, VALUE, Workload},
 };
 
@@ -25,7 +25,7 @@ const WORKLOADS: usize = 16;
 #[tokio::test]
 async fn a_killed_broker_has_everything_that_it_acknowledged() {
     let rounds = env::var("LEASEHOLD_CRASH_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("a number"));
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     let (mut left, mut sum) = (rounds, 0);
     while left > 0 {
         let now = left.min(ROUNDS_OF_A_SITE);

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     acknowledged::verified,
     killed::check,
-    seed::Seed,
+    seed,
     traffic::{Running, VALUE, Workload},
 };
 
@@ -20,7 +20,7 @@ const CUTS: u64 = 12;
 
 #[tokio::test]
 async fn after_a_power_cut_everything_that_was_acknowledged_is_there() {
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     let site = Site::new(Plan { ledger: "segment_size = \"1MiB\"".into(), ..Plan::default() });
     let start = async || {
         let mut program = Command::new(env!("CARGO_BIN_EXE_leaseholdd-with-faults"));

@@ -20,7 +20,7 @@ use crate::{
     acknowledged::verified,
     killed::check,
     outside::{Serving, becomes, refuses, works},
-    seed::Seed,
+    seed,
     traffic::{Running, VALUE, Workload},
 };
 
@@ -50,7 +50,7 @@ async fn a_really_full_disk_refuses_until_there_is_room_and_loses_nothing() {
 }
 
 async fn on_a_small_disk() {
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     let site = Site::new(Plan { ledger: "segment_size = \"1MiB\"".into(), ..Plan::default() });
     let mount = ["-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs"];
     assert!(Command::new("mount").args(mount).arg(site.state()).status().unwrap().success());

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
-    seed::Seed,
+    seed,
     state::{End, Patient},
 };
 
@@ -56,7 +56,7 @@ impl Patient {
 
 #[tokio::test]
 async fn a_changed_journal_is_found_and_the_first_bad_record_named() {
-    let mut patient = Patient::new(&mut Seed::from_env()).await;
+    let mut patient = Patient::new(&mut seed::from_env()).await;
     patient.live(4, End::InOrder).await;
     patient.save("whole");
     let last = patient.segments().len() - 1;

@@ -7,7 +7,7 @@ use leasehold_core::record::Kind;
 
 use crate::{
     acknowledged::verified,
-    seed::Seed,
+    seed,
     state::{End, Patient},
 };
 
@@ -16,7 +16,7 @@ type Cut<'a> = (&'static str, u64, &'a dyn Fn(&Patient));
 
 #[tokio::test]
 async fn a_cut_end_is_found_by_whoever_knows_a_later_record() {
-    let mut patient = Patient::new(&mut Seed::from_env()).await;
+    let mut patient = Patient::new(&mut seed::from_env()).await;
     patient.live(2, End::InOrder).await;
     patient.save("whole");
     let head = verified(&patient.journal(), Head::START).head;
@@ -78,7 +78,7 @@ async fn a_cut_end_is_found_by_whoever_knows_a_later_record() {
 
 #[tokio::test]
 async fn a_torn_write_is_put_aside_and_nothing_acknowledged_with_it() {
-    let mut patient = Patient::new(&mut Seed::from_env()).await;
+    let mut patient = Patient::new(&mut seed::from_env()).await;
     patient.live(1, End::Killed).await;
     patient.save("killed");
     let last = patient.last();
@@ -125,7 +125,7 @@ async fn a_torn_write_is_put_aside_and_nothing_acknowledged_with_it() {
 
 #[tokio::test]
 async fn no_flipped_bit_in_the_last_record_passes_for_a_torn_write() {
-    let mut seed = Seed::from_env();
+    let mut seed = seed::from_env();
     let mut patient = Patient::new(&mut seed).await;
     patient.live(1, End::Killed).await;
     let last = patient.last();

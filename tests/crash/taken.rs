@@ -13,7 +13,7 @@ use crate::{
     acknowledged::verified,
     killed::check,
     outside::{Serving, becomes, refuses, works},
-    seed::Seed,
+    seed,
     state::{End, Patient},
 };
 
@@ -21,7 +21,7 @@ const REASON: &str = "LEDGER_UNAVAILABLE";
 
 /// A broker that serves and has some leases.
 async fn serving() -> (Patient, Daemon) {
-    let mut patient = Patient::new(&mut Seed::from_env()).await;
+    let mut patient = Patient::new(&mut seed::from_env()).await;
     patient.live(1, End::InOrder).await;
     let daemon = Daemon::start(&patient.site).await;
     works(&patient.site, &mut patient.workloads).await;

@@ -63,6 +63,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Whether it has not ended.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the daemon is our child").is_none()
+    }
+
     /// What it has said on both outputs, of all its lives on this site.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -8,6 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::print_stderr,
     reason = "a test that meets one of these has failed"
 )]
 
@@ -17,8 +18,10 @@ pub mod canary;
 pub mod cpu;
 pub mod daemon;
 pub mod echo;
+pub mod evidence;
 pub mod load;
 pub mod neighbours;
 pub mod raw;
+pub mod seed;
 pub mod site;
 pub mod wait;

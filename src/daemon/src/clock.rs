@@ -17,20 +17,29 @@ use leasehold_core::{Timestamp, ports::Clock, ttl};
 /// neither extends a lease nor holds the expiry of others up.
 #[derive(Debug)]
 pub struct SystemClock {
+    wall: Wall,
     started: Instant,
     /// What is added to the monotonic clock, in nanoseconds.
     offset: AtomicI64,
 }
+
+/// What tells the time of day, in nanoseconds of the Unix epoch: [`wall`], but where a test sets the clock.
+pub type Wall = fn() -> i64;
 
 /// Nobody sleeps longer in one piece: what was set meanwhile is noticed by then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 impl SystemClock {
     /// A clock that starts at the wall clock's time, or at `floor` if that is later: the last time that was recorded.
-    #[expect(clippy::disallowed_methods, reason = "this is the adapter")]
     pub fn starting_at(floor: Option<Timestamp>) -> Self {
+        Self::over(wall, floor)
+    }
+
+    /// As [`SystemClock::starting_at`], by what `wall` says the time of day is.
+    #[expect(clippy::disallowed_methods, reason = "this is the adapter")]
+    pub fn over(wall: Wall, floor: Option<Timestamp>) -> Self {
         let floor = floor.map_or(i64::MIN, |floor| i64::try_from(floor.as_nanosecond()).unwrap_or(i64::MAX));
-        Self { started: Instant::now(), offset: AtomicI64::new(wall().max(floor)) }
+        Self { wall, started: Instant::now(), offset: AtomicI64::new(wall().max(floor)) }
     }
 
     /// Moves the clock forward to `floor`, if it is not there yet.
@@ -42,7 +51,7 @@ impl SystemClock {
     /// How far this clock is ahead of the machine's: more than a moment means that the machine's was set back.
     pub fn ahead_of_wall(&self) -> Duration {
         let now = self.elapsed().saturating_add(self.offset.load(Ordering::Acquire));
-        Duration::from_nanos(u64::try_from(now.saturating_sub(wall())).unwrap_or(0))
+        Duration::from_nanos(u64::try_from(now.saturating_sub((self.wall)())).unwrap_or(0))
     }
 
     fn elapsed(&self) -> i64 {
@@ -53,7 +62,7 @@ impl SystemClock {
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let nanos = follow(&self.offset, self.elapsed(), wall());
+        let nanos = follow(&self.offset, self.elapsed(), (self.wall)());
         Timestamp::from_nanosecond(nanos.into()).unwrap_or(Timestamp::MAX)
     }
 
@@ -69,9 +78,10 @@ fn follow(offset: &AtomicI64, elapsed: i64, wall: i64) -> i64 {
     elapsed.saturating_add(offset)
 }
 
-/// Nanoseconds of the Unix epoch; a clock before it or after the year 2262 counts as that end.
+/// The machine's own time of day, in nanoseconds of the Unix epoch; one before it or after the year 2262 counts as that
+/// end.
 #[expect(clippy::disallowed_methods, reason = "this is the adapter")]
-fn wall() -> i64 {
+pub fn wall() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
@@ -108,6 +118,17 @@ mod tests {
         assert!(clock.now() < last);
         clock.advance_to(last);
         assert!(clock.now() >= last);
+    }
+
+    #[test]
+    fn it_goes_by_what_tells_the_time_of_day() {
+        static WALL: AtomicI64 = AtomicI64::new(1_000_000_000_000);
+        let clock = SystemClock::over(|| WALL.load(Ordering::Relaxed), None);
+        WALL.fetch_add(60_000_000_000, Ordering::Relaxed);
+        let after = clock.now();
+        assert!(after >= Timestamp::from_second(1_060).unwrap(), "{after}");
+        WALL.fetch_sub(3_600_000_000_000, Ordering::Relaxed);
+        assert!(clock.now() >= after && clock.ahead_of_wall() > Duration::from_secs(3_500));
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     check::{self, Fresh},
-    clock::SystemClock,
+    clock::{SystemClock, Wall},
     config::{Config, ledger::is_node},
     facts::View,
     grpc::{self, Routes},
@@ -53,11 +53,12 @@ const CLOCK_WARNING: Duration = Duration::from_secs(60);
 /// Files that the broker needs beside its connections.
 const OTHER_FILES: u64 = 256;
 
-/// Puts a broker together, whose journal is written through `files`. Blocking, and within a runtime.
+/// Puts a broker together, whose journal is written through `files` and whose time of day is `wall`'s. Blocking, and
+/// within a runtime.
 ///
 /// # Errors
 /// The first thing that does not work, with all of its faults.
-pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError> {
+pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker, StartError> {
     let state = StateDir::claim(&config.ledger.dir)?;
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
     let broker = Actor::internal(
@@ -74,7 +75,7 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
         actor: broker.clone(),
         snapshot_records: EmbeddedOptions::SNAPSHOT_RECORDS,
     })?;
-    let clock = clock(&recovery);
+    let clock = clock(&recovery, wall);
     let entropy = Arc::new(SystemEntropy);
     let Fresh { tls, policies } = check::read_fresh(&config, &clock).map_err(StartError::Findings)?;
     for warning in policies.warnings() {
@@ -147,8 +148,8 @@ pub fn open(config: Config, files: Arc<dyn Files>) -> Result<Broker, StartError>
 }
 
 /// The clock, at or after the last time that was recorded.
-fn clock(recovery: &Recovery) -> Arc<dyn Clock> {
-    let clock = SystemClock::starting_at(recovery.last_time);
+fn clock(recovery: &Recovery, wall: Wall) -> Arc<dyn Clock> {
+    let clock = SystemClock::over(wall, recovery.last_time);
     let ahead = clock.ahead_of_wall();
     if ahead > CLOCK_WARNING {
         tracing::warn!(

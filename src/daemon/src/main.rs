@@ -13,5 +13,5 @@ use tikv_jemallocator::Jemalloc as Inner;
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<Inner> = zeroizing_alloc::ZeroAlloc(Inner);
 
 fn main() -> ExitCode {
-    leaseholdd::program::main(Arc::new(SystemFiles))
+    leaseholdd::program::main(Arc::new(SystemFiles), leaseholdd::clock::wall)
 }

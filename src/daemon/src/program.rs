@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     args::{CheckConfig, Cli, Command, ConfigFile, Exit, Init},
     check,
-    clock::SystemClock,
+    clock::{SystemClock, Wall},
     compose::{self, Broker},
     config::{Config, runtime},
     hardening, init,
@@ -37,10 +37,11 @@ use crate::{
 /// How long threads may take to notice that the runtime is gone.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
-/// Reads the command line and does what it says. The journal is written through `files`.
-pub fn main(files: Arc<dyn Files>) -> ExitCode {
+/// Reads the command line and does what it says. The journal is written through `files`, and `wall` tells a broker that
+/// serves the time of day.
+pub fn main(files: Arc<dyn Files>, wall: Wall) -> ExitCode {
     let outcome = match Cli::parse().into_command() {
-        Command::Run(file) => run(&file, files),
+        Command::Run(file) => run(&file, files, wall),
         Command::CheckConfig(arguments) => check_config(&arguments),
         Command::Init(arguments) => make(&arguments),
         #[cfg(feature = "local")]
@@ -58,7 +59,7 @@ pub fn main(files: Arc<dyn Files>) -> ExitCode {
 }
 
 /// `run`: serves until it is told to end.
-fn run(file: &ConfigFile, files: Arc<dyn Files>) -> Result<Exit, StartError> {
+fn run(file: &ConfigFile, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, StartError> {
     // Before any thread is started, and before anything secret is read.
     let measures = hardening::harden();
     let config = Config::load(&file.config).map_err(StartError::Config)?;
@@ -78,7 +79,7 @@ fn run(file: &ConfigFile, files: Arc<dyn Files>) -> Result<Exit, StartError> {
     let outcome = runtime.block_on(async {
         // A reload that is asked for during the start is done after it; by default the signal would end the process.
         let hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
-        serve(compose::open(config, files)?, hangups).await
+        serve(compose::open(config, files, wall)?, hangups).await
     });
     // A thread that hangs in a system call does not hold the end up.
     runtime.shutdown_timeout(LAST_THREADS);
