@@ -118,6 +118,9 @@ pub enum Fault {
     /// There is something behind the end.
     #[error("there are bytes after the segment's end")]
     Remains,
+    /// What was compressed cannot be unpacked.
+    #[error("the compressed segment is damaged from here on")]
+    Packing,
     /// It is whole, but it is not the record whose hash was noted elsewhere.
     #[error("it is not the record whose hash is known from elsewhere: the journal was rewritten")]
     NotAsKnown,

@@ -23,7 +23,10 @@
 //!   how a write torn by a power cut is told from damage.
 //! * `crc` is the CRC-32 (IEEE 802.3) of what is before `,"crc"`. The chain proves every line but the last; this finds an
 //!   accident in the last one too. It is no protection against intent: that needs a head known from elsewhere.
+//! * A segment that is closed may be packed to `….log.zst` (zstd; unpacked, it is the same lines without the zeros), and may
+//!   be moved to the archive: the directory, or the link to one, `journal/archive`. Readers go through all of them.
 
+mod closed;
 mod current;
 mod error;
 #[cfg(any(test, feature = "faults"))]
@@ -33,6 +36,7 @@ mod filter;
 mod head;
 mod journal;
 mod line;
+mod lines;
 mod next;
 mod read;
 mod recover;
@@ -44,6 +48,7 @@ mod tests;
 mod verify;
 mod walk;
 
+pub use closed::{ArchiveError, Archived, Closed, link_archive};
 pub use error::{Fault, JournalError};
 pub use files::{Files, Identity, JournalFile, Status, SystemFiles};
 pub use filter::{Filter, OutcomeKind};

@@ -64,7 +64,7 @@ pub(crate) fn recover(
     let (segment, head) = (walk.segment().clone(), walk.head());
     let offset = flaw.as_ref().map_or(walk.offset(), |flaw| flaw.offset);
     let expected = head.seq.saturating_add(1);
-    let tail = Tail::read(&segment.path, offset).map_err(|source| io_error(&segment.path, "read", source))?;
+    let tail = Tail::new(offset, walk.remains(offset).map_err(refuse)?);
     let damaged = |fault| {
         refuse(Obstacle::Flaw(Flaw {
             seq: expected,
@@ -83,6 +83,10 @@ pub(crate) fn recover(
         return Err(JournalError::Cut { ends_at: head.seq, applied: applied.seq });
     }
 
+    if segment.packed || segment.path.parent() != Some(dir) {
+        // What was closed stays closed.
+        return Ok((next.take(head, 0)?, Opened { head, last_time, torn: None }));
+    }
     let torn = tail.map(|tail| mend(files, dir, &segment.path, &tail)).transpose()?;
     let file = files.open(&segment.path).map_err(|source| io_error(&segment.path, "opened", source))?;
     // A process that was killed may have left whole records, or a new name, that the disk does not have yet: nobody may

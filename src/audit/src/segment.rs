@@ -1,10 +1,11 @@
-//! Segment files: their names and headers, and the lines in them.
+//! Segment files: their names, where they are, and their headers.
+//!
+//! A segment that is written to is `<first sequence number>.log`. One that is closed may have been packed, with zstd, to
+//! `….log.zst`, and may have been moved to the archive: the directory, or the link to one, with the name `archive` in the
+//! journal's own.
 
 use std::{
-    fs::File,
     io,
-    ops::Range,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -13,36 +14,20 @@ use serde::Deserialize;
 
 use crate::{head::Head, line::Hex};
 
+/// Where the journal's older segments are, in its directory.
+pub(crate) const ARCHIVE: &str = "archive";
+const PLAIN: &str = ".log";
+const PACKED: &str = ".log.zst";
+
 /// One segment file, by its name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     /// The sequence number of its first record.
     pub(crate) first: u64,
     pub(crate) path: PathBuf,
+    /// Whether it is compressed.
+    pub(crate) packed: bool,
 }
-
-/// Reads a segment's lines in order.
-pub(crate) struct Lines {
-    file: File,
-    buffer: Vec<u8>,
-    /// Where in the file the buffer starts.
-    base: u64,
-    /// Where in the buffer the next line starts.
-    next: usize,
-}
-
-/// What was found where a line should start.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// A whole line, without its newline; [`Lines::bytes`] gives it.
-    Line { offset: u64, range: Range<usize> },
-    /// A zero byte or the file's end, right at the start of a line.
-    End,
-    /// Some bytes, and then a zero byte or the file's end instead of a newline.
-    Cut,
-}
-
-const CHUNK: usize = 128 * 1024;
 
 #[derive(Deserialize)]
 struct Header {
@@ -54,22 +39,40 @@ struct Header {
 
 impl Segment {
     pub(crate) fn new(dir: &Path, first: u64) -> Self {
-        Self { first, path: dir.join(format!("{first:020}.log")) }
+        Self { first, path: dir.join(format!("{first:020}{PLAIN}")), packed: false }
     }
 
-    /// The segments in a directory, in order. Files with other names are none.
-    pub(crate) fn list(dir: &Path) -> io::Result<Vec<Self>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20);
-            if let Some(first) = digits.and_then(|digits| digits.parse().ok()) {
-                found.push(Self { first, path });
-            }
-        }
-        found.sort();
+    /// The segments in the journal's own directory, in order. Files with other names are none.
+    pub(crate) fn live(dir: &Path) -> io::Result<Vec<Self>> {
+        let mut found = list(dir)?;
+        sort(&mut found);
         Ok(found)
+    }
+
+    /// Those in the archive, too, if it is there.
+    pub(crate) fn all(dir: &Path) -> io::Result<Vec<Self>> {
+        let mut found = list(dir)?;
+        match list(&dir.join(ARCHIVE)) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+            archived => found.extend(archived.into_iter().flatten()),
+        }
+        sort(&mut found);
+        Ok(found)
+    }
+
+    /// The name of this segment when it is packed.
+    pub(crate) fn packed_name(&self) -> String {
+        format!("{:020}{PACKED}", self.first)
+    }
+
+    fn parse(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        let (digits, packed) = match name.strip_suffix(PACKED) {
+            Some(digits) => (digits, true),
+            None => (name.strip_suffix(PLAIN)?, false),
+        };
+        let first = Some(digits).filter(|digits| digits.len() == 20)?.parse().ok()?;
+        Some(Self { first, path, packed })
     }
 
     /// The header of the segment that starts after `head`, with its newline.
@@ -90,161 +93,25 @@ impl Segment {
     }
 }
 
-impl Lines {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, buffer: Vec::new(), base: 0, next: 0 })
+fn list(dir: &Path) -> io::Result<Vec<Segment>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        found.extend(Segment::parse(entry?.path()));
     }
-
-    /// The next line. After [`Found::End`] and [`Found::Cut`] it looks at the file anew.
-    pub(crate) fn next(&mut self) -> io::Result<Found> {
-        let mut searched = 0;
-        loop {
-            let ahead = self.buffer.get(self.next..).unwrap_or_default();
-            let hit = memchr::memchr2(b'\n', 0, ahead.get(searched..).unwrap_or_default())
-                .map(|at| at.saturating_add(searched));
-            match hit {
-                Some(length) if ahead.get(length) == Some(&b'\n') => {
-                    let offset = self.offset();
-                    let range = self.next..self.next.saturating_add(length);
-                    self.next = range.end.saturating_add(1);
-                    return Ok(Found::Line { offset, range });
-                }
-                Some(length) => return Ok(self.ended(length)),
-                None => {
-                    searched = ahead.len();
-                    if self.fill()? == 0 {
-                        return Ok(self.ended(searched));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The bytes of the line that was found last.
-    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
-        self.buffer.get(range).unwrap_or_default()
-    }
-
-    /// Where the next line starts.
-    pub(crate) fn offset(&self) -> u64 {
-        self.base.saturating_add(self.next as u64)
-    }
-
-    /// Forgets what was read ahead, so that the next line is read from the file as it is now.
-    fn ended(&mut self, length: usize) -> Found {
-        self.base = self.offset();
-        self.next = 0;
-        self.buffer.clear();
-        if length == 0 { Found::End } else { Found::Cut }
-    }
-
-    fn fill(&mut self) -> io::Result<usize> {
-        self.buffer.drain(..self.next);
-        self.base = self.base.saturating_add(self.next as u64);
-        self.next = 0;
-        let filled = self.buffer.len();
-        self.buffer.resize(filled.saturating_add(CHUNK), 0);
-        let at = self.base.saturating_add(filled as u64);
-        let result = read_some(&self.file, self.buffer.get_mut(filled..).unwrap_or_default(), at);
-        self.buffer.truncate(filled.saturating_add(*result.as_ref().unwrap_or(&0)));
-        result
-    }
+    Ok(found)
 }
 
-/// The bytes of a file from `offset` to its last byte that is not zero.
-pub(crate) fn remains(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let (mut kept, mut zeros, mut at) = (Vec::new(), 0_usize, offset);
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let count = read_some(&file, &mut chunk, at)?;
-        let read = chunk.get(..count).unwrap_or_default();
-        if read.is_empty() {
-            return Ok(kept);
-        }
-        at = at.saturating_add(count as u64);
-        match read.iter().rposition(|byte| *byte != 0) {
-            None => zeros = zeros.saturating_add(count),
-            Some(last) => {
-                kept.resize(kept.len().saturating_add(zeros), 0);
-                kept.extend_from_slice(read.get(..=last).unwrap_or_default());
-                zeros = count.saturating_sub(last).saturating_sub(1);
-            }
-        }
-    }
-}
-
-fn read_some(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(buffer, offset) {
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+/// In order, each once: what a crash has left in two forms, or in two places, is the same. The first place counts, and
+/// the plain form.
+fn sort(found: &mut Vec<Segment>) {
+    // The sort is stable, so that the journal's own come before the archived ones.
+    found.sort_by_key(|segment| (segment.first, segment.packed));
+    found.dedup_by_key(|segment| segment.first);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        std::fs::write(&path, bytes).unwrap();
-        (dir, path)
-    }
-
-    fn all(bytes: &[u8]) -> (Vec<Vec<u8>>, Found, u64) {
-        let (_dir, path) = file(bytes);
-        let mut lines = Lines::open(&path).unwrap();
-        let mut found = Vec::new();
-        loop {
-            match lines.next().unwrap() {
-                Found::Line { range, .. } => found.push(lines.bytes(range).to_vec()),
-                end => return (found, end, lines.offset()),
-            }
-        }
-    }
-
-    #[test]
-    fn lines_end_at_zeros_or_at_the_files_end() {
-        assert_eq!(all(b""), (vec![], Found::End, 0));
-        assert_eq!(all(b"a\nb\n"), (vec![b"a".to_vec(), b"b".to_vec()], Found::End, 4));
-        assert_eq!(all(b"a\n\0\0b\n"), (vec![b"a".to_vec()], Found::End, 2));
-        assert_eq!(all(b"a\nbc"), (vec![b"a".to_vec()], Found::Cut, 2));
-        assert_eq!(all(b"a\nbc\0\0"), (vec![b"a".to_vec()], Found::Cut, 2));
-    }
-
-    #[test]
-    fn a_line_may_be_longer_than_a_chunk() {
-        let mut bytes = vec![b'x'; 3 * CHUNK];
-        bytes.extend_from_slice(b"\nshort\n");
-        let (found, end, _) = all(&bytes);
-        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [3 * CHUNK, 5]);
-        assert_eq!(end, Found::End);
-    }
-
-    #[test]
-    fn what_is_written_later_is_found() {
-        let (_dir, path) = file(b"a\nb\0\0\0");
-        let mut lines = Lines::open(&path).unwrap();
-        assert!(matches!(lines.next().unwrap(), Found::Line { .. }));
-        assert_eq!(lines.next().unwrap(), Found::Cut);
-        std::fs::write(&path, b"a\nbc\n\0").unwrap();
-        let Found::Line { range, offset } = lines.next().unwrap() else { panic!() };
-        assert_eq!((lines.bytes(range), offset), (&b"bc"[..], 2));
-    }
-
-    #[test]
-    fn remains_reach_to_the_last_byte_that_is_not_zero() {
-        let mut bytes = vec![0; 2 * CHUNK + 5];
-        bytes[1] = 1;
-        bytes[CHUNK + 7] = 2;
-        let (_dir, path) = file(&bytes);
-        assert_eq!(remains(&path, 2).unwrap().len(), CHUNK + 6);
-        assert_eq!(remains(&path, 1).unwrap().len(), CHUNK + 7);
-        assert!(remains(&path, CHUNK as u64 + 8).unwrap().is_empty());
-    }
 
     #[test]
     fn no_byte_of_a_header_is_free() {
@@ -257,5 +124,27 @@ mod tests {
         assert_eq!(Segment::new(Path::new("/x"), 43).before(header), None);
         let spaced = String::from_utf8(header.to_vec()).unwrap().replace(":42", ": 42");
         assert_eq!(segment.before(spaced.as_bytes()), None);
+    }
+
+    #[test]
+    fn what_is_there_twice_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| std::fs::write(dir.path().join(name), "").unwrap();
+        let name = |first: u64, end: &str| format!("{first:020}{end}");
+        file(&name(9, ".log"));
+        file(&name(5, ".log.zst"));
+        file(&name(5, ".log"));
+        file(&name(7, ".log.zst.new"));
+        file("next.tmp");
+        let firsts = |found: io::Result<Vec<Segment>>| {
+            found.unwrap().iter().map(|segment| (segment.first, segment.packed)).collect::<Vec<_>>()
+        };
+        assert_eq!(firsts(Segment::live(dir.path())), [(5, false), (9, false)]);
+        assert_eq!(firsts(Segment::all(dir.path())), [(5, false), (9, false)]);
+        std::fs::create_dir(dir.path().join(ARCHIVE)).unwrap();
+        file(&format!("archive/{}", name(1, ".log.zst")));
+        file(&format!("archive/{}", name(5, ".log.zst")));
+        assert_eq!(firsts(Segment::live(dir.path())), [(5, false), (9, false)]);
+        assert_eq!(firsts(Segment::all(dir.path())), [(1, true), (5, false), (9, false)]);
     }
 }

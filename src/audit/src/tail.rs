@@ -1,8 +1,6 @@
 //! What stands behind the last good record: nothing, a write that a crash has torn, or damage.
 
-use std::{io, path::Path};
-
-use crate::{line, segment};
+use crate::line;
 
 /// Bytes where the next record should start.
 pub(crate) struct Tail {
@@ -12,10 +10,9 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// What is behind `offset` in a segment; `None` when it is all zeros.
-    pub(crate) fn read(path: &Path, offset: u64) -> io::Result<Option<Self>> {
-        let bytes = segment::remains(path, offset)?;
-        Ok((!bytes.is_empty()).then_some(Self { offset, bytes }))
+    /// What is behind `offset` in a segment, up to the last byte that is not zero; `None` when there is nothing.
+    pub(crate) fn new(offset: u64, bytes: Vec<u8>) -> Option<Self> {
+        (!bytes.is_empty()).then_some(Self { offset, bytes })
     }
 
     /// Whether a crash in the middle of a write explains these bytes, where record `next` should be.

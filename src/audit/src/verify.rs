@@ -76,7 +76,7 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, ReadError> {
 /// As [`verify()`].
 pub fn verify_against(dir: &Path, known: Option<Head>) -> Result<VerifyReport, ReadError> {
     let mut report = VerifyReport {
-        segments: Segment::list(dir).map_or(0, |segments| segments.len() as u64),
+        segments: Segment::all(dir).map_or(0, |segments| segments.len() as u64),
         records: 0,
         first: 0,
         head: Head::START,
@@ -143,8 +143,7 @@ impl VerifyReport {
     ) -> Result<(), ReadError> {
         let segment = walk.segment().path.clone();
         let next = self.head.seq.saturating_add(1);
-        let tail =
-            Tail::read(&segment, offset).map_err(|source| ReadError::Io { path: segment.clone(), source })?;
+        let tail = Tail::new(offset, walk.remains(offset)?);
         let missing = known.filter(|known| known.seq > self.head.seq);
         match (tail, missing) {
             (Some(tail), _) if !tail.is_torn(next) => {

@@ -11,7 +11,8 @@ use crate::{
     error::Fault,
     head::Head,
     line::{self, Stamp},
-    segment::{Found, Lines, Segment, remains},
+    lines::{Found, Lines},
+    segment::Segment,
 };
 
 /// A walk through a journal. It may go on beside a live writer.
@@ -46,12 +47,16 @@ pub(crate) struct Flaw {
 impl Walk {
     /// Starts at the segment that holds record `seq`, or the nearest one; `None` when there is no segment at all.
     pub(crate) fn start(dir: &Path, seq: u64) -> Result<Option<Self>, Obstacle> {
-        let mut later: VecDeque<_> =
-            Segment::list(dir).map_err(|source| Obstacle::Io { path: dir.to_owned(), source })?.into();
+        let io = |source| Obstacle::Io { path: dir.to_owned(), source };
+        let live = Segment::live(dir).map_err(io)?;
+        let mut later: VecDeque<_> = match live.first() {
+            Some(oldest) if oldest.first <= seq => live.into(),
+            _ => Segment::all(dir).map_err(io)?.into(),
+        };
         let passed = later.iter().filter(|segment| segment.first <= seq).count();
         later.drain(..passed.saturating_sub(1));
         let Some(segment) = later.pop_front() else { return Ok(None) };
-        let lines = open(&segment)?;
+        let (segment, lines) = open(dir, segment)?;
         let mut walk =
             Self { dir: dir.to_owned(), segment, lines, later, head: Head::START, line: (0, 0..0) };
         let header = walk.header()?;
@@ -76,6 +81,9 @@ impl Walk {
                 self.line = (offset, range);
                 return Ok(Some(stamp));
             }
+            if found == Found::Cut && self.segment.packed {
+                return Err(self.flaw(offset, Fault::Incomplete));
+            }
             if !complete {
                 self.look_for_later()?;
                 if self.later.is_empty() {
@@ -87,7 +95,7 @@ impl Walk {
             if found == Found::Cut {
                 return Err(self.flaw(offset, Fault::Incomplete));
             }
-            if !remains(&self.segment.path, offset).map_err(|source| self.io(source))?.is_empty() {
+            if !self.remains(offset)?.is_empty() {
                 return Err(self.flaw(offset, Fault::Remains));
             }
             self.turn_over(offset)?;
@@ -110,6 +118,11 @@ impl Walk {
         self.lines.offset()
     }
 
+    /// What is in the present segment from `offset` on, where its lines end, to its last byte that is not zero.
+    pub(crate) fn remains(&self, offset: u64) -> Result<Vec<u8>, Obstacle> {
+        self.lines.remains(offset).map_err(|source| self.io(source))
+    }
+
     /// The present segment.
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment
@@ -127,8 +140,7 @@ impl Walk {
             let until = segment.first.saturating_sub(1);
             return Err(self.flaw(end, Fault::Missing { until }));
         }
-        self.lines = open(&segment)?;
-        self.segment = segment;
+        (self.segment, self.lines) = open(&self.dir, segment)?;
         let header = self.header()?;
         if self.segment.before(self.lines.bytes(header)) == Some(self.head) {
             Ok(())
@@ -145,24 +157,51 @@ impl Walk {
     }
 
     fn look_for_later(&mut self) -> Result<(), Obstacle> {
-        let segments =
-            Segment::list(&self.dir).map_err(|source| Obstacle::Io { path: self.dir.clone(), source })?;
-        self.later = segments.into_iter().filter(|segment| segment.first > self.segment.first).collect();
+        let io = |source| Obstacle::Io { path: self.dir.clone(), source };
+        let later = |segment: &Segment| segment.first > self.segment.first;
+        let mut found: VecDeque<_> =
+            Segment::live(&self.dir).map_err(io)?.into_iter().filter(later).collect();
+        // A reader that the archive has overtaken goes on there.
+        if found.front().is_some_and(|next| next.first > self.head.seq.saturating_add(1)) {
+            found = Segment::all(&self.dir).map_err(io)?.into_iter().filter(later).collect();
+        }
+        self.later = found;
         Ok(())
     }
 
     fn flaw(&self, offset: u64, fault: Fault) -> Obstacle {
         // A header that is wrong is the fault of the record that it should introduce.
         let seq = if offset == 0 { self.segment.first } else { self.head.seq.saturating_add(1) };
-        let last = self.later.is_empty() && offset > 0;
+        // What was packed was whole.
+        let last = self.later.is_empty() && offset > 0 && !self.segment.packed;
         Obstacle::Flaw(Flaw { seq, segment: self.segment.path.clone(), offset, fault, last })
     }
 
     fn io(&self, source: io::Error) -> Obstacle {
+        if self.segment.packed && source.raw_os_error().is_none() {
+            return self.flaw(self.lines.offset(), Fault::Packing);
+        }
         Obstacle::Io { path: self.segment.path.clone(), source }
     }
 }
 
-fn open(segment: &Segment) -> Result<Lines, Obstacle> {
-    Lines::open(&segment.path).map_err(|source| Obstacle::Io { path: segment.path.clone(), source })
+/// Opens a segment, wherever it has been moved to meanwhile.
+fn open(dir: &Path, mut segment: Segment) -> Result<(Segment, Lines), Obstacle> {
+    // Packed, and then archived: it cannot move more often than that.
+    for _ in 0..2 {
+        match Lines::open(&segment) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Obstacle::Io { path: segment.path, source }),
+            Ok(lines) => return Ok((segment, lines)),
+        }
+        let segments = Segment::all(dir).map_err(|source| Obstacle::Io { path: dir.to_owned(), source })?;
+        match segments.into_iter().find(|found| found.first == segment.first) {
+            Some(found) => segment = found,
+            None => break,
+        }
+    }
+    match Lines::open(&segment) {
+        Err(source) => Err(Obstacle::Io { path: segment.path, source }),
+        Ok(lines) => Ok((segment, lines)),
+    }
 }

@@ -1,6 +1,7 @@
-//! The journal as a whole, over real files: [`crash`] tears writes, [`surgery`] changes what is on the disk, [`disk`] makes
+//! The journal as a whole, over real files: [`closed`] packs and archives, [`crash`] tears writes, [`surgery`] changes what is on the disk, [`disk`] makes
 //! calls fail.
 
+mod closed;
 mod crash;
 mod disk;
 mod surgery;
@@ -66,7 +67,7 @@ impl Bench {
     }
 
     fn segments(&self) -> Vec<PathBuf> {
-        Segment::list(&self.path()).unwrap().into_iter().map(|segment| segment.path).collect()
+        Segment::live(&self.path()).unwrap().into_iter().map(|segment| segment.path).collect()
     }
 
     fn seqs(&self) -> Vec<u64> {
