@@ -29,7 +29,7 @@ const APART: Duration = Duration::from_secs(30);
 /// Tries everything, in order, until something makes the rest pointless.
 pub(crate) async fn check(users: &Users, demands: &[Demand]) -> Vec<Finding> {
     let config = &users.server.config;
-    let step = format!("sign in to {} as `{}`", config.address, config.user);
+    let step = format!("sign in to {} as {}", config.address, users.server.signs_in.name());
     let link = match users.server.elsewhere(&config.database).await {
         Ok(link) => link,
         Err(failure) => {
@@ -40,7 +40,7 @@ pub(crate) async fn check(users: &Users, demands: &[Demand]) -> Vec<Finding> {
     };
     let facts = &link.facts;
     let mut findings = vec![signed_in(step, facts, config.tls), clocks(users.server.clock.now(), facts)];
-    findings.push(power(&config.user, facts));
+    findings.push(power(&link.user, facts));
     for demand in demands {
         findings.push(judge(users, &link, demand).await);
     }
@@ -116,7 +116,7 @@ async fn judge(users: &Users, link: &Link, demand: &Demand) -> Finding {
     let Some(recipe) = users.recipes.get(&**role) else {
         return Finding::failed(step, format!("there is no [[role]] `{role}` for this provider"), "add it");
     };
-    let missing = match missing(users, link, recipe).await {
+    let missing = match missing(link, recipe).await {
         Ok(missing) => missing,
         Err(failure) => return Finding::failed(step, failure.to_string(), remedy(&failure)),
     };
@@ -132,8 +132,8 @@ async fn judge(users: &Users, link: &Link, demand: &Demand) -> Finding {
 }
 
 /// What the broker cannot give its users, or cannot take over from them, each with the line that lets it.
-async fn missing(users: &Users, link: &Link, recipe: &Recipe) -> Result<Vec<(String, String)>, Failure> {
-    let own = identifier(&users.server.config.user);
+async fn missing(link: &Link, recipe: &Recipe) -> Result<Vec<(String, String)>, Failure> {
+    let own = identifier(&link.user);
     let mut missing = Vec::new();
     for grant in &recipe.grants {
         let Membership { exists, superuser, admin, .. } = Membership::of(link, grant).await?;
@@ -216,16 +216,18 @@ async fn rehearse(users: &Users, link: &Link, role: &str, recipe: &Recipe) -> Re
 fn remedy(failure: &Failure) -> &'static str {
     match failure.class {
         _ if failure.is(&SqlState::INVALID_PASSWORD) => {
-            "put the password of `user` into `password_file`; set it with `ALTER ROLE ... PASSWORD` if need be"
+            "put the user's password into `password_file`, or into the secret; set it with `ALTER ROLE ... PASSWORD` if need be"
         }
         _ if failure.is(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-            "give `user` LOGIN, and a line in `pg_hba.conf` that lets it in from here with scram-sha-256"
+            "give the user LOGIN, and a line in `pg_hba.conf` that lets it in from here with scram-sha-256"
         }
         _ if failure.is(&SqlState::INVALID_CATALOG_NAME) => "set `database` to one that there is",
         _ if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             "a statement of the role needs more than the broker's user may: grant it, or change `creation`"
         }
-        ErrorClass::Denied => "look at the file and its mode, at `user`, and at `pg_hba.conf`",
+        ErrorClass::Denied => {
+            "look at the file and its mode, or at the secret, and at `user` and `pg_hba.conf`"
+        }
         ErrorClass::Permanent if failure.state.is_some() => {
             "correct the role's statements and names; PostgreSQL's log has its words"
         }

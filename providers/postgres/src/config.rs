@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
+use leasehold_core::SecretPath;
 use thiserror::Error;
 
 use crate::{
@@ -20,9 +21,7 @@ pub struct PostgresConfig {
     /// The database that the broker connects to. Users are of the whole server; what they own may be in any database.
     pub database: String,
     /// As whom.
-    pub user: String,
-    /// The file that holds this user's password and nothing else, read anew for each connection.
-    pub password_file: PathBuf,
+    pub administrator: Administrator,
     /// How the server's certificate is verified.
     pub tls: Tls,
     /// Whether a connection without TLS may go further than this machine.
@@ -43,6 +42,26 @@ pub struct PostgresConfig {
     pub timeout: Duration,
     /// What users are made of, by the roles' names.
     pub roles: BTreeMap<String, PostgresRole>,
+}
+
+/// As whom the broker signs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Administrator {
+    /// A user whose password is in a file.
+    File {
+        /// Its name.
+        user: String,
+        /// The file that holds its password and nothing else, read anew for each connection.
+        password_file: PathBuf,
+    },
+    /// Whoever another secret of the broker's says: its fields `username` and `password`. It is read for each connection,
+    /// and past every cache when the server refuses what it was.
+    Secret {
+        /// The secret.
+        path: SecretPath,
+        /// The user, when the secret has no `username`; its password may be the field `value` then.
+        user: Option<String>,
+    },
 }
 
 /// How the server's certificate is verified; the names are libpq's.
@@ -86,6 +105,9 @@ pub enum PostgresConfigFault {
     /// Outside 1 to 64.
     #[error("`connections` is 1 to 64")]
     Connections,
+    /// A secret that nobody can read.
+    #[error("the administrator is in another secret, which cannot be read here")]
+    NoSource,
     /// There is nothing to connect with.
     #[error("no connections can be made: {0}")]
     Connecting(String),
@@ -112,8 +134,7 @@ impl PostgresConfig {
             address: address.into(),
             cluster: Vec::new(),
             database: "postgres".to_owned(),
-            user: user.into(),
-            password_file: password_file.into(),
+            administrator: Administrator::File { user: user.into(), password_file: password_file.into() },
             tls: Tls::VerifyFull,
             allow_plaintext: false,
             ca_file: None,
@@ -144,8 +165,8 @@ impl PostgresConfig {
         if self.tls == Tls::Disable && self.ca_file.is_some() {
             faults.push(Fault::UnusedAuthority);
         }
-        for (key, name) in [("database", &self.database), ("user", &self.user)] {
-            if !is_name(name) {
+        for (key, name) in [("database", Some(&*self.database)), ("user", self.administrator.user())] {
+            if name.is_some_and(|name| !is_name(name)) {
                 faults.push(Fault::Name(key));
             }
         }
@@ -180,6 +201,24 @@ impl PostgresConfig {
     /// Every server that is well written.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
         self.servers().filter_map(|(_, address)| Endpoint::of(address))
+    }
+}
+
+impl Administrator {
+    /// The secret that it is in, if that is where it is.
+    pub fn secret(&self) -> Option<&SecretPath> {
+        match self {
+            Self::File { .. } => None,
+            Self::Secret { path, .. } => Some(path),
+        }
+    }
+
+    /// Its name, as far as the configuration says it.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Self::File { user, .. } => Some(user),
+            Self::Secret { user, .. } => user.as_deref(),
+        }
     }
 }
 
@@ -261,7 +300,7 @@ mod tests {
             ca_file: Some("ca.pem".into()),
             cluster: vec!["postgres://x".into()],
             database: String::new(),
-            user: "u".repeat(64),
+            administrator: Administrator::File { user: "u".repeat(64), password_file: "p".into() },
             user_prefix: "LH".into(),
             timeout: Duration::ZERO,
             margin: Duration::from_secs(100_000),

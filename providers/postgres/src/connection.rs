@@ -4,7 +4,6 @@ use std::{future::poll_fn, sync::Arc};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use leasehold_core::{Timestamp, provider::ErrorClass};
-use leasehold_secret_file::{Readers, SecretFile, SecretFileFault};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, Connection, NoTls, SimpleQueryMessage, SimpleQueryRow,
@@ -14,6 +13,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
+    administrator::{Login, SignsIn},
     config::PostgresConfig,
     error::{Failure, classify},
     sql::literal,
@@ -23,6 +23,7 @@ use crate::{
 /// Makes connections, and says which can be used again.
 pub(crate) struct Dialer {
     config: Arc<PostgresConfig>,
+    signs_in: Arc<SignsIn>,
 }
 
 /// A connection.
@@ -30,6 +31,8 @@ pub(crate) struct Link {
     client: Client,
     driving: JoinHandle<()>,
     tls: Option<MakeRustlsConnect>,
+    /// As whom it was made.
+    pub(crate) user: String,
     /// What the server said of itself and of us.
     pub(crate) facts: Facts,
 }
@@ -55,15 +58,41 @@ pub(crate) struct Facts {
 pub(crate) struct Answer(Vec<Vec<SimpleQueryRow>>);
 
 impl Dialer {
-    pub(crate) const fn new(config: Arc<PostgresConfig>) -> Self {
-        Self { config }
+    pub(crate) const fn new(config: Arc<PostgresConfig>, signs_in: Arc<SignsIn>) -> Self {
+        Self { config, signs_in }
     }
 
-    /// A connection to a database of the server, as the administrator.
+    /// A connection to a database of the server, as the administrator. What the server refuses is looked for anew, so
+    /// that it can be changed under the broker.
     pub(crate) async fn connect(&self, database: &str) -> Result<Link, Failure> {
+        let login = self.signs_in.login().await?;
+        match self.sign_in(database, &login).await {
+            Err(refused) if refused.is_of_login() => match self.signs_in.instead_of(&login).await? {
+                Some(newer) => self.sign_in(database, &newer).await,
+                None => Err(refused),
+            },
+            outcome => outcome,
+        }
+    }
+
+    async fn sign_in(&self, database: &str, login: &Login) -> Result<Link, Failure> {
+        self.in_time(async {
+            let mut link = self.open(database, &login.user, login.password.expose()).await?;
+            link.facts = Facts::of(&link.ask(&self.settings(&login.user)).await?).ok_or_else(Failure::odd)?;
+            Ok(link)
+        })
+        .await
+    }
+
+    /// Whether somebody else gets in, as far as signing in goes.
+    pub(crate) async fn try_out(&self, user: &str, password: &str) -> Result<(), Failure> {
+        self.in_time(self.open(&self.config.database, user, password.as_bytes())).await.map(drop)
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let allowed = self.config.connect_timeout;
-        match timeout(allowed, self.sign_in(database)).await {
-            Ok(made) => made,
+        match timeout(allowed, work).await {
+            Ok(done) => done,
             Err(_) => Err(Failure::ours(
                 ErrorClass::Transient,
                 format!("PostgreSQL lets nobody in within {allowed:?}"),
@@ -71,14 +100,10 @@ impl Dialer {
         }
     }
 
-    async fn sign_in(&self, database: &str) -> Result<Link, Failure> {
+    async fn open(&self, database: &str, user: &str, password: &[u8]) -> Result<Link, Failure> {
         let config = &*self.config;
-        let denied =
-            |fault: SecretFileFault| Failure::ours(ErrorClass::Denied, format!("`password_file`: {fault}"));
-        let file = SecretFile::read(&config.password_file, Readers::Group).map_err(denied)?;
-        let password = file.line().map_err(denied)?;
         let mut to = Config::new();
-        to.user(&config.user).password(password.as_bytes()).dbname(database);
+        to.user(user).password(password).dbname(database);
         to.application_name("leasehold").connect_timeout(config.connect_timeout);
         for endpoint in config.endpoints() {
             to.host(endpoint.host).port(endpoint.port);
@@ -99,13 +124,11 @@ impl Dialer {
                 (client, drive(connection))
             }
         };
-        let mut link = Link { client, driving, tls, facts: Facts::none() };
-        link.facts = Facts::of(&link.ask(&self.settings()).await?).ok_or_else(Failure::odd)?;
-        Ok(link)
+        Ok(Link { client, driving, tls, user: user.to_owned(), facts: Facts::none() })
     }
 
     /// What every session is told, and what it is asked.
-    fn settings(&self) -> String {
+    fn settings(&self, user: &str) -> String {
         let patience = self.config.statement_timeout.as_millis();
         format!(
             "SET standard_conforming_strings = on; SET statement_timeout = {patience}; \
@@ -115,7 +138,7 @@ impl Dialer {
                     extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.text, \
                     rolsuper, rolcreaterole, extract(epoch FROM rolvaliduntil)::pg_catalog.text \
              FROM pg_catalog.pg_roles WHERE rolname = {}",
-            literal(&self.config.user)
+            literal(user)
         )
     }
 }

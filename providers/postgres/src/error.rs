@@ -53,6 +53,11 @@ impl Failure {
         Self::ours(ErrorClass::Transient, "PostgreSQL's answer was cut or is not PostgreSQL's")
     }
 
+    /// Whether the server does not let this user in with this password, or not from here.
+    pub(crate) fn is_of_login(&self) -> bool {
+        self.is(&SqlState::INVALID_PASSWORD) || self.is(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    }
+
     /// Whether the server called it this.
     pub(crate) fn is(&self, state: &SqlState) -> bool {
         self.state.as_ref() == Some(state)

@@ -9,12 +9,11 @@ use leasehold_core::{
     ports::Issuer,
     provider::{
         ErrorClass, IssueCredential, IssuedCredential, ProviderError, RenewCredential, Revocation,
-        RevokeCredential, Verification,
+        RevokeCredential, Tagged, Verification,
     },
     secret::FieldName,
     ttl::after,
 };
-use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use zeroize::Zeroizing;
 
@@ -23,11 +22,12 @@ use crate::{
     connection::moment,
     database::{UserNames, Values, generate, last_entry},
     error::{Call, Failure},
+    handle::{Handle, Password},
     role::Recipe,
     scram::{ITERATIONS, verifier},
     server::Server,
     sql::{LONGEST_NAME, Sql, identifier, literal},
-    tag::{Tag, Tagged},
+    tag::Tag,
 };
 
 /// Makes users by the roles of the configuration.
@@ -35,13 +35,6 @@ pub(crate) struct Users {
     pub(crate) server: Arc<Server>,
     pub(crate) recipes: BTreeMap<String, Recipe>,
     pub(crate) names: UserNames,
-}
-
-/// What ends a user, as the ledger keeps it, sealed.
-#[derive(Serialize, Deserialize)]
-struct Handle {
-    name: String,
-    role: String,
 }
 
 /// A new user's password, and what the server is told of it.
@@ -115,20 +108,6 @@ impl Users {
         made.await.map_err(|_| call.error(ErrorClass::Transient, "the broker is stopping"))
     }
 
-    /// The users that carry our tag and have not ended, whether the broker knows of them or not.
-    pub(crate) async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
-        let call = Call { verb: "list", on: "the users of leases" };
-        let start = self.names.start();
-        let statement = format!(
-            "SELECT rolname, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), '') FROM pg_catalog.pg_roles \
-             WHERE pg_catalog.left(rolname, {}) = {}",
-            start.len(),
-            literal(&start)
-        );
-        let answer = self.server.within(call, self.server.ask(&statement)).await?;
-        Ok(answer.last().iter().filter_map(|row| self.read(row.get(0)?, row.get(1)?)).collect())
-    }
-
     /// One of our users, unless it has ended.
     fn read(&self, name: &str, comment: &str) -> Option<Tagged> {
         let lease = self.names.lease(name)?;
@@ -136,7 +115,8 @@ impl Users {
         if tag.as_ref().is_some_and(|tag| tag.ended) {
             return None;
         }
-        Some(Tagged { lease, name: name.to_owned(), role: tag.map(|tag| tag.role) })
+        let handle = Handle::found(name.to_owned(), tag.map(|tag| tag.role).unwrap_or_default());
+        Some(Tagged { lease, name: name.to_owned(), handle: Some(handle.encode()) })
     }
 
     /// The user of a lease, looked for on the server; after whoever is still making it.
@@ -151,7 +131,7 @@ impl Users {
         let ours = |row: &tokio_postgres::SimpleQueryRow| {
             let name = row.get(0).filter(|name| self.names.lease(name) == Some(lease))?.to_owned();
             let role = row.get(1).and_then(Tag::of).map(|tag| tag.role).unwrap_or_default();
-            Some(Handle { name, role })
+            Some(Handle::found(name, role))
         };
         Ok(answer.last().iter().filter_map(ours).collect())
     }
@@ -186,7 +166,8 @@ impl Issuer for Users {
             .await?;
         let odd = |_| call.error(ErrorClass::Permanent, "the user's name is no version");
         let version = name.parse().map_err(odd)?;
-        let handle = Handle { name: name.clone(), role: request.role.to_owned() };
+        let mut handle = Handle::found(name.clone(), request.role.to_owned());
+        handle.password = Some(Password::new(&secret.password));
         Ok(IssuedCredential {
             value: value(name, &secret.password)?,
             version,
@@ -246,17 +227,19 @@ impl Issuer for Users {
                     Some(handle) => vec![handle],
                     None => self.find(request.lease).await?,
                 };
-                for Handle { name, role } in found {
-                    self.end(request.lease, &name, &role).await?;
+                let mut verdict = Verification::Verified;
+                for user in found {
+                    self.end(request.lease, &user.name, &user.role).await?;
+                    verdict = worse(verdict, self.verify(&user).await);
                 }
-                Ok(Verification::Unverifiable)
+                Ok(verdict)
             })
             .await
     }
 
     async fn look_up(&self, handle: &RevocationHandle) -> Result<Option<Timestamp>, ProviderError> {
         let call = Call { verb: "look up", on: "a user" };
-        let handle: Handle = serde_json::from_slice(handle.expose()).map_err(|_| not_ours(call))?;
+        let handle = Handle::read(call, handle)?;
         let statement = format!(
             "SELECT rolcanlogin, extract(epoch FROM rolvaliduntil)::pg_catalog.text \
              FROM pg_catalog.pg_roles WHERE rolname = {}",
@@ -269,23 +252,29 @@ impl Issuer for Users {
             None => Err(call.failed(&gone())),
         }
     }
+
+    async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
+        let call = Call { verb: "list", on: "the users of leases" };
+        let start = self.names.start();
+        let statement = format!(
+            "SELECT rolname, coalesce(pg_catalog.shobj_description(oid, 'pg_authid'), '') FROM pg_catalog.pg_roles \
+             WHERE pg_catalog.left(rolname, {}) = {}",
+            start.len(),
+            literal(&start)
+        );
+        let answer = self.server.within(call, self.server.ask(&statement)).await?;
+        Ok(answer.last().iter().filter_map(|row| self.read(row.get(0)?, row.get(1)?)).collect())
+    }
 }
 
-impl Handle {
-    fn encode(&self) -> RevocationHandle {
-        // Two texts can always be written.
-        RevocationHandle::new(SecretBytes::new(serde_json::to_vec(self).unwrap_or_default()))
+/// Of two, the one that lets fewer sleep.
+const fn worse(one: Verification, other: Verification) -> Verification {
+    use Verification::{StillValid, Unverifiable, Verified};
+    match (one, other) {
+        (StillValid, _) | (_, StillValid) => StillValid,
+        (Unverifiable, _) | (_, Unverifiable) => Unverifiable,
+        (Verified, Verified) => Verified,
     }
-
-    /// What a handle names, if that is the user of this lease: no handle leads to anybody else.
-    fn decode(call: Call<'_>, handle: &RevocationHandle, lease: LeaseId) -> Result<Self, ProviderError> {
-        let read: Self = serde_json::from_slice(handle.expose()).map_err(|_| not_ours(call))?;
-        if read.name.ends_with(&lease.suffix()) { Ok(read) } else { Err(not_ours(call)) }
-    }
-}
-
-fn not_ours(call: Call<'_>) -> ProviderError {
-    call.error(ErrorClass::Invalid, "what is kept of it names no user of this lease")
 }
 
 fn gone() -> Failure {
@@ -318,20 +307,6 @@ fn value(name: String, password: &str) -> Result<SecretValue, ProviderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_handle_leads_to_nobody_elses_user() {
-        let call = Call { verb: "end", on: "x" };
-        let lease = LeaseId::from_bits([3; 16]);
-        let names = UserNames::new("lh", LONGEST_NAME).unwrap();
-        let own = Handle { name: names.of("app", lease), role: "app".into() }.encode();
-        assert_eq!(Handle::decode(call, &own, lease).unwrap().role, "app");
-        let other = LeaseId::from_bits([4; 16]);
-        assert_eq!(Handle::decode(call, &own, other).err().unwrap().class, ErrorClass::Invalid);
-        let root = Handle { name: "postgres".into(), role: "app".into() }.encode();
-        assert!(Handle::decode(call, &root, lease).is_err());
-        assert!(Handle::decode(call, &RevocationHandle::new(SecretBytes::from(vec![7])), lease).is_err());
-    }
 
     #[test]
     fn a_lease_has_one_lock() {

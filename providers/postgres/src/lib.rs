@@ -2,12 +2,14 @@
 //!
 //! The only crate that names `tokio-postgres`. What is any database's is in [`database`], which knows nothing of this one.
 
+mod administrator;
 mod check;
 mod config;
 mod connection;
 pub mod database;
 mod ending;
 mod error;
+mod handle;
 mod issuer;
 mod provider;
 mod role;
@@ -16,13 +18,13 @@ mod server;
 mod sql;
 mod tag;
 mod tls;
+mod trial;
 
 use leasehold_core::provider::{ErrorClass, ProviderError};
 
-pub use config::{PostgresConfig, PostgresConfigFault, Tls};
+pub use config::{Administrator, PostgresConfig, PostgresConfigFault, Tls};
 pub use provider::PostgresProvider;
 pub use role::{InvalidRole, Owned, PostgresRole};
-pub use tag::Tagged;
 
 /// Whether `text` can be a secret's `ref` here: there are no static secrets, so none can.
 ///

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leasehold_core::{
-    ports::{Clock, Entropy, Issuer, Provider},
-    provider::{Capabilities, Demand, Finding, ProviderError, SignIn},
+    ports::{Clock, CredentialSource, Entropy, Issuer, Provider},
+    provider::{Capabilities, Demand, Finding, SignIn},
 };
 
 use crate::{
+    administrator::SignsIn,
     check::check,
     config::{PostgresConfig, PostgresConfigFault},
     issuer::Users,
     server::Server,
-    tag::Tagged,
 };
 
 /// Users of one PostgreSQL server.
@@ -23,12 +23,14 @@ pub struct PostgresProvider {
 }
 
 impl PostgresProvider {
-    /// A provider that connects on its first call, so that a broker starts without its database.
+    /// A provider that connects on its first call, so that a broker starts without its database. `administrator` reads
+    /// the secret that the configuration names, if it names one.
     ///
     /// # Errors
     /// Every fault of the configuration.
     pub fn new(
         config: PostgresConfig,
+        administrator: Option<Arc<dyn CredentialSource>>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Vec<PostgresConfigFault>> {
@@ -36,20 +38,14 @@ impl PostgresProvider {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let server =
-            Server::new(config, clock, entropy).map_err(|why| vec![PostgresConfigFault::Connecting(why)])?;
+        let Some(signs_in) = SignsIn::new(config.administrator.clone(), administrator) else {
+            return Err(vec![PostgresConfigFault::NoSource]);
+        };
+        let server = Server::new(config, signs_in, clock, entropy)
+            .map_err(|why| vec![PostgresConfigFault::Connecting(why)])?;
         let server = Arc::new(server);
         let users = Users::new(Arc::clone(&server))?;
         Ok(Self { server, users })
-    }
-
-    /// The users on the server that carry our tag and have not ended, whether the ledger knows of their leases or not:
-    /// what an orphan sweep compares.
-    ///
-    /// # Errors
-    /// When the server cannot be asked.
-    pub async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
-        self.users.tagged().await
     }
 }
 
@@ -57,7 +53,14 @@ impl PostgresProvider {
 impl Provider for PostgresProvider {
     fn capabilities(&self) -> Capabilities {
         let issue = !self.users.recipes.is_empty();
-        Capabilities { issue, renew: issue, revoke: issue, ..Capabilities::default() }
+        Capabilities {
+            issue,
+            renew: issue,
+            revoke: issue,
+            verify: issue,
+            tagged: issue,
+            ..Capabilities::default()
+        }
     }
 
     fn sign_in(&self) -> SignIn {

@@ -19,6 +19,7 @@ use tokio_postgres::error::SqlState;
 use tracing::warn;
 
 use crate::{
+    administrator::SignsIn,
     config::PostgresConfig,
     connection::{Answer, Dialer, Link},
     error::{Call, Failure},
@@ -27,6 +28,7 @@ use crate::{
 /// One PostgreSQL server, or one cluster of them.
 pub(crate) struct Server {
     pub(crate) config: Arc<PostgresConfig>,
+    pub(crate) signs_in: Arc<SignsIn>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pool: Pool<Dialer>,
@@ -55,16 +57,17 @@ const PAUSE: Duration = Duration::from_millis(200);
 impl Server {
     pub(crate) fn new(
         config: PostgresConfig,
+        signs_in: SignsIn,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, String> {
-        let config = Arc::new(config);
-        let pool = Pool::builder(Dialer::new(Arc::clone(&config)))
+        let (config, signs_in) = (Arc::new(config), Arc::new(signs_in));
+        let pool = Pool::builder(Dialer::new(Arc::clone(&config), Arc::clone(&signs_in)))
             .max_size(usize::try_from(config.connections).unwrap_or(1))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { config, clock, entropy, pool, seen: Mutex::default() })
+        Ok(Self { config, signs_in, clock, entropy, pool, seen: Mutex::default() })
     }
 
     /// Does work within the time that a call has.
@@ -114,7 +117,12 @@ impl Server {
 
     /// A connection to another database of the same server, for one purpose.
     pub(crate) async fn elsewhere(&self, database: &str) -> Result<Link, Failure> {
-        Dialer::new(Arc::clone(&self.config)).connect(database).await
+        self.dialer().connect(database).await
+    }
+
+    /// What makes connections beside those that are kept.
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer::new(Arc::clone(&self.config), Arc::clone(&self.signs_in))
     }
 
     async fn connection(&self) -> Result<Busy, Failure> {

@@ -1,18 +1,6 @@
 //! What marks a user as ours: a comment on it that names the lease, the role and the holder.
 
-use leasehold_core::LeaseId;
 use serde::{Deserialize, Serialize};
-
-/// A user that carries our tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tagged {
-    /// The lease that it was made for.
-    pub lease: LeaseId,
-    /// Its name.
-    pub name: String,
-    /// The role of the configuration that it was made of, when the comment still says so.
-    pub role: Option<String>,
-}
 
 /// The comment. It is for people and for us, and no authority: whoever may alter the user may alter it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

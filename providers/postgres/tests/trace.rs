@@ -49,8 +49,10 @@ async fn not_even_a_trace_holds_a_password() {
     assert!(!shown.contains(OWN_PASSWORD));
     world.home.put("password", "canary-wrong-password");
     let other = kit::provider(leasehold_provider_postgres::PostgresConfig {
-        user: "nobody".into(),
-        password_file: world.home.put("other", "canary-other-password"),
+        administrator: leasehold_provider_postgres::Administrator::File {
+            user: "nobody".into(),
+            password_file: world.home.put("other", "canary-other-password"),
+        },
         ..world.home.config(world.postgres.address())
     });
     assert!(make(other.issuer().unwrap(), "payments-read").await.is_err());

@@ -143,6 +143,14 @@ pub trait Issuer: Send + Sync {
     }
 }
 
+/// A secret of the broker's own, by which a back end of its own is signed in at.
+#[async_trait]
+pub trait CredentialSource: Send + Sync + 'static {
+    /// The secret as it is now. `refused` is the version that the back end has just refused: what is in any cache is left
+    /// aside then.
+    async fn read(&self, refused: Option<&VersionId>) -> Result<Fetched, ProviderError>;
+}
+
 /// Decides who may do what. An error is a denial, by the shape of the answer.
 pub trait Authorizer: Send + Sync + 'static {
     /// The decision with its grounds, for the record.

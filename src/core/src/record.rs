@@ -132,6 +132,9 @@ pub enum Kind {
     /// Ended leases were removed from the ledger.
     #[serde(rename = "lease.purged")]
     LeasePurged,
+    /// The broker read a secret for itself, to sign in at a back end.
+    #[serde(rename = "secret.read")]
+    SecretRead,
     /// A secret's metadata was read.
     #[serde(rename = "secret.described")]
     SecretDescribed,

@@ -22,6 +22,7 @@ use crate::{
     grpc::{self, Routes},
     listener::{self, Listener},
     metrics::Exporter,
+    own_secrets::OwnSecrets,
     providers::{self, Means},
     reload::Reload,
     start_error::StartError,
@@ -82,7 +83,13 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         let file = warning.file.as_deref().unwrap_or_default();
         tracing::warn!(file, line = warning.line, "policy: {}", warning.message);
     }
-    let means = Means { keys: keys.clone(), clock: clock.clone(), entropy: entropy.clone() };
+    let secrets = Arc::new(OwnSecrets::default());
+    let means = Means {
+        keys: keys.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        secrets: secrets.clone(),
+    };
     let providers = providers::open(&config.providers, &means)?;
     let sockets = listener::bind(&config.listen.addresses)?;
     let metrics = config.metrics.address.map(|address| listener::bind(&[address])).transpose()?;
@@ -103,6 +110,7 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         settings: engine_settings(&config),
         broker,
     });
+    secrets.read_by(&engine);
     let last_reload = Arc::new(Mutex::new(None));
     let facts = Arc::new(View {
         node,

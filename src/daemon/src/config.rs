@@ -110,6 +110,9 @@ impl Config {
         }
         let known = config.as_ref().map(|config| config.providers.as_slice());
         let catalog = entries.into_catalog(known, &unreadable, &sink);
+        if let (Some(known), Some(catalog)) = (known, &catalog) {
+            provider::check_administrators(known, catalog, &sink);
+        }
         let config = config.zip(catalog).map(|(config, catalog)| Self { catalog, ..config });
         sink.finish(config, main.place(&(0..0)))
     }

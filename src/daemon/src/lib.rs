@@ -20,6 +20,7 @@ pub mod live;
 pub mod log;
 mod metrics;
 pub mod notify;
+pub mod own_secrets;
 pub mod program;
 pub mod providers;
 mod reload;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use leasehold_core::{
     catalog::Catalog,
-    ports::Clock,
+    ports::{Clock, Provider as Port},
     provider::{Finding, ProviderName, Verdict},
 };
 use leasehold_seal::{KeyRing, SystemEntropy};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::{
     config::{Config, provider::Provider},
+    own_secrets::OwnSecrets,
     providers::{self, Means, Unopened},
     start_error::StartError,
 };
@@ -36,12 +37,21 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// When the seal key cannot be read, which back ends of the broker's own need.
 pub async fn try_all(config: &Config, clock: Arc<dyn Clock>) -> Result<Vec<Tried>, StartError> {
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
-    let means = Means { keys, clock, entropy: Arc::new(SystemEntropy) };
-    Ok(join_all(config.providers.iter().map(|provider| try_one(provider, &config.catalog, &means))).await)
+    let secrets = Arc::new(OwnSecrets::default());
+    let means = Means { keys, clock, entropy: Arc::new(SystemEntropy), secrets: secrets.clone() };
+    let opened: Vec<_> =
+        config.providers.iter().map(|provider| (provider, providers::try_out(provider, &means))).collect();
+    // Before any of them signs in, which may take a secret of another one.
+    let port = |(provider, port): &(&Provider, Result<Arc<dyn Port>, Unopened>)| {
+        Some((provider.name.clone(), port.as_ref().ok()?.clone()))
+    };
+    let ports = opened.iter().filter_map(port).collect();
+    secrets.read_from(config.catalog.clone(), &ports);
+    Ok(join_all(opened.into_iter().map(|(provider, port)| try_one(provider, &config.catalog, port))).await)
 }
 
-async fn try_one(provider: &Provider, catalog: &Catalog, means: &Means) -> Tried {
-    let findings = match providers::try_out(provider, means) {
+async fn try_one(provider: &Provider, catalog: &Catalog, opened: Result<Arc<dyn Port>, Unopened>) -> Tried {
+    let findings = match opened {
         Ok(port) => {
             let demands = catalog.demands(&provider.name, &port.capabilities());
             timeout(LONGEST, port.check(&demands)).await.unwrap_or_else(|_| {
@@ -126,6 +136,7 @@ mod tests {
             keys: Arc::new(KeyRing::load(&folder.path().join("s.key")).unwrap()),
             clock: TestClock::new(),
             entropy: Arc::new(SystemEntropy),
+            secrets: Arc::default(),
         };
         let held = providers::open(&config.providers, &means).unwrap();
         let tried = try_all(&config, TestClock::new()).await.unwrap();

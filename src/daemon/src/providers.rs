@@ -9,7 +9,10 @@ use leasehold_core::{
 use leasehold_seal::KeyRing;
 use thiserror::Error;
 
-use crate::config::provider::{self, Kind};
+use crate::{
+    config::provider::{self, Kind},
+    own_secrets::OwnSecrets,
+};
 
 /// What back ends may need of the broker.
 #[derive(Clone)]
@@ -20,6 +23,8 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Secrets of the broker's own, by which it signs in at back ends.
+    pub secrets: Arc<OwnSecrets>,
 }
 
 /// Why a back end could not be opened.
@@ -91,7 +96,7 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
         #[cfg(feature = "local")]
         Kind::Local(config) => {
             make_place(config)?;
-            let Means { keys, clock, entropy } = means.clone();
+            let Means { keys, clock, entropy, .. } = means.clone();
             leasehold_provider_local::LocalProvider::open(config.clone(), keys, clock, entropy)
                 .map(|provider| Arc::new(provider) as Arc<dyn Provider>)
                 .map_err(|error| with_causes(&error))
@@ -117,8 +122,10 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
         }
         #[cfg(feature = "postgres")]
         Kind::Postgres(config) => {
-            let Means { clock, entropy, .. } = means.clone();
-            opened(leasehold_provider_postgres::PostgresProvider::new((**config).clone(), clock, entropy))
+            let Means { clock, entropy, secrets, .. } = means.clone();
+            let administrator = config.administrator.secret().map(|path| secrets.source(path.clone()));
+            let config = (**config).clone();
+            opened(leasehold_provider_postgres::PostgresProvider::new(config, administrator, clock, entropy))
         }
         #[cfg(not(any(
             feature = "local",

@@ -291,7 +291,7 @@ impl Engine {
     }
 
     /// The value of a static secret, from the cache or through it.
-    async fn value(
+    pub(crate) async fn value(
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
         reference: &str,

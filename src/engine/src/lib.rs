@@ -13,6 +13,7 @@ mod engine;
 pub mod error;
 mod idempotency;
 mod issue_lease;
+mod own_secret;
 mod read_leases;
 mod reconcile;
 mod renew_lease;

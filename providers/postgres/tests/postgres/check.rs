@@ -6,7 +6,7 @@ use leasehold_core::{
     ports::Provider,
     provider::{Demand, Finding, Verdict},
 };
-use leasehold_provider_postgres::{PostgresConfig, PostgresProvider, PostgresRole};
+use leasehold_provider_postgres::{Administrator, PostgresConfig, PostgresProvider, PostgresRole};
 
 use crate::kit::{Dice, Wall, World, make, provider};
 
@@ -98,11 +98,12 @@ async fn statements_are_rehearsed_and_taken_back() {
 async fn who_is_not_let_in_is_told_why_and_the_rest_is_not_tried() {
     let Some(world) = World::start().await else { return };
     let good = world.home.config(world.postgres.address());
-    let wrong = world.home.put("wrong", "canary-wrong");
+    let password_file = world.home.put("wrong", "canary-wrong");
+    let wrong = Administrator::File { user: "leasehold".into(), password_file };
     for (config, words) in [
         (PostgresConfig { address: "127.0.0.1:1".into(), ..good.clone() }, "cannot be reached"),
         (PostgresConfig { database: "nothing".into(), ..good.clone() }, "set `database`"),
-        (PostgresConfig { password_file: wrong, ..good.clone() }, "`password_file`"),
+        (PostgresConfig { administrator: wrong, ..good.clone() }, "`password_file`"),
     ] {
         let findings = provider(config).check(&demands()).await;
         let shown = format!("{findings:?}");
@@ -117,7 +118,7 @@ async fn clocks_that_differ_are_told() {
     let wall = Wall::default();
     wall.0.store(-300, Ordering::SeqCst);
     let config = world.home.config(world.postgres.address());
-    let late = PostgresProvider::new(config, Arc::new(wall), Arc::new(Dice)).unwrap();
+    let late = PostgresProvider::new(config, None, Arc::new(wall), Arc::new(Dice)).unwrap();
     let findings = late.check(&[]).await;
     let failures = failed(&findings);
     assert!(failures.len() == 1 && failures[0].0.contains("behind PostgreSQL's"), "{findings:?}");

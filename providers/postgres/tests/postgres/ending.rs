@@ -2,7 +2,7 @@
 
 use leasehold_core::{
     ports::Provider,
-    provider::{ErrorClass, RevokeCredential},
+    provider::{ErrorClass, RevokeCredential, Verification},
 };
 use leasehold_provider_postgres::{Owned, PostgresRole};
 
@@ -17,7 +17,7 @@ async fn its_sessions_end_with_it() {
         async |of: &crate::kit::Made| world.postgres.open(&of.user, &of.password, "postgres").await.unwrap();
     let (session, idle, bystander) = (open(&made).await, open(&made).await, open(&other).await);
     session.run("BEGIN; SELECT 1").await.unwrap();
-    made.end(world.users()).await.unwrap();
+    assert_eq!(made.end(world.users()).await.unwrap(), Verification::Verified);
     assert!(session.run("SELECT 1").await.is_err() && idle.run("SELECT 1").await.is_err());
     assert!(!world.postgres.lets_in(&made.user, &made.password).await.unwrap());
     assert!(bystander.run("SELECT 1").await.is_ok());
@@ -46,7 +46,7 @@ async fn what_it_owns_is_kept_and_it_can_never_log_in_again() {
     }
     assert_eq!(world.postgres.run("SELECT n FROM precious").await.unwrap(), [["7"]]);
     assert_eq!(world.users().look_up(made.handle()).await.unwrap_err().class, ErrorClass::Absent);
-    assert!(world.provider.tagged().await.unwrap().is_empty());
+    assert!(world.users().tagged().await.unwrap().is_empty());
     // From 16 on, who makes a role may grant it for as long as it lives; nothing else is left.
     let sql = "SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid \
                WHERE rolname LIKE 'lh%' AND NOT admin_option";
@@ -110,9 +110,10 @@ async fn a_user_is_found_by_its_lease_and_no_other_is_touched() {
     let swapped = RevokeCredential { lease: made.lease, handle: Some(other.handle()) };
     assert_eq!(world.users().revoke(swapped).await.unwrap_err().class, ErrorClass::Invalid);
     assert_eq!(world.living().await.len(), 2);
-    let mut tagged = world.provider.tagged().await.unwrap();
-    tagged.sort_by_key(|one| one.role.clone());
-    assert_eq!((tagged[1].lease, tagged[1].role.as_deref()), (made.lease, Some("payments-read")));
+    let tagged = world.users().tagged().await.unwrap();
+    assert_eq!(tagged.len(), 2);
+    let found = tagged.iter().find(|one| one.lease == made.lease).unwrap();
+    assert_eq!(found.name, made.user);
     for _ in 0..2 {
         world.users().revoke(RevokeCredential { lease: made.lease, handle: None }).await.unwrap();
         assert_eq!(world.living().await, std::slice::from_ref(&other.user));

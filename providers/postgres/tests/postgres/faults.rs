@@ -7,7 +7,7 @@ use leasehold_provider_conformance::{
     peers::{Postgres, or_skip},
     proxy::{Fault, FaultProxy, Injection},
 };
-use leasehold_provider_postgres::PostgresConfig;
+use leasehold_provider_postgres::{Administrator, PostgresConfig};
 
 use crate::kit::{OWN_PASSWORD, SETUP, World, make, provider, until};
 
@@ -100,6 +100,8 @@ async fn the_end_of_the_brokers_own_password_is_known() {
 async fn what_is_wrong_is_told_apart() {
     let Some(world) = World::start().await else { return };
     let good = world.home.config(world.postgres.address());
+    let nobody =
+        Administrator::File { user: "nobody".into(), password_file: world.home.put("other", OWN_PASSWORD) };
     let full = "ALTER ROLE leasehold CONNECTION LIMIT 0";
     for (config, sql, class, words) in [
         (
@@ -108,7 +110,7 @@ async fn what_is_wrong_is_told_apart() {
             ErrorClass::Permanent,
             "no such `database`",
         ),
-        (PostgresConfig { user: "nobody".into(), ..good.clone() }, "", ErrorClass::Denied, "28P01"),
+        (PostgresConfig { administrator: nobody, ..good.clone() }, "", ErrorClass::Denied, "28P01"),
         (
             PostgresConfig { address: "127.0.0.1:1".into(), ..good.clone() },
             "",

@@ -18,6 +18,7 @@ use leasehold_core::{
     ports::{Clock, Entropy, Issuer, NoEntropy, Provider},
     provider::{
         IssueCredential, IssuedCredential, ProviderError, RenewCredential, Revocation, RevokeCredential,
+        Verification,
     },
 };
 use leasehold_provider_conformance::peers::{Postgres, or_skip};
@@ -95,7 +96,7 @@ impl Home {
 }
 
 pub(crate) fn provider(config: PostgresConfig) -> PostgresProvider {
-    PostgresProvider::new(config, Arc::new(Wall::default()), Arc::new(Dice)).unwrap()
+    PostgresProvider::new(config, None, Arc::new(Wall::default()), Arc::new(Dice)).unwrap()
 }
 
 /// A server with a broker that may do what the example's setup lets it.
@@ -152,7 +153,7 @@ impl Made {
         .unwrap()
     }
 
-    pub(crate) async fn end(&self, users: &dyn Issuer) -> Result<(), ProviderError> {
+    pub(crate) async fn end(&self, users: &dyn Issuer) -> Result<Verification, ProviderError> {
         users.revoke(RevokeCredential { lease: self.lease, handle: Some(self.handle()) }).await
     }
 

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod administrator;
 mod check;
 mod conformance;
 mod ending;
@@ -14,3 +15,4 @@ mod faults;
 mod kit;
 mod tls;
 mod users;
+mod verified;

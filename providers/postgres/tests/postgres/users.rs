@@ -182,6 +182,7 @@ async fn without_randomness_nothing_is_made() {
     let home = crate::kit::Home::new();
     let provider = leasehold_provider_postgres::PostgresProvider::new(
         home.config("127.0.0.1:1"),
+        None,
         std::sync::Arc::new(crate::kit::Wall::default()),
         std::sync::Arc::new(Empty),
     );

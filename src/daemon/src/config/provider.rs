@@ -1,6 +1,7 @@
 //! `[[provider]]`: the back ends, and `[[role]]`: what the credentials are made of that they make. Keys that belong to a
 //! kind are read by that kind's file.
 
+mod administrator;
 #[cfg(feature = "aws")]
 mod aws;
 #[cfg(feature = "azure")]
@@ -20,7 +21,10 @@ use std::{
     path::Path,
 };
 
-use leasehold_core::provider::{ProviderError, ProviderName};
+use leasehold_core::{
+    SecretPath,
+    provider::{ProviderError, ProviderName},
+};
 use leasehold_engine::ProviderLimits;
 
 use super::{
@@ -126,6 +130,15 @@ impl Kind {
         }
     }
 
+    /// The secret of the broker by which it is signed in at, if that is how.
+    fn administrator(&self) -> Option<&SecretPath> {
+        #[cfg(feature = "postgres")]
+        if let Self::Postgres(config) = self {
+            return config.administrator.secret();
+        }
+        None
+    }
+
     /// The names of the roles that it has.
     pub(super) fn roles(&self) -> Vec<&str> {
         match self {
@@ -144,6 +157,8 @@ impl Kind {
         }
     }
 }
+
+pub(super) use administrator::check as check_administrators;
 
 /// Every kind that a build can have, whether this one has it or not.
 const KINDS: [&str; 6] = ["local", "vault", "aws", "gcp", "azure", "postgres"];

@@ -12,6 +12,7 @@ mod idempotency;
 mod kit;
 mod leases;
 mod operators;
+mod own_secret;
 mod reconcile;
 mod sweep;
 mod watch;

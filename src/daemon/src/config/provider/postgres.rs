@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold_provider_postgres::{Owned, PostgresConfig, PostgresRole, Tls};
+use leasehold_core::SecretPath;
+use leasehold_provider_postgres::{Administrator, Owned, PostgresConfig, PostgresRole, Tls};
 
 use crate::config::section::{Section, proposal};
 
@@ -11,8 +12,7 @@ const MAX_MARGIN: Duration = Duration::from_secs(86_400);
 
 pub(super) fn read(section: Section<'_>) -> Option<PostgresConfig> {
     let address = section.required::<String>("address");
-    let user = section.required::<String>("user");
-    let password_file = section.required_path("password_file");
+    let administrator = administrator(&section);
     let tls = tls(&section);
     let d = PostgresConfig::new("", "", "");
     let time = |key, default| section.within(key, default, Duration::from_millis(1)..=MAX_TIMEOUT);
@@ -31,11 +31,11 @@ pub(super) fn read(section: Section<'_>) -> Option<PostgresConfig> {
         ..d
     };
     let place = section.place();
-    let (Some(address), Some(user), Some(password_file)) = (address, user, password_file) else {
+    let (Some(address), Some(administrator)) = (address, administrator) else {
         section.report_unknown();
         return None;
     };
-    let config = PostgresConfig { address, user, password_file, ..config };
+    let config = PostgresConfig { address, administrator, ..config };
     for fault in config.faults() {
         section.fault(place.clone(), fault.to_string(), "");
     }
@@ -60,6 +60,29 @@ pub(super) fn read_role(section: Section<'_>) -> Option<PostgresRole> {
     }
     section.finish();
     Some(role)
+}
+
+/// As whom: `user` with `password_file`, or `administrator`, by which both are in another secret of the broker.
+fn administrator(section: &Section<'_>) -> Option<Administrator> {
+    let Some(secret) = section.try_section("administrator") else {
+        let user = section.required::<String>("user");
+        let password_file = section.required_path("password_file");
+        return user
+            .zip(password_file)
+            .map(|(user, password_file)| Administrator::File { user, password_file });
+    };
+    let path = secret.required::<SecretPath>("secret");
+    secret.finish();
+    let user = section.optional::<String>("user");
+    if section.has("password_file") {
+        let place = section.place_of("password_file");
+        section.fault(
+            place,
+            "`administrator` and `password_file` exclude each other",
+            "leave one of them out",
+        );
+    }
+    path.map(|path| Administrator::Secret { path, user })
 }
 
 fn tls(section: &Section<'_>) -> Tls {
@@ -149,11 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn an_administrator_may_be_in_another_secret() {
+        let toml = "address = 'pg.example.com'\nadministrator = { secret = 'infra/pg/admin' }";
+        let path = "infra/pg/admin".parse().unwrap();
+        let expected = Administrator::Secret { path, user: None };
+        assert_eq!(read_section(toml, read).unwrap().administrator, expected);
+        let named = read_section(&format!("user = 'u'\n{toml}"), read).unwrap();
+        assert!(matches!(named.administrator, Administrator::Secret { user: Some(user), .. } if user == "u"));
+    }
+
+    #[test]
     fn contradictions_are_named() {
         for (toml, expected) in [
             ("user = 'u'\npassword_file = 'p'", "`address` is missing"),
             ("address = 'a'\npassword_file = 'p'", "`user` is missing"),
             ("address = 'a'\nuser = 'u'", "`password_file` is missing"),
+            (&format!("{LEAST}administrator = {{ secret = 'a/b' }}"), "exclude each other"),
+            ("address = 'a'\nadministrator = { secrt = 'a/b' }", "did you mean `secret`?"),
+            ("address = 'a'\nadministrator = 'a/b'", "`administrator` is a table"),
             (&format!("{LEAST}tls = 'verify_full'"), "did you mean `verify-full`?"),
             (&format!("{LEAST}tls = 'disable'"), "another machine"),
             (&format!("{LEAST}conections = 3"), "did you mean `connections`?"),

@@ -1,0 +1,59 @@
+//! A secret that the broker reads for itself, to sign in at one of its back ends. The configuration names it, and is the
+//! leave to read it; each reading has its record all the same.
+
+use std::sync::Arc;
+
+use leasehold_core::{
+    SecretPath,
+    catalog::Source,
+    provider::{ErrorClass, Fetched, ProviderError},
+    record::Kind,
+    secret::VersionId,
+    state::Commit,
+};
+
+use crate::{engine::Engine, error::EngineError};
+
+impl Engine {
+    /// A static secret of the catalog, for the broker itself: from the cache or through it, as for everybody. When
+    /// `refused` is what the cache has, the back end is asked again.
+    ///
+    /// # Errors
+    /// When there is no such secret, its back end does not give it, or the reading cannot be recorded.
+    pub async fn own_secret(
+        self: &Arc<Self>,
+        path: &SecretPath,
+        refused: Option<&VersionId>,
+    ) -> Result<Fetched, EngineError> {
+        let mut record = self.record(Kind::SecretRead, &self.broker);
+        record.secret = Some(path.clone());
+        let Some((resolved, upstream)) = self.resolve(path) else {
+            return self.fail(record, absent("there is no such secret in the catalog")).await;
+        };
+        record.provider = Some(upstream.name.clone());
+        let Source::Static { reference } = &resolved.entry.source else {
+            return self
+                .fail(record, absent("a secret that is made for each lease is nobody's password"))
+                .await;
+        };
+        let freshness = resolved.entry.freshness;
+        let now = record.time;
+        let mut found = self.value(&upstream, reference, None, freshness, now).await;
+        if found.as_ref().is_ok_and(|found| Some(&found.cached.version) == refused) {
+            self.cache.invalidate(&upstream.name, reference);
+            found = self.value(&upstream, reference, None, freshness, now).await;
+        }
+        let cached = match found {
+            Ok(found) => found.cached,
+            Err(error) => return self.fail(record, error).await,
+        };
+        record.version = Some(cached.version.clone());
+        record.value_hmac.clone_from(&cached.tags);
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(Fetched { value: cached.value.clone(), version: cached.version.clone(), created_at: None })
+    }
+}
+
+fn absent(why: &str) -> EngineError {
+    EngineError::Provider(Arc::new(ProviderError::new(ErrorClass::Absent, why)))
+}
