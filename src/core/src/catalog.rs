@@ -32,6 +32,8 @@ pub struct Entry {
     pub source: Source,
     /// How long leases on it live.
     pub limits: TtlLimits,
+    /// How many leases on it there may be, when it has a limit of its own; under a mount, on each secret.
+    pub max_leases: Option<u64>,
     /// How long a value may be answered from memory.
     pub freshness: Freshness,
     /// A sentence for people.
@@ -200,6 +202,7 @@ mod tests {
             provider: "main".parse().unwrap(),
             source: Source::Static { reference: reference.into() },
             limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
+            max_leases: None,
             freshness: Freshness::default(),
             description: None,
         }

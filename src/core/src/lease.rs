@@ -8,12 +8,16 @@ mod index;
 mod step;
 
 use std::fmt;
+mod parties;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::step::{Effects, Event, StepError};
+pub use self::{
+    parties::Parties,
+    step::{Effects, Event, StepError},
+};
 use crate::{
     id::LeaseId,
     path::SecretPath,

@@ -159,6 +159,10 @@ pub enum Kind {
 }
 
 /// Who did it.
+    /// Requests of a principal were turned away within a minute because it asked more often than it may; `details` says
+    /// by which limit, and how many.
+    #[serde(rename = "request.limited")]
+    RequestLimited,
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// The SPIFFE ID; the broker's own acts have one too.

@@ -29,6 +29,22 @@ pub struct Limits {
     pub keepalive_timeout: Duration,
     /// How long requests under way may take to finish when the broker ends.
     pub drain_timeout: Duration,
+    /// Requests under way at once, all principals' together.
+    pub requests_in_flight: u32,
+    /// Of those, requests to the service of operators.
+    pub operator_requests_in_flight: u32,
+    /// Requests a second of one principal, but for those of operators.
+    pub requests_per_principal: u32,
+    /// How many of them may come at once after a pause.
+    pub request_burst: u32,
+    /// Requests a second of one principal to the service of operators.
+    pub operator_requests_per_principal: u32,
+    /// How many of them may come at once after a pause.
+    pub operator_request_burst: u32,
+    /// Leases of one principal that are not over.
+    pub leases_per_principal: u32,
+    /// Leases on one secret that are not over.
+    pub leases_per_secret: u32,
     /// Calls under way at once to one provider.
     pub provider_calls: u32,
     /// Calls that wait for their turn at one provider.
@@ -42,6 +58,10 @@ const fn secs(n: u64) -> Duration {
 }
 
 const DAY: Duration = secs(86_400);
+/// The most that a limit of requests a second can be.
+const MOST_REQUESTS: u32 = 1_000_000;
+/// The most that a limit of leases can be.
+pub(in crate::config) const MOST_LEASES: u32 = 1_000_000_000;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -57,6 +77,14 @@ impl Default for Limits {
             keepalive_interval: secs(60),
             keepalive_timeout: secs(20),
             drain_timeout: secs(10),
+            requests_in_flight: 10_000,
+            operator_requests_in_flight: 256,
+            requests_per_principal: 200,
+            request_burst: 2_000,
+            operator_requests_per_principal: 100,
+            operator_request_burst: 1_000,
+            leases_per_principal: 10_000,
+            leases_per_secret: 1_000_000,
             provider_calls: 64,
             provider_queue: 1_024,
             provider_timeout: secs(10),
@@ -80,6 +108,22 @@ pub(super) fn read(section: Section<'_>) -> Limits {
         keepalive_interval: time("keepalive_interval", d.keepalive_interval, DAY),
         keepalive_timeout: time("keepalive_timeout", d.keepalive_timeout, secs(600)),
         drain_timeout: time("drain_timeout", d.drain_timeout, secs(600)),
+        requests_in_flight: count("requests_in_flight", d.requests_in_flight, 1_000_000),
+        operator_requests_in_flight: count(
+            "operator_requests_in_flight",
+            d.operator_requests_in_flight,
+            10_000,
+        ),
+        requests_per_principal: count("requests_per_principal", d.requests_per_principal, MOST_REQUESTS),
+        request_burst: count("request_burst", d.request_burst, MOST_REQUESTS),
+        operator_requests_per_principal: count(
+            "operator_requests_per_principal",
+            d.operator_requests_per_principal,
+            MOST_REQUESTS,
+        ),
+        operator_request_burst: count("operator_request_burst", d.operator_request_burst, MOST_REQUESTS),
+        leases_per_principal: count("leases_per_principal", d.leases_per_principal, MOST_LEASES),
+        leases_per_secret: count("leases_per_secret", d.leases_per_secret, MOST_LEASES),
         provider_calls: count("provider_calls", d.provider_calls, 10_000),
         provider_queue: count("provider_queue", d.provider_queue, 1_000_000),
         provider_timeout: time("provider_timeout", d.provider_timeout, secs(120)),
@@ -107,6 +151,8 @@ mod tests {
     fn none_can_be_switched_off() {
         let cases = [
             ("connections = 0", "it must be between 1 and 1000000"),
+            ("leases_per_principal = 0", "it must be between 1 and 1000000000"),
+            ("request_burst = 0", "it must be between 1 and 1000000"),
             ("idle_timeout = '0s'", "it must be between 1s and 1d"),
             ("message_size = '1GiB'", "it must be between 4KiB and 16MiB"),
             ("handshake_timeout = 5", "must be a duration such as `15m`"),

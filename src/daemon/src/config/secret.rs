@@ -13,6 +13,7 @@ use leasehold_core::{
 use super::{
     element::Element,
     fault::{Place, Sink},
+    limits::MOST_LEASES,
     provider::{Provider, Unreadable},
     section::{Found, Section, proposal},
 };
@@ -150,6 +151,7 @@ fn read_entry<'t, K>(section: Section<'t>, name: &Option<Found<K>>) -> Option<(I
     let provider = section.required_at::<ProviderName>("provider");
     let source = read_source(&section);
     let limits = read_limits(&section);
+    let max_leases = section.count("max_leases", MOST_LEASES);
     let max_age = section.within("max_age", Freshness::default().max_age, Duration::ZERO..=DAY);
     let max_stale = section.within("max_stale", Freshness::default().max_stale, Duration::ZERO..=DAY);
     let description: Option<String> = section.optional("description");
@@ -160,6 +162,7 @@ fn read_entry<'t, K>(section: Section<'t>, name: &Option<Found<K>>) -> Option<(I
         provider: provider.value,
         source: source?,
         limits: limits?,
+        max_leases,
         freshness: Freshness { max_age, max_stale },
         description: description.map(Into::into),
     };

@@ -154,6 +154,12 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// A count of at least one and at most `most`, if it is there.
+    pub(crate) fn count(&self, key: &'static str, most: u32) -> Option<u64> {
+        self.find(key)?;
+        Some(self.within::<u32>(key, most, 1..=most).into())
+    }
+
     /// A key's value; that it is missing is a fault.
     pub(crate) fn required<T: Element>(&self, key: &'static str) -> Option<T> {
         self.required_at(key).map(|found| found.value)

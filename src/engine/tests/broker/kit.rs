@@ -136,6 +136,7 @@ fn entry(source: Source) -> Entry {
         provider: "main".parse().unwrap(),
         source,
         limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
+        max_leases: None,
         freshness: Freshness { max_age: Duration::from_secs(30), max_stale: STALE },
         description: None,
     }

@@ -139,6 +139,7 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         provider: "main".parse().unwrap(),
         source: Source::Static { reference: "db".into() },
         limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
+        max_leases: None,
         freshness: Freshness::default(),
         description: Some("the payments database".into()),
     };
