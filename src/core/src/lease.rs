@@ -5,10 +5,10 @@
 //! once; dynamic ones hold a credential that was made for them, so they end when the back end has ended it.
 
 mod index;
+mod parties;
 mod step;
 
 use std::fmt;
-mod parties;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
