@@ -114,6 +114,9 @@ pub enum Kind {
     /// The revocation of many leases came to its end; `details` has the counts.
     #[serde(rename = "revocation.finished")]
     RevocationFinished,
+    /// Somebody had the back ends asked for orphans.
+    #[serde(rename = "orphan.swept")]
+    OrphanSwept,
     /// A credential with the broker's tag was found for which no lease stands.
     #[serde(rename = "orphan.found")]
     OrphanFound,
@@ -156,13 +159,13 @@ pub enum Kind {
     /// The broker's status was read.
     #[serde(rename = "status.read")]
     StatusRead,
-}
-
-/// Who did it.
     /// Requests of a principal were turned away within a minute because it asked more often than it may; `details` says
     /// by which limit, and how many.
     #[serde(rename = "request.limited")]
     RequestLimited,
+}
+
+/// Who did it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// The SPIFFE ID; the broker's own acts have one too.
