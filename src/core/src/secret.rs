@@ -1,11 +1,14 @@
 //! Secret values: bytes that are wiped when dropped and never printed.
 
 pub mod json;
+mod stored;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use self::stored::Unreadable;
 
 /// Bytes that must not leak: wiped on drop, `Debug` shows only their length, and there is no `PartialEq`
 /// (comparisons of secrets belong in constant-time code) and no `Serialize`.

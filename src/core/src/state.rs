@@ -175,6 +175,11 @@ impl Key {
         Self::of(&["held/", path.as_str(), " ", version.as_str(), " ", holder.as_str()])
     }
 
+    /// What was disclosed with a credential's lease, for a retry of the request that it answered.
+    pub fn answer(id: LeaseId) -> Self {
+        Self::of(&["answer/", id.text().as_str()])
+    }
+
     /// A lease that could not be ended.
     pub fn quarantined(id: LeaseId) -> Self {
         Self::of(&["quarantined/", id.text().as_str()])

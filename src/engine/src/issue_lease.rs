@@ -6,7 +6,7 @@ use leasehold_core::{
     Lease, LeaseId, SecretValue, Timestamp,
     access::Action,
     catalog::{Freshness, Resolved, Source},
-    lease::{Event, StepError},
+    lease::{Event, LeaseKind, StepError},
     provider::{ErrorClass, Fetch, IssueCredential, ProviderError},
     record::{Kind, Outcome, Record, ValueTag},
     secret::{FieldName, VersionId},
@@ -61,8 +61,14 @@ impl Engine {
             Ok(memory) => memory,
             Err(error) => return self.fail(record, error).await,
         };
-        if let Some(Memory::Made(lease)) = &memory {
-            return Box::pin(self.answer_again(request, *lease, record)).await;
+        match memory {
+            Some(Memory::Made(lease)) => return Box::pin(self.answer_again(request, lease, record)).await,
+            Some(Memory::Making(mut first)) => {
+                // It ends when its sender is gone; nothing is ever sent.
+                let _ = first.changed().await;
+                return Box::pin(self.issue(request)).await;
+            }
+            _ => {}
         }
         let asked = Asked { request, resolved: &resolved, upstream: &upstream, limits, memory };
         match &resolved.entry.source {
@@ -149,6 +155,7 @@ impl Engine {
         let mut attempt = record.clone();
         attempt.kind = Kind::LeaseAttempted;
         attempt.lease = Some(pending.id);
+        let _under_way = self.making.begin(pending.id);
         let (conditions, writes) = self.first_writes(&asked, &pending, now)?;
         let revision = self.ledger.commit(Commit { record: attempt, conditions, writes }).await?;
         self.expect_at(pending.due_at());
@@ -180,15 +187,11 @@ impl Engine {
         };
         let (lease, _) = pending.clone().step(event, self.now())?;
         let mut refusal = record.clone();
-        let tags =
-            issued.value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose())));
-        describe(&mut record, &lease, &tags.collect(), now);
-        let commit = Commit {
-            conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
-            writes: lease.writes(Some(&pending))?,
-            record,
-        };
-        match self.ledger.commit(commit).await {
+        describe(&mut record, &lease, &self.tags(&issued.value), now);
+        let mut writes = lease.writes(Some(&pending))?;
+        writes.extend(Self::keep_answer(request, lease.id, &value)?);
+        let conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
+        match self.ledger.commit(Commit { record, conditions, writes }).await {
             Ok(_) => {}
             // The lease was ended meanwhile, and its credential looked for before it was there.
             Err(LedgerError::Conflict(_)) => {
@@ -261,33 +264,46 @@ impl Engine {
         let Some((lease, revision)) = self.load(id).await? else {
             return self.fail(record, StepError::Expired.into()).await;
         };
-        let Some((resolved, upstream)) = self.resolve(&request.secret) else {
-            return self.deny(record, why::NOT_IN_CATALOG).await;
-        };
         let now = record.time;
-        let Source::Static { reference } = &resolved.entry.source else {
-            // A credential is disclosed once; its value is kept nowhere.
-            return self.fail(record, EngineError::RequestIdReused).await;
-        };
         if !lease.is_live(now) {
             let over = if lease.is_ended() { StepError::Revoked } else { StepError::Expired };
             return self.fail(record, over.into()).await;
         }
-        let found =
-            self.value(&upstream, reference, lease.version.as_ref(), resolved.entry.freshness, now).await;
-        let (found, value) = match found.and_then(|found| {
-            let value = select(&found.cached.value, &request.fields)?;
-            Ok((found, value))
-        }) {
+        let (value, tags) = match self.value_again(request, &lease, now).await {
             Ok(both) => both,
+            Err(EngineError::Denied) => return self.deny(record, why::NOT_IN_CATALOG).await,
             Err(error) => return self.fail(record, error).await,
         };
-        describe(&mut record, &lease, &found.cached.tags, now);
+        describe(&mut record, &lease, &tags, now);
         record.details.insert("retry".to_owned(), "true".to_owned());
         // The lease may have been revoked while its value was fetched.
         let conditions = vec![Condition::Unchanged(Key::lease(id), revision)];
         self.ledger.commit(Commit { record, conditions, writes: Vec::new() }).await?;
         Ok(IssuedLease { lease, value })
+    }
+
+    /// What the first try disclosed: a static value at its version, a credential as it was kept.
+    async fn value_again(
+        self: &Arc<Self>,
+        request: &IssueLease,
+        lease: &Lease,
+        now: Timestamp,
+    ) -> Result<(SecretValue, Tags), EngineError> {
+        if lease.kind == LeaseKind::Dynamic {
+            // It is gone with the lease, which may have ended just now.
+            let value = self.kept_answer(lease.id).await?.ok_or(StepError::Revoked)?;
+            let tags = self.tags(&value);
+            return Ok((value, tags));
+        }
+        let (resolved, upstream) = self.resolve(&request.secret).ok_or(EngineError::Denied)?;
+        let Source::Static { reference } = &resolved.entry.source else { return Err(EngineError::Denied) };
+        let freshness = resolved.entry.freshness;
+        let found = self.value(&upstream, reference, lease.version.as_ref(), freshness, now).await?;
+        Ok((select(&found.cached.value, &request.fields)?, found.cached.tags.clone()))
+    }
+
+    fn tags(&self, value: &SecretValue) -> Tags {
+        value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose()))).collect()
     }
 
     /// The value of a static secret, from the cache or through it.
@@ -315,10 +331,8 @@ impl Engine {
     async fn fetch(&self, upstream: &Upstream, key: &CacheKey) -> Result<Cached, ProviderError> {
         let fetch = Fetch { reference: &key.reference, version: key.version.as_ref() };
         let fetched = upstream.call(upstream.provider.fetch(fetch)).await?;
-        let tags =
-            fetched.value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose())));
         Ok(Cached {
-            tags: tags.collect(),
+            tags: self.tags(&fetched.value),
             value: fetched.value,
             version: fetched.version,
             fetched_at: self.now(),
@@ -337,11 +351,14 @@ impl Engine {
         if let (Some(Memory::New(pledge)), Some(id)) = (&asked.memory, &asked.request.request_id) {
             conditions.push(pledge.condition.clone());
             writes.extend(pledge.forget.clone());
-            writes.extend(self.remember(asked.request, id, lease.id, now)?);
+            writes.extend(self.remember(asked.request, id, lease, now)?);
         }
         Ok((conditions, writes))
     }
 }
+
+/// By which a record recognises each field of a value.
+type Tags = BTreeMap<FieldName, ValueTag>;
 
 /// A request that was allowed, with what it is about.
 struct Asked<'a> {
@@ -368,7 +385,7 @@ fn select(value: &SecretValue, fields: &[FieldName]) -> Result<SecretValue, Engi
 }
 
 /// Puts into the record what is about to be disclosed.
-fn describe(record: &mut Record, lease: &Lease, tags: &BTreeMap<FieldName, ValueTag>, now: Timestamp) {
+fn describe(record: &mut Record, lease: &Lease, tags: &Tags, now: Timestamp) {
     record.lease = Some(lease.id);
     record.version.clone_from(&lease.version);
     record.expires_at = Some(lease.expires_at);

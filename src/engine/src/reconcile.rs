@@ -224,7 +224,7 @@ impl Engine {
         record.details.insert("request_ids".to_owned(), due.len().to_string());
         let conditions =
             due.iter().map(|entry| Condition::Unchanged(entry.key.clone(), entry.revision)).collect();
-        let named = due.iter().filter_map(|entry| idempotency::named_by(&entry.value));
+        let named = due.iter().flat_map(|entry| idempotency::named_by(&entry.value));
         let writes = named.chain(due.iter().map(|entry| entry.key.clone())).map(Write::delete).collect();
         match self.ledger.commit(Commit { record, conditions, writes }).await {
             // After a conflict, one of them was taken anew just now: the next look finds the others.

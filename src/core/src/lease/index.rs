@@ -39,6 +39,13 @@ impl Lease {
         let new = self.index_keys();
         writes.extend(old.iter().filter(|key| !new.contains(key)).cloned().map(Write::delete));
         writes.extend(new.into_iter().filter(|key| !old.contains(key)).map(Write::mark));
+        // Whether or not anything was kept: what is over is disclosed to nobody again.
+        if self.kind == LeaseKind::Dynamic
+            && self.state != LeaseState::Active
+            && before.is_some_and(|before| before.state == LeaseState::Active)
+        {
+            writes.push(Write::delete(Key::answer(self.id)));
+        }
         if let Some(version) = &self.version
             && before.is_none_or(|b| b.version.is_none())
         {
