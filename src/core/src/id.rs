@@ -1,4 +1,4 @@
-//! Identifiers: what names a lease, and what makes a retried request the same request.
+//! Identifiers: what names a lease or a revocation, and what makes a retried request the same request.
 
 use std::{fmt, str::FromStr};
 
@@ -15,6 +15,10 @@ pub struct LeaseId([u8; 16]);
 #[derive(Clone, Copy)]
 pub struct LeaseIdText([u8; LeaseId::PREFIX.len() + 26]);
 
+/// Names the revocation of many leases: 128 random bits, printed as `revocation-` and 26 lower-case base32 characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RevocationId([u8; 16]);
+
 /// A client's own name for one logical request, so that a retry is recognised (AIP-155): 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Box<str>);
@@ -25,6 +29,9 @@ pub enum InvalidId {
     /// Not `lease-` and 26 base32 characters.
     #[error("`{0}` is not a lease id: one is `lease-` and 26 characters of a-z and 2-7")]
     Lease(Box<str>),
+    /// Not `revocation-` and 26 base32 characters.
+    #[error("`{0}` is not a revocation's id: one is `revocation-` and 26 characters of a-z and 2-7")]
+    Revocation(Box<str>),
     /// Empty, too long, or with characters that a log line could not carry.
     #[error("a request id is 1 to 128 visible ASCII characters, such as a UUID")]
     Request,
@@ -85,15 +92,52 @@ impl FromStr for LeaseId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = || InvalidId::Lease(text.chars().take(64).collect::<String>().into());
-        let suffix = text.strip_prefix(Self::PREFIX).ok_or_else(invalid)?;
-        // Upper case is refused: one lease has one spelling, so that ids can be compared as text.
-        if suffix.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(invalid());
-        }
-        let bytes = BASE32_NOPAD.decode(suffix.to_ascii_uppercase().as_bytes()).map_err(|_| invalid())?;
-        bytes.try_into().map(Self).map_err(|_| invalid())
+        bits_of(text, Self::PREFIX).map(Self).ok_or_else(|| InvalidId::Lease(shown(text)))
     }
+}
+
+impl RevocationId {
+    /// What every printed id of a revocation starts with.
+    pub const PREFIX: &'static str = "revocation-";
+
+    /// The id made of these 128 bits; the caller takes them from [`Entropy`](crate::ports::Entropy).
+    pub const fn from_bits(bits: [u8; 16]) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for RevocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for RevocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for RevocationId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        bits_of(text, Self::PREFIX).map(Self).ok_or_else(|| InvalidId::Revocation(shown(text)))
+    }
+}
+
+/// The bits behind the prefix. Upper case is refused: one thing has one spelling, so that ids can be compared as text.
+fn bits_of(text: &str, prefix: &str) -> Option<[u8; 16]> {
+    let suffix = text.strip_prefix(prefix)?;
+    if suffix.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    BASE32_NOPAD.decode(suffix.to_ascii_uppercase().as_bytes()).ok()?.try_into().ok()
+}
+
+/// As much of a wrong id as an error should repeat.
+fn shown(text: &str) -> Box<str> {
+    text.chars().take(64).collect::<String>().into()
 }
 
 impl RequestId {
@@ -123,11 +167,17 @@ impl fmt::Display for RequestId {
 }
 
 crate::codec::serde_as_text!(RequestId);
-crate::codec::parsed_from_text!(LeaseId);
+crate::codec::parsed_from_text!(LeaseId, RevocationId);
 
 impl serde::Serialize for LeaseId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.text().as_str())
+    }
+}
+
+impl serde::Serialize for RevocationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -148,6 +198,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in ".*") {
             let _ = text.parse::<LeaseId>();
+            let _ = text.parse::<RevocationId>();
             let _ = text.parse::<RequestId>();
         }
     }
@@ -158,6 +209,16 @@ mod tests {
         assert!(id.to_uppercase().parse::<LeaseId>().is_err());
         assert!(id.trim_start_matches("lease-").parse::<LeaseId>().is_err());
         assert!(format!("{id}a").parse::<LeaseId>().is_err());
+    }
+
+    #[test]
+    fn a_revocation_is_named_as_leases_are_and_is_none() {
+        let id = RevocationId::from_bits([1; 16]);
+        assert_eq!(id.to_string(), "revocation-aeaqcaibaeaqcaibaeaqcaibae");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(serde_json::to_value(id).unwrap(), serde_json::json!(id.to_string()));
+        let lease = LeaseId::from_bits([1; 16]).to_string();
+        assert_eq!(lease.parse::<RevocationId>(), Err(InvalidId::Revocation(lease.into())));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod secret;
 pub mod state;
 pub mod ttl;
 
-pub use id::{LeaseId, RequestId};
+pub use id::{LeaseId, RequestId, RevocationId};
 pub use jiff::Timestamp;
 pub use lease::Lease;
 pub use path::SecretPath;

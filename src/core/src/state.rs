@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    id::{LeaseId, RequestId},
+    id::{LeaseId, RequestId, RevocationId},
     path::{PathPrefix, SecretPath},
     principal::SpiffeId,
     provider::ProviderName,
@@ -165,6 +165,11 @@ impl Key {
         Self::of(&["secret/", path.as_str(), " ", version.as_str(), " ", id.text().as_str()])
     }
 
+    /// A lease whose credential is still being made, so that no version is known of it.
+    pub fn making(path: &SecretPath, id: LeaseId) -> Self {
+        Self::of(&["making/", path.as_str(), " ", id.text().as_str()])
+    }
+
     /// A credential that a back end made, or was asked to make.
     pub fn made(provider: &ProviderName, id: LeaseId) -> Self {
         Self::of(&["made/", provider.as_str(), " ", id.text().as_str()])
@@ -185,6 +190,11 @@ impl Key {
         Self::of(&["quarantined/", id.text().as_str()])
     }
 
+    /// A lease that was given up; kept after it, so that nobody takes its credential for an orphan.
+    pub fn forgotten(id: LeaseId) -> Self {
+        Self::of(&["forgotten/", id.text().as_str()])
+    }
+
     /// What a principal's request id stands for.
     pub fn request(holder: &SpiffeId, request: &RequestId) -> Self {
         Self::of(&["request/", holder.as_str(), " ", request.as_str()])
@@ -193,6 +203,26 @@ impl Key {
     /// When the memory of a request id ends.
     pub fn request_due(at: Timestamp, holder: &SpiffeId, request: &RequestId) -> Self {
         Self::of(&["request-due/", &millis(at), " ", holder.as_str(), " ", request.as_str()])
+    }
+
+    /// The revocation of many leases.
+    pub fn revocation(id: RevocationId) -> Self {
+        Self::of(&["revocation/", &id.to_string()])
+    }
+
+    /// When a revocation began; the newest is the first.
+    pub fn revocation_begun(at: Timestamp, id: RevocationId) -> Self {
+        Self::of(&["revocation-begun/", &millis_left(at), " ", &id.to_string()])
+    }
+
+    /// That a revocation has not come to its end.
+    pub fn revocation_running(id: RevocationId) -> Self {
+        Self::of(&["revocation-running/", &id.to_string()])
+    }
+
+    /// Which revocation a caller's request id stands for.
+    pub fn revocation_request(caller: &SpiffeId, request: &RequestId) -> Self {
+        Self::of(&["revocation-request/", caller.as_str(), " ", request.as_str()])
     }
 
     /// That the broker is on hold.
@@ -207,6 +237,17 @@ impl Key {
 
     /// The lease id that ends an index key.
     pub fn lease_id(&self) -> Option<LeaseId> {
+        self.0.rsplit([' ', '/']).next()?.parse().ok()
+    }
+
+    /// The secret's path in a key of a lease on it, made by [`Key::secret`] or [`Key::making`].
+    pub fn secret_path(&self) -> Option<SecretPath> {
+        let rest = self.0.strip_prefix("secret/").or_else(|| self.0.strip_prefix("making/"))?;
+        rest.split_once(' ')?.0.parse().ok()
+    }
+
+    /// The revocation's id that ends a key.
+    pub fn revocation_id(&self) -> Option<RevocationId> {
         self.0.rsplit([' ', '/']).next()?.parse().ok()
     }
 
@@ -258,6 +299,36 @@ impl KeyRange {
         Self::prefix("quarantined/")
     }
 
+    /// The leases on one secret whose credentials are still being made.
+    pub fn making_of(path: &SecretPath) -> Self {
+        Self::prefix(format!("making/{path} "))
+    }
+
+    /// The leases on the secrets under a prefix whose credentials are still being made.
+    pub fn making_under(prefix: &PathPrefix) -> Self {
+        Self::prefix(format!("making/{prefix}"))
+    }
+
+    /// Every revocation, the newest first.
+    pub fn revocations() -> Self {
+        Self::prefix("revocation-begun/")
+    }
+
+    /// The revocations that began at or before `time`.
+    pub fn revocations_begun_until(time: Timestamp) -> Self {
+        Self { from: Key(format!("revocation-begun/{}", millis_left(time)).into()), ..Self::revocations() }
+    }
+
+    /// The revocations that have not come to their end.
+    pub fn running_revocations() -> Self {
+        Self::prefix("revocation-running/")
+    }
+
+    /// The leases whose credentials are still being made, or were not known to be made when they were to end.
+    pub fn making() -> Self {
+        Self::prefix("making/")
+    }
+
     /// The credentials that a back end made, or was asked to make, and that are not over.
     pub fn made_by(provider: &ProviderName) -> Self {
         Self::prefix(format!("made/{provider} "))
@@ -300,6 +371,12 @@ fn millis(at: Timestamp) -> String {
     format!("{:015}", at.as_millisecond().max(0))
 }
 
+/// The same backwards: what is later comes first.
+fn millis_left(at: Timestamp) -> String {
+    const LAST: i64 = 999_999_999_999_999;
+    format!("{:015}", LAST.saturating_sub(at.as_millisecond().max(0)))
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -335,6 +412,25 @@ mod tests {
         assert!(!KeyRange::due_until(at(10)).contains(&Key::due(at(11), id)));
         assert_eq!(Key::due(at(10), id).due_time(), Some(at(10)));
         assert_eq!(Key::due(at(10), id).lease_id(), Some(id));
+    }
+
+    #[test]
+    fn a_leases_secret_is_read_from_its_key() {
+        let (path, id) = ("prod/db".parse().unwrap(), LeaseId::from_bits([1; 16]));
+        assert_eq!(Key::secret(&path, &"v1".parse().unwrap(), id).secret_path().as_ref(), Some(&path));
+        assert_eq!(Key::making(&path, id).secret_path(), Some(path));
+        assert_eq!(Key::lease(id).secret_path(), None);
+    }
+
+    #[test]
+    fn revocations_are_listed_from_the_newest_and_purged_from_the_oldest() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        let begun = |millis| Key::revocation_begun(at(millis), RevocationId::from_bits([1; 16]));
+        assert!(begun(2_000) < begun(1_999) && KeyRange::revocations().contains(&begun(5)));
+        let old = KeyRange::revocations_begun_until(at(1_999));
+        assert!(old.contains(&begun(1_999)) && old.contains(&begun(5)) && !old.contains(&begun(2_000)));
+        assert_eq!(begun(5).revocation_id(), Some(RevocationId::from_bits([1; 16])));
+        assert_eq!(begun(5).lease_id(), None);
     }
 
     #[test]

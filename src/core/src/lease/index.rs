@@ -51,6 +51,9 @@ impl Lease {
         {
             writes.push(Write::mark(Key::held(&self.secret, version, &self.holder)));
         }
+        if matches!(self.state, LeaseState::Forgotten { .. }) {
+            writes.push(Write::mark(Key::forgotten(self.id)));
+        }
         Ok(writes)
     }
 
@@ -63,10 +66,10 @@ impl Lease {
 
     fn index_keys(&self) -> Vec<Key> {
         let mut keys = vec![Key::due(self.due_at(), self.id), Key::holder(&self.holder, self.id)];
-        if let Some(version) = &self.version
-            && !self.is_ended()
-        {
-            keys.push(Key::secret(&self.secret, version, self.id));
+        match &self.version {
+            _ if self.is_ended() => {}
+            Some(version) => keys.push(Key::secret(&self.secret, version, self.id)),
+            None => keys.push(Key::making(&self.secret, self.id)),
         }
         if self.kind == LeaseKind::Dynamic && !self.is_ended() {
             keys.push(Key::made(&self.provider, self.id));
@@ -120,5 +123,38 @@ mod tests {
         apply(ended.purge());
         let left: Vec<_> = keys.iter().map(Key::as_str).collect();
         assert_eq!(left, ["held/prod/db v1 spiffe://example.org/prod/api"]);
+    }
+
+    #[test]
+    fn that_a_lease_was_given_up_is_known_after_it() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let term =
+            TtlLimits::new(Duration::from_secs(60), Duration::from_secs(300)).unwrap().term(None, at(0));
+        let pending = Lease::new_pending(
+            LeaseId::from_bits([7; 16]),
+            "spiffe://example.org/prod/api".parse().unwrap(),
+            "prod/db".parse().unwrap(),
+            "main".parse().unwrap(),
+            term,
+            at(0),
+            at(30),
+        );
+        let mut keys = BTreeSet::new();
+        let mut apply = |writes: Vec<Write>| {
+            for write in writes {
+                match write.value {
+                    Some(_) => keys.insert(write.key.to_string()),
+                    None => keys.remove(write.key.as_str()),
+                };
+            }
+            keys.clone()
+        };
+        apply(pending.writes(None).unwrap());
+        let (revoking, _) = pending.clone().step(Event::Due, at(30)).unwrap();
+        apply(revoking.writes(Some(&pending)).unwrap());
+        let (forgotten, _) = revoking.clone().step(Event::Forget, at(40)).unwrap();
+        apply(forgotten.writes(Some(&revoking)).unwrap());
+        let left: Vec<_> = apply(forgotten.purge()).into_iter().collect();
+        assert_eq!(left, [Key::forgotten(pending.id).to_string()]);
     }
 }

@@ -8,6 +8,7 @@
 //!    `--Due----------> Revoking (abandoned)                `-----UpstreamFailed, budget spent--> Quarantined
 //!                                                     Quarantined --UpstreamRevoked--> Expired | Revoked
 //! Revoking, Quarantined --UpstreamStillValid--> Quarantined: ended, says its back end, and it still works
+//! Revoking, Quarantined --Issued--> Revoking: made too late, so that what is known of it now ends it
 //! Revoking, Quarantined --Retry--> Revoking | Quarantined, tried at once       --Forget--> Forgotten
 //! Active --UpstreamGone--> Revoking (upstream): a back end that misses a credential is asked to end it all the same
 //! ```
@@ -130,6 +131,18 @@ impl Lease {
                 self.expires_at = self.expires_at.min(upstream_end);
                 self.state = LeaseState::Active;
                 Effects::default()
+            }
+            // Nobody gets it: its version stays unknown, since it was never issued.
+            (
+                LeaseState::Revoking { cause, .. } | LeaseState::Quarantined { cause, .. },
+                Event::Issued { revocation, .. },
+            ) if self.kind == LeaseKind::Dynamic && self.version.is_none() => {
+                let cause = *cause;
+                (self.handle, self.irrevocable_until) = match revocation {
+                    Revocation::By(handle) => (Some(handle), None),
+                    Revocation::NoneUntil(end) => (None, Some(end)),
+                };
+                self.begin_revocation(cause, now)
             }
             // What was reserved for it is given back.
             (LeaseState::Pending { .. }, Event::IssueFailed) if self.handle.is_some() => {
@@ -366,6 +379,24 @@ mod tests {
         let (expired, _) = revoking.step(Event::UpstreamRevoked { proven: true }, at(61)).unwrap();
         assert_eq!(expired.state, LeaseState::Expired { at: at(61) });
         assert!(expired.handle.is_none());
+    }
+
+    #[test]
+    fn what_is_made_after_its_lease_was_revoked_is_ended_with_what_is_known_of_it() {
+        let (revoking, _) =
+            lease(LeaseKind::Dynamic).step(Event::Revoke { cause: Cause::Operator }, at(2)).unwrap();
+        let failed = Event::UpstreamFailed { retry_at: at(90), budget_spent: true };
+        let (aside, _) = revoking.clone().step(failed, at(3)).unwrap();
+        for known in [revoking, aside] {
+            let (late, effects) = known.clone().step(issued(), at(4)).unwrap();
+            assert!(effects.revoke_upstream && late.handle.is_some() && late.version.is_none());
+            assert!(matches!(late.state, LeaseState::Revoking { cause: Cause::Operator, .. }));
+            let (waiting, effects) = known.step(irrevocable(at(200)), at(4)).unwrap();
+            assert_eq!((waiting.due_at(), effects), (at(200), Effects::default()));
+        }
+        let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
+        let (dying, _) = active.step(Event::Revoke { cause: Cause::Holder }, at(2)).unwrap();
+        assert_eq!(dying.step(issued(), at(3)).unwrap_err(), StepError::OutOfPlace);
     }
 
     #[test]
