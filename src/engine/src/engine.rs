@@ -15,13 +15,22 @@ use leasehold_core::{
 };
 use tokio::sync::Notify;
 
-use crate::{cache::Cache, error::EngineError, resting::Resting, upstream::Upstream, watch_leases::Feed};
+use crate::{
+    cache::Cache,
+    error::EngineError,
+    resting::Resting,
+    tally::{Tallied, Tally},
+    upstream::Upstream,
+    watch_leases::Feed,
+};
 
 /// The broker's use cases.
 pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Through it, the tally learns which leases end.
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) tally: Arc<Tally>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) mac: Arc<dyn ValueMac>,
     pub(crate) upstreams: BTreeMap<ProviderName, Arc<Upstream>>,
@@ -77,6 +86,10 @@ pub struct Settings {
     pub quarantine_retry: Duration,
     /// How long a request id is remembered.
     pub request_memory: Duration,
+    /// How many leases a principal may have.
+    pub leases_per_principal: u64,
+    /// How many leases there may be on a secret that has no limit of its own.
+    pub leases_per_secret: u64,
 }
 
 /// How much one provider is asked.
@@ -90,6 +103,8 @@ pub struct ProviderLimits {
     pub call_timeout: Duration,
     /// How often the credentials of live leases are looked up, to see what was ended without the broker; zero is never.
     pub upstream_check: Duration,
+    /// How many leases there may be whose secrets are there; `None` for any number.
+    pub max_leases: Option<u64>,
 }
 
 impl Default for ProviderLimits {
@@ -99,6 +114,7 @@ impl Default for ProviderLimits {
             max_queue: 1024,
             call_timeout: Duration::from_secs(10),
             upstream_check: Duration::from_secs(300),
+            max_leases: None,
         }
     }
 }
@@ -112,6 +128,8 @@ impl Default for Settings {
             revoke_attempts: 10,
             quarantine_retry: Duration::from_secs(600),
             request_memory: Duration::from_secs(600),
+            leases_per_principal: 10_000,
+            leases_per_secret: 1_000_000,
         }
     }
 }
@@ -131,10 +149,12 @@ impl Engine {
                 (name, Arc::new(upstream))
             })
             .collect();
+        let tally = Arc::new(Tally::of_what_is_there());
         Arc::new(Self {
             clock: parts.clock,
             entropy: parts.entropy,
-            ledger: parts.ledger,
+            ledger: Arc::new(Tallied::new(parts.ledger, tally.clone())),
+            tally,
             authorizer: parts.authorizer,
             mac: parts.mac,
             upstreams,

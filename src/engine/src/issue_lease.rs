@@ -23,6 +23,7 @@ use crate::{
     idempotency::Memory,
     request::{IssueLease, IssuedLease},
     shield::shield,
+    tally::Place,
     upstream::Upstream,
 };
 
@@ -70,7 +71,11 @@ impl Engine {
             }
             _ => {}
         }
-        let asked = Asked { request, resolved: &resolved, upstream: &upstream, limits, memory };
+        let place = match self.take_place(&request.actor.id, &request.secret, &resolved.entry, &upstream) {
+            Ok(place) => place,
+            Err(error) => return self.fail(record, error).await,
+        };
+        let asked = Asked { request, resolved: &resolved, upstream: &upstream, limits, memory, place };
         match &resolved.entry.source {
             Source::Static { reference } => self.issue_static(asked, reference, record).await,
             Source::Dynamic { role } => Box::pin(self.issue_dynamic(asked, role, record)).await,
@@ -96,7 +101,7 @@ impl Engine {
         // It begins when there is something to hold: what a slow back end took is not the holder's loss.
         let now = self.now();
         let mut lease = Lease::new_static(
-            self.new_lease_id()?,
+            asked.place.lease(),
             request.actor.id.clone(),
             request.secret.clone(),
             asked.upstream.name.clone(),
@@ -109,6 +114,7 @@ impl Engine {
         describe(&mut record, &lease, &found.cached.tags, now);
         let (conditions, writes) = self.first_writes(&asked, &lease, now)?;
         self.ledger.commit(Commit { record, conditions, writes }).await?;
+        asked.place.keep();
         self.expect_at(lease.due_at());
         Ok(IssuedLease { lease, value })
     }
@@ -136,7 +142,7 @@ impl Engine {
         // Waiting for a turn may take as long as the call itself.
         let longest_call = asked.upstream.limits.call_timeout.saturating_mul(2);
         let mut pending = Lease::new_pending(
-            self.new_lease_id()?,
+            asked.place.lease(),
             request.actor.id.clone(),
             request.secret.clone(),
             asked.upstream.name.clone(),
@@ -158,6 +164,7 @@ impl Engine {
         let _under_way = self.making.begin(pending.id);
         let (conditions, writes) = self.first_writes(&asked, &pending, now)?;
         let revision = self.ledger.commit(Commit { record: attempt, conditions, writes }).await?;
+        asked.place.keep();
         self.expect_at(pending.due_at());
 
         let credential = IssueCredential {
@@ -367,6 +374,7 @@ struct Asked<'a> {
     upstream: &'a Arc<Upstream>,
     limits: TtlLimits,
     memory: Option<Memory>,
+    place: Place<'a>,
 }
 
 /// The fields that were asked for; all when none was named.

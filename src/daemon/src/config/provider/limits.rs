@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use leasehold_engine::ProviderLimits;
 
-use crate::config::{limits::Limits, section::Section};
+use crate::config::{
+    limits::{Limits, MOST_LEASES},
+    section::Section,
+};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -24,6 +27,7 @@ pub(super) fn read(section: &Section<'_>, all: &Limits) -> ProviderLimits {
             ProviderLimits::default().upstream_check,
             Duration::ZERO..=secs(86_400),
         ),
+        max_leases: section.count("max_leases", MOST_LEASES),
     }
 }
 
@@ -44,13 +48,14 @@ mod tests {
         let d = ProviderLimits::default();
         let limits = read_section("", read).unwrap();
         assert_eq!(limits, ProviderLimits { max_calls: 5, call_timeout: secs(3), ..d });
-        let own = "max_calls = 2\nmax_queue = 9\ncall_timeout = '20s'\nupstream_check = '0s'";
+        let own = "max_calls = 2\nmax_queue = 9\ncall_timeout = '20s'\nupstream_check = '0s'\nmax_leases = 7";
         let limits = read_section(own, read).unwrap();
         let expected = ProviderLimits {
             max_calls: 2,
             max_queue: 9,
             call_timeout: secs(20),
             upstream_check: Duration::ZERO,
+            max_leases: Some(7),
         };
         assert_eq!(limits, expected);
     }
@@ -61,6 +66,7 @@ mod tests {
             ("max_calls = 0", "it must be between 1 and 10000"),
             ("call_timeout = '5m'", "it must be between 1s and 2m"),
             ("upstream_check = '2d'", "it must be between 0s and 1d"),
+            ("max_leases = 0", "it must be between 1 and 1000000000"),
             ("max_cals = 1", "did you mean `max_calls`?"),
         ];
         for (toml, expected) in cases {

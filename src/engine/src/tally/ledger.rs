@@ -1,0 +1,107 @@
+//! The one place where the tally hears that a lease is over: every commit passes here.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use futures::stream::BoxStream;
+use leasehold_core::{
+    LeaseId, SecretBytes,
+    lease::Parties,
+    ports::Ledger,
+    state::{Change, Commit, Entry, Key, KeyRange, LedgerError, Revision, Write},
+};
+
+use super::Tally;
+
+/// A ledger whose commits tell the tally which leases end by them.
+pub(crate) struct Tallied {
+    ledger: Arc<dyn Ledger>,
+    tally: Arc<Tally>,
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
+
+impl Tallied {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, tally: Arc<Tally>) -> Self {
+        Self { ledger, tally }
+    }
+
+    /// Dropping it does not undo the commit, but the tally would not hear of it: use cases run to their end.
+    async fn commit_ends(&self, commit: Commit, ends: Vec<End>) -> Result<Revision, LedgerError> {
+        ends.iter().for_each(|end| self.tally.ending(end.lease));
+        let committed = self.ledger.commit(commit).await;
+        for end in &ends {
+            self.tally.ended(end.lease, end.parties(), committed.is_ok());
+        }
+        committed
+    }
+}
+
+// Written out, so that what ends no lease is handed on without a future of its own.
+impl Ledger for Tallied {
+    fn commit<'a, 'f>(&'a self, commit: Commit) -> Answer<'f, Revision>
+    where
+        'a: 'f,
+    {
+        let ends = ends(&commit.writes);
+        if ends.is_empty() { self.ledger.commit(commit) } else { Box::pin(self.commit_ends(commit, ends)) }
+    }
+
+    fn get<'a, 'k, 'f>(&'a self, key: &'k Key) -> Answer<'f, Option<Entry>>
+    where
+        'a: 'f,
+        'k: 'f,
+    {
+        self.ledger.get(key)
+    }
+
+    fn scan<'a, 'k, 'f>(&'a self, range: &'k KeyRange, limit: usize) -> Answer<'f, Vec<Entry>>
+    where
+        'a: 'f,
+        'k: 'f,
+    {
+        self.ledger.scan(range, limit)
+    }
+
+    fn watch(&self, range: KeyRange) -> BoxStream<'static, Result<Change, LedgerError>> {
+        self.ledger.watch(range)
+    }
+}
+
+/// A lease that a commit ends.
+struct End {
+    lease: LeaseId,
+    holder: Box<str>,
+    secret: Box<str>,
+    provider: Box<str>,
+}
+
+impl End {
+    fn parties(&self) -> Parties<'_> {
+        Parties { holder: &self.holder, secret: &self.secret, provider: &self.provider }
+    }
+}
+
+/// The leases that these writes end. The keys by which a live lease is found go with its end, and an ended lease never
+/// changes.
+fn ends(writes: &[Write]) -> Vec<End> {
+    let goes = |write: &Write| {
+        let key = write.key.as_str();
+        write.value.is_none() && (key.starts_with("secret/") || key.starts_with("made/"))
+    };
+    if !writes.iter().any(goes) {
+        return Vec::new();
+    }
+    let gone: Vec<LeaseId> =
+        writes.iter().filter(|write| goes(write)).filter_map(|write| write.key.lease_id()).collect();
+    let ended = |write: &Write| {
+        let value = write.value.as_ref().filter(|_| write.key.as_str().starts_with("lease/"))?;
+        let lease = write.key.lease_id().filter(|lease| gone.contains(lease))?;
+        end(lease, value)
+    };
+    writes.iter().filter_map(ended).collect()
+}
+
+fn end(lease: LeaseId, stored: &SecretBytes) -> Option<End> {
+    let (Parties { holder, secret, provider }, ended) = Parties::read(stored).ok()?;
+    ended.then(|| End { lease, holder: holder.into(), secret: secret.into(), provider: provider.into() })
+}
