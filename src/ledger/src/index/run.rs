@@ -31,7 +31,12 @@ pub(crate) struct RunWriter {
     keys: u64,
     deleted: u64,
     bytes: u64,
+    /// Blocks that have their place in the file and are not written yet.
+    unwritten: Vec<u8>,
 }
+
+/// So much is written at a time: the system takes pages from the heap and locks them a few at once instead of one by one.
+const WRITE_BYTES: usize = 256 * 1024;
 
 impl Run {
     pub(crate) fn open(store: &Store, index: [u8; 16], facts: RunFacts) -> Result<Self, IndexError> {
@@ -83,6 +88,7 @@ impl RunWriter {
             keys: 0,
             deleted: 0,
             bytes: 0,
+            unwritten: Vec::new(),
         })
     }
 
@@ -108,6 +114,7 @@ impl RunWriter {
             return Ok(None);
         }
         let filter = self.store.seal(&self.index, self.id, self.bytes, &self.filter.encode())?;
+        self.write()?;
         self.store.write(&self.file, self.id, self.bytes, &filter)?;
         let facts = RunFacts {
             id: self.id,
@@ -123,9 +130,16 @@ impl RunWriter {
         let Some((first, plain)) = self.block.take() else { return Ok(()) };
         let sealed = self.store.seal(&self.index, self.id, self.bytes, plain.expose())?;
         let place = Place { at: self.bytes, length: length(&sealed)? };
-        self.store.write(&self.file, self.id, place.at, &sealed)?;
         self.store.place(self.id, &first, place)?;
         self.bytes = self.bytes.saturating_add(u64::from(place.length));
+        self.unwritten.extend_from_slice(&sealed);
+        if self.unwritten.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), IndexError> {
+        let at = self.bytes.saturating_sub(self.unwritten.len() as u64);
+        self.store.write(&self.file, self.id, at, &self.unwritten)?;
+        self.unwritten.clear();
         Ok(())
     }
 }

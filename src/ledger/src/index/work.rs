@@ -14,8 +14,8 @@ use super::{
     tiers,
 };
 
-/// How much a merge writes at a time.
-const STEP_BYTES: u64 = 1024 * 1024;
+/// How much a merge writes at a time: recent writes that are full do not wait longer than for this.
+const STEP_BYTES: u64 = 128 * 1024;
 
 /// A merge under way.
 pub(crate) struct Merging {
