@@ -2,6 +2,7 @@
 
 mod change;
 mod check;
+mod end;
 mod issue;
 mod read;
 mod run;
@@ -110,6 +111,12 @@ pub enum Case {
     ClampedToMaximum,
     /// A revoked credential opens nothing, and revoking it again succeeds.
     CredentialRevoked,
+    /// A credential that has been ended is seen to be dead, and again when it is ended again.
+    VerifiedEnd,
+    /// A credential that works on although its back end says that it ended it is told as one.
+    EndInVain,
+    /// What carries the broker's tag is listed once, is ended by what is listed of it, and is not listed any more.
+    TaggedCredentials,
     /// A credential that was made and whose answer was lost is ended by what was reserved for it.
     LostCredential,
     /// A credential that cannot be revoked says until when it lives.
@@ -120,7 +127,7 @@ pub enum Case {
 
 impl Case {
     /// Every case, in the order in which they are run.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 53] = [
         Self::CurrentIsRead,
         Self::OldVersionIsRead,
         Self::NewestIsCurrent,
@@ -168,6 +175,9 @@ impl Case {
         Self::CredentialRenewed,
         Self::ClampedToMaximum,
         Self::CredentialRevoked,
+        Self::VerifiedEnd,
+        Self::EndInVain,
+        Self::TaggedCredentials,
         Self::LostCredential,
         Self::IrrevocableCredential,
         Self::DeniedCapabilities,

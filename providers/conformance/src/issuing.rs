@@ -48,9 +48,19 @@ pub trait Issuing: Send + Sync {
     /// # Errors
     /// [`Unplayed::Excused`] when that cannot be played, and why; otherwise what failed.
     async fn losing_answers(&self) -> Result<Lossy, Unplayed>;
+
+    /// A provider on a back end that says that it ends a credential of the role, and does not.
+    ///
+    /// # Errors
+    /// As [`Issuing::losing_answers`]; of a back end that can try what it ended, this must be played.
+    async fn ending_in_vain(&self) -> Result<Lossy, Unplayed> {
+        Err(Unplayed::Failed(
+            "it says that it can try what it ended, and the fixture shows no end in vain".to_owned(),
+        ))
+    }
 }
 
-/// A provider whose new credentials do not reach it.
+/// A provider whose new credentials do not reach it, or whose ends are not what they seem.
 pub struct Lossy {
     /// The provider.
     pub provider: Arc<dyn Provider>,

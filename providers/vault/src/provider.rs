@@ -89,6 +89,8 @@ impl Provider for VaultProvider {
             issue,
             renew: issue,
             revoke: issue,
+            // A certificate that was revoked works with whoever does not ask: only of leases anything is proven.
+            verify: issue,
             ..Capabilities::default()
         }
     }

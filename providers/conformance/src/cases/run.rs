@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_core::provider::{Capabilities, Change, ErrorClass};
 
-use super::{Case, change, issue, read, trouble, write};
+use super::{Case, change, end, issue, read, trouble, write};
 use crate::{
     fixture::Fixture,
     issuing::Issuing,
@@ -89,6 +89,8 @@ impl Case {
             | Self::ClampedToMaximum => can.issue,
             Self::CredentialRenewed => can.issue && can.renew,
             Self::CredentialRevoked | Self::LostCredential => can.issue && can.revoke,
+            Self::VerifiedEnd | Self::EndInVain => can.issue && can.revoke && can.verify,
+            Self::TaggedCredentials => can.issue && can.revoke && can.tagged,
             Self::IrrevocableCredential => can.issue && !can.revoke,
             Self::DeniedCapabilities => true,
         }
@@ -146,6 +148,9 @@ impl Case {
             Self::CredentialRenewed => issue::renewed(subject, issuing(subject)?).await,
             Self::ClampedToMaximum => return issue::clamped(subject, issuing(subject)?).await,
             Self::CredentialRevoked => issue::revoked(subject, issuing(subject)?).await,
+            Self::VerifiedEnd => end::verified(subject, issuing(subject)?).await,
+            Self::EndInVain => return end::in_vain(issuing(subject)?).await,
+            Self::TaggedCredentials => end::tagged(subject, issuing(subject)?).await,
             Self::LostCredential => return issue::lost_answer(issuing(subject)?).await,
             Self::IrrevocableCredential => issue::irrevocable(subject, issuing(subject)?).await,
             Self::DeniedCapabilities => write::denied_capabilities(subject).await,

@@ -10,7 +10,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, error::SqlState};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, config::SslMode, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Peer, PeerError, bao::unguessable, find, folders, port::on_a_free_port, process::Ending};
 use crate::authority::Authority;
@@ -75,6 +76,18 @@ impl Postgres {
     /// # Errors
     /// When it is not installed, or does not start.
     pub async fn start_tls(authority: &Authority) -> Result<Self, PeerError> {
+        Self::start_tls_with("fsync=off", authority).await
+    }
+
+    /// As [`Postgres::start_tls`], one that makes every commit durable.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub async fn start_durable_tls(authority: &Authority) -> Result<Self, PeerError> {
+        Self::start_tls_with("fsync=on", authority).await
+    }
+
+    async fn start_tls_with(durability: &str, authority: &Authority) -> Result<Self, PeerError> {
         let home = tempfile::tempdir().map_err(not_started)?;
         let identity = authority.server(&[]).map_err(not_started)?;
         let mut settings = vec!["ssl=on".to_owned(), "listen_addresses=127.0.0.1,127.0.0.2".to_owned()];
@@ -87,8 +100,7 @@ impl Postgres {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(not_started)?;
             settings.push(format!("{setting}={}", path.display()));
         }
-        let settings: Vec<_> =
-            std::iter::once("fsync=off").chain(settings.iter().map(|one| &**one)).collect();
+        let settings: Vec<_> = std::iter::once(durability).chain(settings.iter().map(|one| &**one)).collect();
         Self::start_in(home, &settings).await
     }
 
@@ -182,6 +194,26 @@ impl Postgres {
         self.client(user, password, database).await.map(Session).map_err(|error| told(&error))
     }
 
+    /// Signs somebody in over TLS, to a server that this authority has signed.
+    ///
+    /// # Errors
+    /// With the server's message.
+    pub async fn open_tls(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+        authority: &Authority,
+    ) -> Result<Session, String> {
+        let tls = authority.trusting(None).map_err(|error| error.to_string())?;
+        let mut config = self.config(user, password, database);
+        config.ssl_mode(SslMode::Require);
+        let connecting = config.connect(MakeRustlsConnect::new((*tls).clone()));
+        let (client, connection) = connecting.await.map_err(|error| told(&error))?;
+        tokio::spawn(connection);
+        Ok(Session(client))
+    }
+
     /// Whether this user gets in with this password.
     ///
     /// # Errors
@@ -207,13 +239,17 @@ impl Postgres {
         password: &str,
         database: &str,
     ) -> Result<Client, tokio_postgres::Error> {
-        let mut config = Config::new();
-        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database);
-        config.connect_timeout(Duration::from_secs(30));
-        let (client, connection) = config.connect(NoTls).await?;
+        let (client, connection) = self.config(user, password, database).connect(NoTls).await?;
         // It ends when its client is dropped.
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    fn config(&self, user: &str, password: &str, database: &str) -> Config {
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database);
+        config.connect_timeout(Duration::from_secs(30));
+        config
     }
 }
 

@@ -50,6 +50,9 @@ async fn each_flaw_fails_the_case_that_is_about_it() {
         (Flaw::LivesForEver, &[Case::ClampedToMaximum, Case::CredentialIssued]),
         (Flaw::RenewsTwice, &[Case::CredentialRenewed]),
         (Flaw::PretendsToEnable, &[Case::DeniedCapabilities]),
+        (Flaw::BelievesEveryEnd, &[Case::EndInVain]),
+        (Flaw::DoubtsEveryEnd, &[Case::VerifiedEnd, Case::EndInVain]),
+        (Flaw::ListsWhatEnded, &[Case::TaggedCredentials]),
     ] {
         let report = run(&Memory::new(Some(flaw))).await;
         for case in cases {

@@ -11,14 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use leasehold_core::{
-    SecretBytes, SecretValue, Timestamp,
+    LeaseId, SecretBytes, SecretValue, Timestamp,
     lease::RevocationHandle,
     ports::{Issuer, Provider},
     provider::{
         Capabilities, Change, ChangeSecret, Demand,
         ErrorClass::{Absent, Denied, Invalid, Permanent, Throttled, Transient},
         Fetch, Fetched, Finding, IssueCredential, IssuedCredential, ProviderError, RenewCredential,
-        Revocation, RevokeCredential, Stage, VersionFacts, VersionState, WriteVersion,
+        Revocation, RevokeCredential, Stage, Tagged, Verification, VersionFacts, VersionState, WriteVersion,
     },
     secret::VersionId,
 };
@@ -43,6 +43,9 @@ pub(crate) enum Flaw {
     LivesForEver,
     RenewsTwice,
     PretendsToEnable,
+    BelievesEveryEnd,
+    DoubtsEveryEnd,
+    ListsWhatEnded,
     /// No flaw, but an honest limit.
     CannotRevoke,
 }
@@ -53,7 +56,9 @@ pub(crate) struct Back {
     pub(crate) secrets: Mutex<BTreeMap<String, Secret>>,
     pub(crate) credentials: Mutex<HashMap<String, Timestamp>>,
     pub(crate) trouble: Mutex<Option<Trouble>>,
+    pub(crate) leases: Mutex<BTreeMap<String, LeaseId>>,
     pub(crate) loses_credentials: AtomicBool,
+    pub(crate) ends_in_vain: bool,
     pub(crate) calls: AtomicU64,
 }
 
@@ -168,6 +173,8 @@ impl Provider for MemoryProvider {
             issue: true,
             renew: revokes,
             revoke: revokes,
+            verify: revokes,
+            tagged: revokes,
             max_ttl: Some(LONGEST),
             ..Capabilities::default()
         }
@@ -301,6 +308,7 @@ impl Issuer for MemoryProvider {
         let ttl = if back.has(Flaw::LivesForEver) { LONGEST * 100 } else { request.ttl.min(LONGEST) };
         let end = crate::stage::now().saturating_add(ttl).unwrap();
         back.credentials.lock().unwrap().insert(name.clone(), end);
+        back.leases.lock().unwrap().insert(name.clone(), request.lease);
         if back.loses_credentials.load(SeqCst) {
             return Err(back.error(Transient, "cut"));
         }
@@ -327,15 +335,40 @@ impl Issuer for MemoryProvider {
         Ok(*end)
     }
 
-    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<(), ProviderError> {
+    async fn revoke(&self, request: RevokeCredential<'_>) -> Result<Verification, ProviderError> {
         if !self.capabilities().revoke {
             return Err(self.0.error(Permanent, "it cannot"));
         }
         let lost = self.0.loses_credentials.load(SeqCst) && self.0.has(Flaw::LeavesLostCredentials);
-        if !self.0.has(Flaw::RevokesNothing) && !lost {
-            let name = String::from_utf8(request.handle.unwrap().expose().to_vec()).unwrap();
-            self.0.credentials.lock().unwrap().remove(&name);
+        let name = String::from_utf8(request.handle.unwrap().expose().to_vec()).unwrap();
+        let mut credentials = self.0.credentials.lock().unwrap();
+        if !self.0.has(Flaw::RevokesNothing) && !lost && !self.0.ends_in_vain {
+            credentials.remove(&name);
         }
-        Ok(())
+        Ok(match credentials.contains_key(&name) {
+            _ if self.0.has(Flaw::DoubtsEveryEnd) => Verification::Unverifiable,
+            true if !self.0.has(Flaw::BelievesEveryEnd) => Verification::StillValid,
+            _ => Verification::Verified,
+        })
+    }
+
+    async fn look_up(&self, handle: &RevocationHandle) -> Result<Option<Timestamp>, ProviderError> {
+        let name = String::from_utf8(handle.expose().to_vec()).unwrap();
+        let end = self.0.credentials.lock().unwrap().get(&name).copied();
+        end.map(Some).ok_or_else(|| self.0.error(Absent, "gone"))
+    }
+
+    async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
+        let credentials = self.0.credentials.lock().unwrap();
+        let leases = self.0.leases.lock().unwrap();
+        let there = leases
+            .iter()
+            .filter(|(name, _)| credentials.contains_key(*name) || self.0.has(Flaw::ListsWhatEnded));
+        let tagged = |(name, lease): (&String, &LeaseId)| Tagged {
+            lease: *lease,
+            name: name.clone(),
+            handle: Some(RevocationHandle::new(SecretBytes::from(name.clone()))),
+        };
+        Ok(there.map(tagged).collect())
     }
 }

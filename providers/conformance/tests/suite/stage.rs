@@ -120,4 +120,9 @@ impl Issuing for Memory {
         self.back.loses_credentials.store(true, SeqCst);
         Ok(Lossy::new(MemoryProvider(Arc::clone(&self.back)), Against::Scripted))
     }
+
+    async fn ending_in_vain(&self) -> Result<Lossy, Unplayed> {
+        let back = Arc::new(Back { flaw: self.back.flaw, ends_in_vain: true, ..Back::default() });
+        Ok(Lossy::new(MemoryProvider(back), Against::Scripted))
+    }
 }

@@ -11,7 +11,7 @@ use leasehold_core::{
 };
 use leasehold_provider_postgres::{Administrator, PostgresConfig, PostgresConfigFault, PostgresProvider};
 
-use crate::kit::{Dice, OWN_PASSWORD, Wall, World, make};
+use crate::kit::{Dice, OWN_PASSWORD, Wall, World, make, until};
 
 /// A secret with a cache before it, which holds what was read first.
 #[derive(Default)]
@@ -100,8 +100,9 @@ async fn while_the_secret_lags_behind_it_says_so_and_tries_no_password_twice() {
     let error = make(provider.issuer().unwrap(), "payments-read").await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Denied, "{error}");
     assert!(error.to_string().contains("28P01") && !error.to_string().contains("canary"), "{error}");
-    let refused = world.postgres.log().matches("password authentication failed").count();
-    assert_eq!(refused, 1);
+    let refused = || world.postgres.log().matches("password authentication failed").count();
+    until("the server has logged it", async || refused() > 0).await;
+    assert_eq!(refused(), 1);
     secret.put("canary-of-the-next-77aa");
     make(provider.issuer().unwrap(), "payments-read").await.unwrap();
 }

@@ -2,36 +2,40 @@
 
 use leasehold_core::provider::{ErrorClass, RevokeCredential, Verification};
 use leasehold_provider_conformance::proxy::{Fault, FaultProxy, Injection};
-use leasehold_provider_postgres::PostgresRole;
+use leasehold_provider_postgres::{PostgresProvider, PostgresRole};
 
 use crate::kit::{Made, World, make, provider};
 
-/// A table that keeps verifiers, and a function that gives users back what was taken from them.
-const UNDOING: &str = "CREATE TABLE kept(name text, verifier text); GRANT INSERT ON kept TO leasehold; \
-    GRANT CREATE ON SCHEMA public TO payments_owner; \
+/// A table that keeps verifiers; a function that makes a user an owner, so that it is kept; and one that gives it back
+/// what was taken from it.
+const UNDOING: &str = "CREATE TABLE kept(name text, verifier text); \
+    CREATE FUNCTION keep(who text, verifier text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ \
+    BEGIN INSERT INTO kept VALUES (who, verifier); EXECUTE format('CREATE SCHEMA AUTHORIZATION %I', who); END $$; \
     CREATE FUNCTION undo(who text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ \
     DECLARE known text; BEGIN SELECT verifier INTO known FROM kept WHERE name = who; \
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', who, known); END $$";
 const DOING_NOTHING: &str = "CREATE OR REPLACE FUNCTION undo(who text) RETURNS void LANGUAGE sql AS ''";
 
-/// A server on which the end of a user is undone as soon as it is made; and such a user, which owns something.
-async fn undone() -> Option<(World, Made)> {
-    let world = World::start().await?;
+/// A provider of users whose end is undone as soon as it is made.
+pub(crate) async fn undoing(world: &World, role: &str) -> PostgresProvider {
     world.postgres.run(UNDOING).await.unwrap();
-    let role = PostgresRole {
+    let undone = PostgresRole {
         creation: vec![
             "CREATE ROLE {{name}} LOGIN PASSWORD {{password_verifier}} VALID UNTIL {{expiration}}".into(),
-            "INSERT INTO kept VALUES ({{name:literal}}, {{password_verifier}})".into(),
+            "SELECT keep({{name:literal}}, {{password_verifier}})".into(),
         ],
         revocation: vec!["SELECT undo({{name:literal}})".into()],
-        ..PostgresRole::granting(["payments_owner"])
+        ..PostgresRole::default()
     };
     let mut config = world.home.config(world.postgres.address());
-    config.roles.insert("undone".into(), role);
-    let world = World { provider: provider(config), ..world };
+    config.roles.insert(role.into(), undone);
+    provider(config)
+}
+
+async fn undone() -> Option<(World, Made)> {
+    let world = World::start().await?;
+    let world = World { provider: undoing(&world, "undone").await, ..world };
     let made = make(world.users(), "undone").await.unwrap();
-    let session = world.postgres.open(&made.user, &made.password, "postgres").await.unwrap();
-    session.run("CREATE TABLE precious(n int)").await.unwrap();
     Some((world, made))
 }
 

@@ -377,6 +377,25 @@ impl Issuing for Vault {
         let provider = provider(writable(&home, proxy.url(), self.bao.token()));
         Ok(Lossy::new(provider, BAO).keeping(proxy).keeping(home))
     }
+
+    /// No real one says that it ended a lease which it has.
+    async fn ending_in_vain(&self) -> Result<Lossy, Unplayed> {
+        let server = ScriptedServer::start(|request, before| {
+            let made = json!({ "username": "u", "password": "hunter2" });
+            Reply::Answer(match request.path() {
+                "/v1/auth/token/lookup-self" => vault::looked_up(),
+                path if path.starts_with("/v1/auth/token/create") => {
+                    vault::token(&format!("s.{before}"), &format!("a{before}"), 3600)
+                }
+                "/v1/database/creds/app" => vault::leased("database/creds/app/x", 60, &made),
+                "/v1/sys/leases/lookup" => vault::data(&json!({ "id": "database/creds/app/x", "ttl": 59 })),
+                _ => Answer::empty(204),
+            })
+        });
+        let (server, home) = (server.await.map_err(|error| error.to_string())?, Home::new());
+        let provider = provider(writable(&home, server.url(), "s.scripted"));
+        Ok(Lossy::new(provider, Against::Scripted).keeping(server).keeping(home))
+    }
 }
 
 #[tokio::test]
