@@ -1,6 +1,7 @@
 //! `leasehold lease`: take leases, and look after them.
 
 mod view;
+mod watch;
 
 use std::{
     io::{IsTerminal, Write},
@@ -27,6 +28,8 @@ pub(crate) enum LeaseCommand {
     Get(Get),
     /// List your own leases, or everybody's
     List(List),
+    /// See what happens to your leases, as it happens
+    Watch(watch::Watch),
     /// Look at a lease
     Show {
         /// The lease's id
@@ -113,6 +116,7 @@ pub(crate) async fn run(
     match command {
         LeaseCommand::Get(get) => get.run(connection, output).await,
         LeaseCommand::List(list) => list.run(&connection.open().await?, output).await,
+        LeaseCommand::Watch(watch) => watch.run(&connection.open().await?, output).await,
         LeaseCommand::Show { lease } => {
             let found = connection.open().await?.lease(lease).await.about(lease)?;
             show(&LeaseView::of(&found), output)

@@ -105,6 +105,9 @@ pub enum LedgerError {
     Corrupt(String),
 }
 
+/// What the keys of current versions start with.
+const CURRENT: &str = "lease-current/";
+
 impl Commit {
     /// A record that changes no state.
     pub fn record_only(record: Record) -> Self {
@@ -230,9 +233,15 @@ impl Key {
         Self::of(&["hold"])
     }
 
-    /// The version that is current since the record which wrote this.
+    /// The version that is current since the record which wrote this. It lies before the leases, so that one watch sees
+    /// both in their order.
     pub fn current(path: &SecretPath) -> Self {
-        Self::of(&["current/", path.as_str()])
+        Self::of(&[CURRENT, path.as_str()])
+    }
+
+    /// The secret in a key made by [`Key::current`].
+    pub fn current_of(&self) -> Option<SecretPath> {
+        self.0.strip_prefix(CURRENT)?.parse().ok()
     }
 
     /// The lease id that ends an index key.
@@ -287,6 +296,11 @@ impl KeyRange {
     /// Every lease.
     pub fn leases() -> Self {
         Self::prefix("lease/")
+    }
+
+    /// Every lease, and every secret's current version.
+    pub fn leases_and_rotations() -> Self {
+        Self { from: Key(CURRENT.into()), to: Self::leases().to }
     }
 
     /// The live leases on any secret.
@@ -431,6 +445,23 @@ mod tests {
         assert!(old.contains(&begun(1_999)) && old.contains(&begun(5)) && !old.contains(&begun(2_000)));
         assert_eq!(begun(5).revocation_id(), Some(RevocationId::from_bits([1; 16])));
         assert_eq!(begun(5).lease_id(), None);
+    }
+
+    #[test]
+    fn one_range_has_the_leases_and_the_current_versions_and_nothing_else() {
+        let (id, path) = (LeaseId::from_bits([1; 16]), "prod/db".parse().unwrap());
+        let version = "v1".parse().unwrap();
+        let holder: SpiffeId = "spiffe://example.org/prod/api".parse().unwrap();
+        let range = KeyRange::leases_and_rotations();
+        assert!(range.contains(&Key::lease(id)) && range.contains(&Key::current(&path)));
+        assert_eq!(Key::current(&path).current_of(), Some(path.clone()));
+        assert_eq!(Key::lease(id).current_of(), None);
+        let at = Timestamp::UNIX_EPOCH;
+        for other in [Key::holder(&holder, id), Key::made(&"main".parse().unwrap(), id), Key::due(at, id)] {
+            assert!(!range.contains(&other), "{other}");
+        }
+        assert!(!range.contains(&Key::secret(&path, &version, id)));
+        assert!(!KeyRange::leases().contains(&Key::current(&path)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leasehold_core::{
     access::Action,
     catalog::Source,
-    provider::{self, ErrorClass, ProviderError},
+    provider::{self, Change, ErrorClass, ProviderError},
     record::Kind,
     state::Commit,
 };
@@ -65,7 +65,11 @@ impl Engine {
         if let Err(error) = changed {
             return self.fail(record, refused(error)).await;
         }
-        self.ledger.commit(Commit::record_only(record)).await?;
+        let writes = match (&request.version, request.change) {
+            (Some(version), Change::Promote) => self.rotation(&request.secret, version).await?,
+            _ => Vec::new(),
+        };
+        self.ledger.commit(Commit { record, conditions: Vec::new(), writes }).await?;
         Ok(())
     }
 }

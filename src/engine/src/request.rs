@@ -13,6 +13,8 @@ use leasehold_core::{
     ttl::TtlLimits,
 };
 
+pub use crate::watch_leases::{Left, WatchPosition};
+
 /// Take a lease on a secret.
 #[derive(Clone, Debug)]
 pub struct IssueLease {
@@ -104,9 +106,8 @@ pub struct Page<T> {
 pub struct LeaseNotice {
     /// The record that made the lease what it is.
     pub revision: Revision,
-    /// Where a watch can be resumed when this and everything before it has been told. Of a lease that changed while the
-    /// snapshot was read it is earlier than the change: others may have changed unseen.
-    pub resume: Revision,
+    /// Where a watch can be resumed when this and everything before it has been told.
+    pub resume: WatchPosition,
     /// What happened.
     pub change: LeaseChange,
     /// The lease as it is now.
@@ -128,6 +129,10 @@ pub enum LeaseChange {
     Expired,
     /// Its credential could not be revoked yet.
     Quarantined,
+    /// Less than a tenth of its time is left, or less than a minute.
+    ExpiringSoon,
+    /// Its secret has another current version.
+    Rotated,
 }
 
 /// A secret as operators see it: never its value.

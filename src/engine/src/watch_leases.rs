@@ -1,49 +1,58 @@
-//! WatchLeases: a holder is told what happens to its leases.
+//! WatchLeases: a holder is told what happens to its leases, that they end soon, and that their secrets have other values.
 //!
-//! One task reads the ledger's changes for all watchers and hands each holder its own; it runs while somebody watches.
-//! Every buffer is bounded: who does not keep up is told so, and starts again from a snapshot.
+//! Memory is bounded, however many leases the holder has: its leases are read a page at a time, so many changes wait for it,
+//! and so many alarms are set. Who does not keep up is told so, and comes back with its position or starts again.
+
+mod alarms;
+mod feed;
+mod position;
+mod walk;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, VecDeque},
+    future::pending,
+    sync::Arc,
 };
 
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::stream::{self, BoxStream, StreamExt};
 use leasehold_core::{
-    Lease, LeaseId, SpiffeId,
-    lease::LeaseState,
+    LeaseId, SpiffeId, Timestamp,
     record::Actor,
-    state::{Change, Key, KeyRange, Revision},
+    state::{KeyRange, Revision},
 };
-use tokio::{
-    sync::broadcast::{self, error::RecvError},
-    task::coop,
-};
+use tokio::sync::broadcast::{self, error::RecvError};
 
+use self::{
+    alarms::{Alarms, Next, soon_at},
+    feed::{News, change_of},
+    walk::Walk,
+};
 use crate::{
     engine::Engine,
     error::EngineError,
     request::{LeaseChange, LeaseNotice},
 };
 
-/// How many notices one holder's watch may be behind.
-const BUFFER: usize = 256;
-/// After so many changes, holders who watch no more are forgotten.
-const SWEEP: u32 = 1024;
+pub(crate) use self::feed::Feed;
+pub use self::position::{Left, WatchPosition};
 
-/// Where watchers wait, by holder.
-#[derive(Default)]
-pub(crate) struct Feed {
-    desk: Arc<Mutex<Desk>>,
-}
+/// Of so many leases that changed while the beginning was read, it is remembered that they were told.
+const REMEMBERED: usize = 1024;
 
-#[derive(Default)]
-struct Desk {
-    holders: HashMap<SpiffeId, broadcast::Sender<LeaseNotice>>,
-    staffed: bool,
+/// One holder's watch.
+struct Watch {
+    engine: Arc<Engine>,
+    holder: SpiffeId,
+    news: broadcast::Receiver<News>,
+    /// What is to be told next.
+    ready: VecDeque<LeaseNotice>,
+    /// What is being looked at for it.
+    walk: Option<Walk>,
+    alarms: Alarms,
+    /// Everything up to this record has been told.
+    seen: Revision,
+    /// What the beginning told of later records.
+    told: HashMap<LeaseId, Revision>,
 }
 
 impl Engine {
@@ -54,139 +63,124 @@ impl Engine {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn watch_leases(
-        &self,
+        self: &Arc<Self>,
         actor: Actor,
-        after: Option<Revision>,
+        after: Option<WatchPosition>,
     ) -> Result<BoxStream<'static, Result<LeaseNotice, EngineError>>, EngineError> {
-        // First listen, then read: what changes in between is seen twice and told once.
-        let notices = self.feed.listen(self, &actor.id);
-        let snapshot = self.snapshot(&actor.id, after).await?;
-        let told: HashMap<LeaseId, Revision> =
-            snapshot.iter().map(|notice| (notice.lease.id, notice.revision)).collect();
-        let floor = after.unwrap_or_default();
-        let changes = stream::unfold(Some(notices), |notices| async {
-            let mut notices = notices?;
-            match notices.recv().await {
-                Ok(notice) => Some((Ok(notice), Some(notices))),
-                Err(RecvError::Lagged(_) | RecvError::Closed) => Some((Err(EngineError::WatchLagged), None)),
+        // First listen, then read: what changes in between is seen twice.
+        let news = self.feed.listen(self, &actor.id);
+        let mut watch = Watch {
+            engine: self.clone(),
+            holder: actor.id,
+            news,
+            ready: VecDeque::new(),
+            walk: None,
+            alarms: Alarms::default(),
+            seen: 0,
+            told: HashMap::new(),
+        };
+        // What cannot be read is told at once.
+        watch.walk_on(Walk::begin(watch.leases(), after)).await?;
+        let notices = stream::unfold(Some(watch), |watch| async {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(notice) => Some((Ok(notice), Some(watch))),
+                Err(error) => Some((Err(error), None)),
             }
-        })
-        .filter(move |notice| {
-            let news = notice.as_ref().map_or(true, |notice| {
-                notice.revision > told.get(&notice.lease.id).copied().unwrap_or(floor)
-            });
-            std::future::ready(news)
         });
-        Ok(stream::iter(snapshot.into_iter().map(Ok)).chain(changes).boxed())
+        Ok(notices.boxed())
     }
+}
 
-    async fn snapshot(
-        &self,
-        holder: &SpiffeId,
-        after: Option<Revision>,
-    ) -> Result<Vec<LeaseNotice>, EngineError> {
-        const PAGE: usize = 1000;
-        let mut range = KeyRange::held_by(holder);
-        let mut notices = Vec::new();
-        // The latest record that is known to be in all that is read here. Of a later one only a part may be: leases that
-        // were read before it changed them.
-        let mut whole = None;
+impl Watch {
+    async fn next(&mut self) -> Result<LeaseNotice, EngineError> {
         loop {
-            let page = self.ledger.scan(&range, PAGE).await?;
-            let seen = || page.iter().map(|entry| entry.revision).chain(after).max().unwrap_or_default();
-            let whole = *whole.get_or_insert_with(seen);
-            for entry in &page {
-                coop::consume_budget().await;
-                let Some(id) = entry.key.lease_id() else { continue };
-                let Some((lease, revision)) = self.load(id).await? else { continue };
-                let change = match after {
-                    Some(after) if revision <= after => continue,
-                    Some(_) => change_of(&lease),
-                    None if lease.is_ended() => continue,
-                    None => LeaseChange::Snapshot,
-                };
-                notices.push(LeaseNotice {
-                    revision,
-                    resume: revision.min(whole),
-                    change,
-                    lease: Arc::new(lease),
-                });
+            if let Some(notice) = self.ready.pop_front() {
+                return Ok(notice);
             }
-            match page.last() {
-                Some(last) if page.len() == PAGE => range = range.after(&last.key),
-                _ => break,
+            if let Some(walk) = self.walk.take() {
+                self.walk_on(walk).await?;
+                continue;
+            }
+            let now = self.engine.now();
+            let next = match self.alarms.next() {
+                Next::Tell(at, lease) if at <= now => {
+                    self.warn(at, lease).await?;
+                    continue;
+                }
+                Next::LookAgain(at) if at <= now => {
+                    let from = self.alarms.look_again();
+                    self.walk = Some(Walk::alarms(self.leases(), from));
+                    continue;
+                }
+                Next::Tell(at, _) | Next::LookAgain(at) => Some(at),
+                Next::Nothing => None,
+            };
+            let clock = self.engine.clock.clone();
+            let alarm = async {
+                match next {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                news = self.news.recv() => match news {
+                    Ok(news) => self.hear(news),
+                    Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(EngineError::WatchLagged),
+                },
+                () = alarm => {}
             }
         }
-        notices.sort_by_key(|notice| notice.revision);
-        Ok(notices)
     }
-}
 
-impl Feed {
-    fn listen(&self, engine: &Engine, holder: &SpiffeId) -> broadcast::Receiver<LeaseNotice> {
-        let mut desk = lock(&self.desk);
-        let receiver =
-            desk.holders.entry(holder.clone()).or_insert_with(|| broadcast::channel(BUFFER).0).subscribe();
-        if !desk.staffed {
-            desk.staffed = true;
-            let changes = engine.ledger.watch(KeyRange::leases());
-            tokio::spawn(hand_out(self.desk.clone(), changes));
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Rotated(rotation) if rotation.revision > self.seen => {
+                self.walk = Some(Walk::rotation(self.leases(), rotation));
+            }
+            News::Lease(revision, lease) if revision > self.seen => {
+                self.seen = revision;
+                if lease.is_live(self.engine.now()) {
+                    self.alarms.set(lease.id, soon_at(&lease));
+                } else {
+                    self.alarms.cancel(lease.id);
+                }
+                if self.told.get(&lease.id).is_some_and(|told| revision <= *told) {
+                    return;
+                }
+                self.told.remove(&lease.id);
+                let (resume, change) = (self.position(), change_of(&lease));
+                self.ready.push_back(LeaseNotice { revision, resume, change, lease });
+            }
+            _ => {}
         }
-        receiver
     }
-}
 
-/// Hands changes to their holders until nobody listens, or until it falls behind itself: then every watcher is cut off
-/// and starts again.
-async fn hand_out(
-    desk: Arc<Mutex<Desk>>,
-    mut changes: BoxStream<'static, Result<Change, leasehold_core::state::LedgerError>>,
-) {
-    let mut since_sweep = 0_u32;
-    while let Some(Ok(change)) = changes.next().await {
-        let mut desk = lock(&desk);
-        if let Some(notice) = notice_of(&change)
-            && let Some(sender) = desk.holders.get(&notice.lease.holder)
-            && let Err(nobody) = sender.send(notice)
+    /// Tells that a lease ends soon, if it is still the lease that the alarm was set for.
+    async fn warn(&mut self, at: Timestamp, id: LeaseId) -> Result<(), EngineError> {
+        self.alarms.cancel(id);
+        if let Some((lease, revision)) = self.engine.load(id).await?
+            && lease.is_live(self.engine.now())
+            && soon_at(&lease) == at
         {
-            desk.holders.remove(&nobody.0.lease.holder);
+            let (resume, change) = (self.position(), LeaseChange::ExpiringSoon);
+            self.ready.push_back(LeaseNotice { revision, resume, change, lease: Arc::new(lease) });
         }
-        since_sweep = since_sweep.saturating_add(1);
-        if since_sweep >= SWEEP {
-            since_sweep = 0;
-            desk.holders.retain(|_, sender| sender.receiver_count() > 0);
-        }
-        if desk.holders.is_empty() {
-            desk.staffed = false;
-            return;
+        Ok(())
+    }
+
+    /// Where the holder is once everything that is ready has been told.
+    fn position(&self) -> WatchPosition {
+        WatchPosition { seen: self.seen, warned: self.alarms.warned(self.engine.now()), left: None }
+    }
+
+    fn leases(&self) -> KeyRange {
+        KeyRange::held_by(&self.holder)
+    }
+
+    fn remember(&mut self, lease: LeaseId, revision: Revision) {
+        if self.told.len() < REMEMBERED {
+            self.told.insert(lease, revision);
         }
     }
-    let mut desk = lock(&desk);
-    desk.staffed = false;
-    desk.holders.clear();
-}
-
-fn notice_of(change: &Change) -> Option<LeaseNotice> {
-    let lease = Lease::decode(change.value.as_ref()?).ok()?;
-    if change.key != Key::lease(lease.id) || matches!(lease.state, LeaseState::Pending { .. }) {
-        return None;
-    }
-    let (revision, told) = (change.revision, change_of(&lease));
-    Some(LeaseNotice { revision, resume: revision, change: told, lease: Arc::new(lease) })
-}
-
-fn change_of(lease: &Lease) -> LeaseChange {
-    match lease.state {
-        LeaseState::Pending { .. } | LeaseState::Active if lease.renewals == 0 => LeaseChange::Issued,
-        LeaseState::Pending { .. } | LeaseState::Active => LeaseChange::Renewed,
-        LeaseState::Revoking { .. } | LeaseState::Revoked { .. } | LeaseState::Forgotten { .. } => {
-            LeaseChange::Revoked
-        }
-        LeaseState::Expired { .. } => LeaseChange::Expired,
-        LeaseState::Quarantined { .. } => LeaseChange::Quarantined,
-    }
-}
-
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }

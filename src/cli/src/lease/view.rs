@@ -66,6 +66,13 @@ impl LeaseView {
         }
     }
 
+    /// Its id, secret, version and end, for a line about it.
+    pub(super) fn brief(&self, now: Timestamp) -> [String; 4] {
+        let version = self.version.clone().unwrap_or_else(|| "-".to_owned());
+        let end = duration::relative(self.ended_at.unwrap_or(self.expires_at), now);
+        [self.id.clone(), self.secret.clone(), version, end]
+    }
+
     /// What a person wants to know of one lease.
     pub(super) fn parts(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let time = |time: Timestamp| format!("{time:.0} ({})", duration::relative(time, now));

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt;
 use leasehold_core::{
     LeaseId,
     access::Action,
@@ -210,7 +211,8 @@ async fn a_long_look_lets_others_have_their_turn() {
     assert!(since(before) >= 3, "{} turns during a count", since(before));
 
     let before = turns.load(SeqCst);
-    let _watch = broker.engine.watch_leases(actor(API), None).await.unwrap();
+    let watch = broker.engine.watch_leases(actor(API), None).await.unwrap();
+    assert_eq!(watch.take(3000).count().await, 3000);
     assert!(since(before) >= 10, "{} turns during a snapshot", since(before));
 
     broker.engine.replace_catalog(many_secrets(2000));

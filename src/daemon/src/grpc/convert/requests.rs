@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, mem};
 
 use leasehold_core::{
     LeaseId, RequestId, SecretBytes, SecretPath, SecretValue, SpiffeId, path::PathPrefix, record::Actor,
-    secret::FieldName, state::Revision,
+    secret::FieldName,
 };
-use leasehold_engine::request::{IssueLease, LeaseScope, ListLeases, RenewLease, RevokeLease, WriteSecret};
+use leasehold_engine::request::{
+    IssueLease, LeaseScope, ListLeases, RenewLease, RevokeLease, WatchPosition, WriteSecret,
+};
 use leasehold_proto::v1;
 
 use super::{
@@ -133,7 +135,7 @@ pub(crate) fn list_leases(
 }
 
 /// Behind which place to watch; `None` to begin anew.
-pub(crate) fn watch_leases(message: &v1::WatchLeasesRequest) -> Result<Option<Revision>, EdgeError> {
+pub(crate) fn watch_leases(message: &v1::WatchLeasesRequest) -> Result<Option<WatchPosition>, EdgeError> {
     if message.resume_token.is_empty() {
         return Ok(None);
     }

@@ -85,10 +85,12 @@ pub(crate) fn notice(notice: &LeaseNotice) -> v1::WatchLeasesResponse {
         LeaseChange::Revoked => v1::LeaseChange::Revoked,
         LeaseChange::Expired => v1::LeaseChange::Expired,
         LeaseChange::Quarantined => v1::LeaseChange::Quarantined,
+        LeaseChange::ExpiringSoon => v1::LeaseChange::ExpiringSoon,
+        LeaseChange::Rotated => v1::LeaseChange::Rotated,
     };
     let event = v1::LeaseEvent { change: change.into(), lease: Some(lease(&notice.lease)) };
     v1::WatchLeasesResponse {
-        resume_token: resume_token(notice.resume),
+        resume_token: resume_token(&notice.resume),
         event: Some(v1::watch_leases_response::Event::LeaseEvent(event)),
     }
 }
