@@ -76,20 +76,38 @@ impl Broker {
         back_end: Arc<BackEnd>,
         provider_limits: BTreeMap<ProviderName, ProviderLimits>,
     ) -> Self {
+        Self::within(front, ledger, back_end, provider_limits, Settings::default())
+    }
+
+    /// A broker with other settings.
+    pub(crate) fn within(
+        front: Arc<dyn Ledger>,
+        ledger: Memory,
+        back_end: Arc<BackEnd>,
+        provider_limits: BTreeMap<ProviderName, ProviderLimits>,
+        settings: Settings,
+    ) -> Self {
         let rules = Arc::new(Rules::default());
+        // An earlier broker made no more leases than records, and none of its ids comes again.
+        let ids = Counter(AtomicU64::new(ledger.records().len() as u64));
         let engine = Engine::new(Parts {
             clock: Arc::new(PausedClock::new()),
-            entropy: Arc::new(Counter::default()),
+            entropy: Arc::new(ids),
             ledger: front,
             authorizer: rules.clone(),
             mac: Arc::new(LengthTag),
             providers: BTreeMap::from([("main".parse().unwrap(), back_end.clone() as Arc<dyn Provider>)]),
             provider_limits,
             catalog: catalog(),
-            settings: Settings::default(),
+            settings,
             broker: Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap()),
         });
         Self { engine, ledger, back_end, rules, stop: watch::channel(false).0 }
+    }
+
+    /// Counts the leases that an earlier broker left, as a start does.
+    pub(crate) async fn count(&self) {
+        self.engine.clone().count_leases(self.stop.subscribe()).await;
     }
 
     /// Lets the background loop run from now on.

@@ -13,6 +13,7 @@ mod kit;
 mod leases;
 mod operators;
 mod own_secret;
+mod quota;
 mod reconcile;
 mod sweep;
 mod watch;
