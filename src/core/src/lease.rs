@@ -10,6 +10,7 @@ mod explore;
 mod index;
 mod parties;
 mod step;
+mod stored;
 
 use std::fmt;
 
@@ -220,22 +221,6 @@ impl Lease {
             self.state,
             LeaseState::Revoked { .. } | LeaseState::Expired { .. } | LeaseState::Forgotten { .. }
         )
-    }
-
-    /// Its durable form. It holds the revocation handle in clear: only for the ledger, which seals it.
-    ///
-    /// # Errors
-    /// Never in practice; the encoder's type says that it could.
-    pub fn encode(&self) -> Result<SecretBytes, Undecodable> {
-        Ok(SecretBytes::new(serde_json::to_vec(self)?))
-    }
-
-    /// A lease from its durable form.
-    ///
-    /// # Errors
-    /// When it is not one.
-    pub fn decode(bytes: &SecretBytes) -> Result<Self, Undecodable> {
-        Ok(serde_json::from_slice(bytes.expose())?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Undecodable;
+use super::{Undecodable, stored};
 use crate::secret::SecretBytes;
 
 /// Whom a lease concerns, borrowed from its durable form.
@@ -36,6 +36,10 @@ impl<'a> Parties<'a> {
     /// # Errors
     /// When it is no lease.
     pub fn read(stored: &'a SecretBytes) -> Result<(Self, bool), Undecodable> {
+        if let Some((parties, ended, _)) = stored::parties(stored.expose()) {
+            return Ok((parties, ended));
+        }
+        // As an older broker wrote it.
         let Stored { holder, secret, provider, state } = serde_json::from_slice(stored.expose())?;
         let ended = matches!(state.state, "revoked" | "expired" | "forgotten");
         Ok((Self { holder, secret, provider }, ended))
