@@ -87,8 +87,16 @@ impl Spares {
             None => self.make(role).await?,
         };
         let accessor = spare.accessor.clone();
-        self.shelf().lent.insert(accessor.clone(), spare);
-        self.fill();
+        let left = {
+            let mut shelf = self.shelf();
+            shelf.lent.insert(accessor.clone(), spare);
+            shelf.ready.len()
+        };
+        // Making one takes Vault about as long as the credential itself, and its storage writes one thing after the other: so
+        // they are made some at a time, and not beside every credential.
+        if left <= self.target() / 2 {
+            self.fill();
+        }
         Ok(accessor)
     }
 
@@ -113,8 +121,8 @@ impl Spares {
         self.shelf().ready.clear();
     }
 
-    /// Makes as many as are missing, besides everything else that goes on.
-    pub(crate) fn fill(self: &Arc<Self>) {
+    /// Makes as many as are missing, beside everything else that goes on.
+    fn fill(self: &Arc<Self>) {
         if self.missing() == 0 || self.filling.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -139,8 +147,11 @@ impl Spares {
     }
 
     fn missing(&self) -> usize {
-        let target = usize::try_from(self.standing.server.config.spare_tokens).unwrap_or(usize::MAX);
-        target.saturating_sub(self.shelf().ready.len())
+        self.target().saturating_sub(self.shelf().ready.len())
+    }
+
+    fn target(&self) -> usize {
+        usize::try_from(self.standing.server.config.spare_tokens).unwrap_or(usize::MAX)
     }
 
     async fn make(&self, role: &str) -> Result<Spare, ProviderError> {
