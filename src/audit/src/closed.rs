@@ -85,6 +85,8 @@ pub enum ArchiveError {
 /// zstd's own default: journals shrink to about half, at some hundred megabytes a second.
 const LEVEL: i32 = 3;
 const CHUNK: usize = 256 * 1024;
+/// How much is written before it is synced: a commit that waits behind it waits for no more.
+const PORTION: u64 = 4 * 1024 * 1024;
 
 impl Closed {
     /// The closed segments that are in the journal's own directory, the oldest first.
@@ -292,15 +294,16 @@ impl Drop for Unfinished {
     }
 }
 
-/// Writes to a file from its start on.
+/// Writes to a file from its start on, and brings it to disk piece by piece.
 struct Sink<'a> {
     file: &'a dyn JournalFile,
     at: u64,
+    synced: u64,
 }
 
 impl<'a> Sink<'a> {
     fn new(file: &'a dyn JournalFile) -> Self {
-        Self { file, at: 0 }
+        Self { file, at: 0, synced: 0 }
     }
 }
 
@@ -308,6 +311,10 @@ impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         write_all(self.file, bytes, self.at)?;
         self.at = self.at.saturating_add(bytes.len() as u64);
+        if self.at.saturating_sub(self.synced) >= PORTION {
+            self.file.sync_data()?;
+            self.synced = self.at;
+        }
         Ok(bytes.len())
     }
 

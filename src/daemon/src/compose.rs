@@ -9,7 +9,7 @@ use std::{
 use leasehold_audit::{Files, Torn};
 use leasehold_core::{SpiffeId, ports::Clock, record::Actor};
 use leasehold_engine::Engine;
-use leasehold_ledger::{Embedded, EmbeddedOptions, Recovery, boot_id};
+use leasehold_ledger::{ArchiveRule, ClosedSegments, Embedded, EmbeddedOptions, Recovery, boot_id};
 use leasehold_policy::CedarAuthorizer;
 use leasehold_seal::{KeyRing, SystemEntropy};
 use tokio::{net::TcpListener, sync::watch};
@@ -17,7 +17,10 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     check::{self, Fresh},
     clock::{SystemClock, Wall},
-    config::{Config, ledger::is_node},
+    config::{
+        Config,
+        ledger::{self, is_node},
+    },
     facts::View,
     grpc::{self, Routes},
     listener::{self, Listener},
@@ -75,6 +78,7 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         boot_id: boot_id().map_err(StartError::BootId)?,
         actor: broker.clone(),
         snapshot_records: EmbeddedOptions::SNAPSHOT_RECORDS,
+        closed: closed_segments(&config.ledger),
     })?;
     let clock = clock(&recovery, wall);
     let entropy = Arc::new(SystemEntropy);
@@ -220,6 +224,16 @@ fn summary(
         ("mounts".to_owned(), mounts.to_string()),
     ]);
     details
+}
+
+/// What becomes of the journal's older files.
+fn closed_segments(config: &ledger::Ledger) -> ClosedSegments {
+    let archive = config.archive.as_ref().map(|archive| ArchiveRule {
+        directory: archive.directory.clone(),
+        after_age: archive.after_age,
+        after_bytes: archive.after_size.0,
+    });
+    ClosedSegments { pack: config.compress, archive }
 }
 
 /// The configured name, else the machine's, else one for all.

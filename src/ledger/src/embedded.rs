@@ -1,5 +1,6 @@
 //! The ledger on this machine: the audit journal is the truth, and an index that can be thrown away answers reads.
 
+mod archivist;
 mod courier;
 mod health;
 mod indexer;
@@ -32,16 +33,18 @@ use leasehold_core::{
 use leasehold_seal::KeyRing;
 use tokio::sync::watch;
 
+pub use self::{
+    archivist::{ArchiveRule, ClosedSegments},
+    health::{LedgerHealth, LedgerStats},
+    open_error::OpenError,
+    recovery::Recovery,
+};
 use self::{
+    archivist::{ArchiveWork, Archivist},
     courier::Couriers,
     indexer::{IndexWork, Indexer, SnapshotRule},
     queue::{Closed, Queue, Request},
     writer::{Counts, Writer},
-};
-pub use self::{
-    health::{LedgerHealth, LedgerStats},
-    open_error::OpenError,
-    recovery::Recovery,
 };
 use crate::{
     index::{Index, Limits},
@@ -67,6 +70,8 @@ pub struct EmbeddedOptions {
     pub actor: Actor,
     /// After how many records a snapshot is written.
     pub snapshot_records: u64,
+    /// What becomes of the journal's older segments.
+    pub closed: ClosedSegments,
 }
 
 /// The ledger; clones share it. Dropping the last one without [`Embedded::close`] loses nothing, but the next start
@@ -82,6 +87,7 @@ struct Shared {
     queue: Arc<Queue>,
     index: Arc<Index>,
     indexer: Arc<Indexer>,
+    archivist: Arc<Archivist>,
     watchers: Arc<Watchers>,
     counts: Arc<Counts>,
     health: watch::Receiver<LedgerHealth>,
@@ -122,8 +128,21 @@ impl Embedded {
             indexer.saw(time);
         }
         let last = state.snapshots.last().map_err(|why| OpenError::Index(why.to_string()))?;
+        let archivist = Arc::<Archivist>::default();
+        let journal_dir = options.dir.join("journal");
+        let archiving = ArchiveWork {
+            archivist: Arc::clone(&archivist),
+            rule: options.closed,
+            journal: journal_dir.clone(),
+            files: options.files,
+            snapshots: state.snapshots.clone(),
+            indexer: Arc::clone(&indexer),
+            queue: Arc::clone(&queue),
+            actor: options.actor.clone(),
+        };
         let work = IndexWork {
             indexer: Arc::clone(&indexer),
+            archivist: Arc::clone(&archivist),
             index: Arc::clone(&index),
             queue: Arc::clone(&queue),
             snapshots: state.snapshots,
@@ -140,24 +159,36 @@ impl Embedded {
             watchers: Arc::clone(&watchers),
             health: health_sender,
             counts: Arc::clone(&counts),
+            settled: 0,
         };
         let indexing = || {
             // It works behind the commits: who is waited for goes first. Not by much, since in the end commits wait for it, too.
             let _ = rustix::process::nice(5);
             work.run();
         };
-        let threads = vec![spawn("ledger-index", indexing)?, spawn("ledger-journal", || writer.run())?];
-        let [indexing, writing] = [0, 1].map(|n| threads.get(n).map(|t: &JoinHandle<()>| t.thread().clone()));
+        let archive = move || {
+            let _ = rustix::process::nice(10);
+            archiving.run();
+        };
+        let threads = vec![
+            spawn("ledger-index", indexing)?,
+            spawn("ledger-journal", || writer.run())?,
+            spawn("ledger-archive", archive)?,
+        ];
+        let [indexing, writing, archiving] =
+            [0, 1, 2].map(|n| threads.get(n).map(|t: &JoinHandle<()>| t.thread().clone()));
         indexing.into_iter().for_each(|thread| indexer.done_by(thread));
         writing.into_iter().for_each(|thread| queue.served_by(thread));
+        archiving.into_iter().for_each(|thread| archivist.done_by(thread));
         let shared = Shared {
             node: options.node,
             keys: options.keys,
-            journal_dir: options.dir.join("journal"),
+            journal_dir,
             couriers: Couriers::default(),
             queue,
             index,
             indexer,
+            archivist,
             watchers,
             counts,
             health,
@@ -188,6 +219,7 @@ impl Embedded {
             index_runs: extent.runs,
             indexed: extent.indexed,
             snapshots: self.0.indexer.snapshots(),
+            archived: self.0.archivist.archived(),
         }
     }
 
@@ -198,6 +230,7 @@ impl Embedded {
 
     /// Finishes what was begun, brings the index to disk and marks it as whole. Later commits are refused; reads go on.
     pub async fn close(&self) {
+        self.0.archivist.end();
         self.0.queue.close(Closed::InOrder);
         // An error means that the thread is gone: there is nothing more to wait for.
         let _ = self.0.closed.clone().wait_for(|closed| *closed).await;
@@ -239,6 +272,7 @@ impl Ledger for Embedded {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.archivist.end();
         self.queue.close(Closed::Abandoned);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {

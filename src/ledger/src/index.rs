@@ -9,12 +9,14 @@
 mod block;
 mod bloom;
 mod error;
+mod looked;
 mod memtable;
 mod merge;
 mod run;
 mod slot;
 mod store;
 mod tiers;
+mod voids;
 mod work;
 
 use std::{
@@ -33,14 +35,18 @@ pub(crate) use self::{
     work::{Merging, Whole},
 };
 use self::{
+    looked::Looked,
     memtable::Memtable,
     merge::{Copied, Merge, RunRows, Source},
     run::Run,
     store::{Manifest, Store},
+    voids::Voids,
 };
 
 /// How many rows a scan takes from memory at a time.
 const CHUNK: usize = 512;
+/// And how many at least, however few are asked for.
+const LEAST: usize = 32;
 
 /// How much is kept in memory before it is written out.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,7 @@ pub(crate) struct Index {
     store: Arc<Store>,
     limits: Limits,
     state: RwLock<State>,
+    looked: Looked,
 }
 
 struct State {
@@ -69,6 +76,19 @@ struct State {
     manifest: Manifest,
     /// Runs that were merged into others and may still be read.
     retired: Vec<Arc<Run>>,
+    /// Where nothing is.
+    voids: Voids,
+}
+
+/// What a scan needs of one moment.
+struct Moment {
+    /// The piece that it covers.
+    piece: KeyRange,
+    recent: Vec<Row>,
+    frozen: Option<Arc<Frozen>>,
+    runs: Vec<Arc<Run>>,
+    /// Up to which record the runs went.
+    indexed: u64,
 }
 
 struct Frozen {
@@ -105,8 +125,8 @@ impl Index {
         let runs = manifest.runs.iter().map(open).collect::<Result<_, _>>()?;
         store.remove_strangers(&manifest)?;
         let (active, frozen, retired) = (Memtable::default(), None, Vec::new());
-        let state = RwLock::new(State { active, frozen, runs, manifest, retired });
-        Ok(Self { store: Arc::new(store), limits, state })
+        let state = RwLock::new(State { active, frozen, runs, manifest, retired, voids: Voids::default() });
+        Ok(Self { store: Arc::new(store), limits, state, looked: Looked::default() })
     }
 
     /// Whether the index in `dir` is known to be damaged: only a new one helps.
@@ -133,15 +153,22 @@ impl Index {
     }
 
     /// Makes one record's writes visible, all at once.
-    pub(crate) fn apply(&self, revision: Revision, writes: impl IntoIterator<Item = Write>) {
+    pub(crate) fn apply(&self, revision: Revision, writes: Vec<Write>) {
         let mut state = self.write();
+        self.looked.forget(writes.iter().map(|write| &write.key));
         for write in writes {
+            if write.value.is_some() {
+                state.voids.put(&write.key);
+            }
             state.active.insert(write.key, Slot { revision, value: write.value });
         }
     }
 
     /// The record that wrote `key` last; `None` when it does not exist.
     pub(crate) fn revision(&self, key: &Key) -> Result<Option<Revision>, IndexError> {
+        if let Some(revision) = self.looked.take(key) {
+            return Ok(Some(revision));
+        }
         let slot = self.slot(key)?;
         Ok(slot.filter(|slot| slot.value.is_some()).map(|slot| slot.revision))
     }
@@ -152,21 +179,25 @@ impl Index {
     }
 
     fn slot(&self, key: &Key) -> Result<Option<Slot>, IndexError> {
-        let runs = {
+        let (runs, indexed) = {
             let state = self.read();
-            let frozen = || state.frozen.as_ref()?.table.get(key);
-            if let Some(slot) = state.active.get(key).or_else(frozen) {
+            if let Some(slot) = state.recent(key) {
                 return Ok(Some(slot.clone()));
             }
             let hash = bloom::hash(key.as_str());
             if !state.runs.iter().any(|run| run.may_contain(hash)) {
                 return Ok(None);
             }
-            state.runs.clone()
+            (state.runs.clone(), state.manifest.seq)
         };
         let hash = bloom::hash(key.as_str());
         for run in &runs {
             if let Some(slot) = run.get(&self.store, key, hash)? {
+                let state = self.read();
+                // Nobody writes while this is held: what was found is still the newest.
+                if slot.value.is_some() && state.manifest.seq == indexed && state.recent(key).is_none() {
+                    self.looked.saw(key, slot.revision);
+                }
                 return Ok(Some(slot));
             }
         }
@@ -179,10 +210,12 @@ impl Index {
         let mut found = Vec::new();
         let mut rest = range.clone();
         while found.len() < limit && rest.from < rest.to {
-            let mut piece = rest.clone();
-            let mut frozen = None;
-            let mut runs = Vec::new();
-            let recent = self.recent(&mut piece, &mut frozen, &mut runs);
+            let Moment { piece, recent, frozen, runs, indexed } =
+                self.moment(&rest, limit.saturating_sub(found.len()));
+            rest.from = piece.to.clone();
+            if piece.from >= piece.to {
+                continue;
+            }
             let mut sources: Vec<Box<dyn Source + '_>> = vec![Box::new(Copied::new(recent))];
             if let Some(frozen) = &frozen {
                 sources.push(Box::new(merge::Rows::new(frozen.rows(&piece))));
@@ -192,35 +225,56 @@ impl Index {
                 sources.push(Box::new(RunRows::new(store, run, Some(&piece.from), Some(&piece.to))?));
             }
             let mut merge = Merge::new(sources);
+            let (mut deleted, mut first) = (0_usize, None);
             while found.len() < limit
                 && let Some(row) = merge.next()?
             {
-                if let Some(value) = row.slot.value {
-                    found.push(Entry { key: row.key, value, revision: row.slot.revision });
+                match row.slot.value {
+                    Some(value) => {
+                        first.get_or_insert_with(|| row.key.clone());
+                        found.push(Entry { key: row.key, value, revision: row.slot.revision });
+                    }
+                    None => deleted = deleted.saturating_add(usize::from(first.is_none())),
                 }
             }
-            rest.from = piece.to;
+            if deleted >= voids::WORTH {
+                let to = first.unwrap_or(piece.to);
+                self.note_void(KeyRange { from: piece.from, to }, indexed);
+            }
         }
         Ok(found)
     }
 
-    /// What a scan of the start of `piece` needs, of one moment; shortens `piece` to what the rows from memory cover.
-    fn recent(
-        &self,
-        piece: &mut KeyRange,
-        frozen: &mut Option<Arc<Frozen>>,
-        runs: &mut Vec<Arc<Run>>,
-    ) -> Vec<Row> {
+    /// What a scan of the start of `rest` for `wanted` entries needs, of one moment.
+    fn moment(&self, rest: &KeyRange, wanted: usize) -> Moment {
         let state = self.read();
+        let mut piece = rest.clone();
+        state.voids.narrow(&mut piece);
         let row = |(key, slot): (&Key, &Slot)| Row { key: key.clone(), slot: slot.clone() };
-        let mut entries = state.active.range(piece);
-        let recent: Vec<Row> = entries.by_ref().take(CHUNK).map(row).collect();
+        let mut entries = state.active.range(&piece);
+        let recent: Vec<Row> = entries.by_ref().take(wanted.clamp(LEAST, CHUNK)).map(row).collect();
         if let Some((next, _)) = entries.next() {
             piece.to = next.clone();
         }
-        frozen.clone_from(&state.frozen);
-        runs.clone_from(&state.runs);
-        recent
+        Moment {
+            piece,
+            recent,
+            frozen: state.frozen.clone(),
+            runs: state.runs.clone(),
+            indexed: state.manifest.seq,
+        }
+    }
+
+    /// A scan found nothing in `range`, with the runs up to `indexed`: that holds unless something came since.
+    fn note_void(&self, range: KeyRange, indexed: u64) {
+        let mut state = self.write();
+        let is_empty = |table: &Memtable| table.range(&range).all(|(_, slot)| slot.value.is_none());
+        let still = state.manifest.seq == indexed
+            && is_empty(&state.active)
+            && state.frozen.as_ref().is_none_or(|frozen| is_empty(&frozen.table));
+        if still {
+            state.voids.note(range);
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -230,6 +284,13 @@ impl Index {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The last write to `key`, if that is not in a run.
+    fn recent(&self, key: &Key) -> Option<&Slot> {
+        self.active.get(key).or_else(|| self.frozen.as_ref()?.table.get(key))
     }
 }
 

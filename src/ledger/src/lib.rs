@@ -12,6 +12,9 @@ mod memory;
 mod watchers;
 
 pub use self::{
-    embedded::{Embedded, EmbeddedOptions, LedgerHealth, LedgerStats, OpenError, Recovery, boot_id},
+    embedded::{
+        ArchiveRule, ClosedSegments, Embedded, EmbeddedOptions, LedgerHealth, LedgerStats, OpenError,
+        Recovery, boot_id,
+    },
     memory::Memory,
 };

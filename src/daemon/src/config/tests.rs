@@ -140,4 +140,5 @@ fn the_annotated_file_is_the_defaults_in_words() {
     assert_eq!(spelled.listen.accept_stale_crl, config.listen.accept_stale_crl);
     assert_eq!(spelled.policy.dir, config.policy.dir);
     assert_eq!(spelled.ledger.segment_size, config.ledger.segment_size);
+    assert_eq!(spelled.ledger.compress, config.ledger.compress);
 }

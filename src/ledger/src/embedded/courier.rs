@@ -80,6 +80,12 @@ impl Drop for Couriers {
 }
 
 impl Reply {
+    /// A way to a thread that is in no runtime.
+    pub(crate) fn direct() -> (Self, oneshot::Receiver<Outcome>) {
+        let (to, answer) = oneshot::channel();
+        (Self { to, via: None }, answer)
+    }
+
     /// Sends the outcome on its way; gives back the courier that must be called for it to arrive.
     pub(crate) fn send(self, outcome: Outcome) -> Option<Arc<Courier>> {
         let Some(courier) = self.via else {

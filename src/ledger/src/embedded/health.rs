@@ -40,6 +40,8 @@ pub struct LedgerStats {
     pub indexed: u64,
     /// Snapshots written.
     pub snapshots: u64,
+    /// Segments moved to the archive.
+    pub archived: u64,
 }
 
 impl fmt::Display for LedgerHealth {

@@ -17,11 +17,18 @@ use leasehold_core::{
 use tokio::sync::watch;
 
 use super::{
+    archivist::Archivist,
     marker::Marker,
     queue::{Queue, Request},
     snapshot::{Snapshot, Snapshots},
 };
 use crate::index::{Index, IndexError, Merging};
+
+/// A snapshot is due after as many records as this part of the keys: after about as many as there are leases.
+const SHARE: u64 = 5;
+/// So much sooner while nobody commits.
+const QUIET: u64 = 10;
+const QUIET_SHARE: u64 = SHARE * QUIET;
 
 /// How long it waits before it tries again what did not work.
 const RETRY: Duration = Duration::from_secs(1);
@@ -40,11 +47,14 @@ struct Talk {
     /// Set when there will be no more commits; with the last record when the index is to be finished.
     end: Option<Option<Head>>,
     snapshots: u64,
+    /// Set while nobody commits.
+    quiet: bool,
 }
 
 /// The thread's own.
 pub(crate) struct IndexWork {
     pub(crate) indexer: Arc<Indexer>,
+    pub(crate) archivist: Arc<Archivist>,
     pub(crate) index: Arc<Index>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) snapshots: Snapshots,
@@ -65,7 +75,7 @@ pub(crate) struct SnapshotRule {
 
 /// What takes more than one step.
 enum Job {
-    Merge(Merging),
+    Merge(Box<Merging>),
     Snapshot(Box<Snapshot>),
 }
 
@@ -90,6 +100,19 @@ impl Indexer {
     pub(crate) fn saw(&self, time: Timestamp) {
         let mut talk = self.lock();
         talk.last_time = talk.last_time.max(Some(time));
+        talk.quiet = false;
+    }
+
+    /// The latest time in the journal.
+    pub(crate) fn last_time(&self) -> Option<Timestamp> {
+        self.lock().last_time
+    }
+
+    /// Nobody has committed for a while.
+    pub(crate) fn rest(&self) {
+        if !std::mem::replace(&mut self.lock().quiet, true) {
+            self.wake();
+        }
     }
 
     /// There will be no more commits. With a head, the index is brought to disk up to it. The first call counts.
@@ -138,12 +161,14 @@ impl IndexWork {
             return Ok(true);
         }
         match job.take() {
-            Some(Job::Merge(work)) => *job = self.index.merge_on(work)?.map(Job::Merge),
+            Some(Job::Merge(work)) => {
+                *job = self.index.merge_on(*work)?.map(|work| Job::Merge(Box::new(work)))
+            }
             Some(Job::Snapshot(snapshot)) => *job = self.snapshot_on(snapshot).map(Job::Snapshot),
             None => {
                 self.index.sweep()?;
                 *job = match self.index.begin_merge()? {
-                    Some(work) => Some(Job::Merge(work)),
+                    Some(work) => Some(Job::Merge(Box::new(work))),
                     None => self.begin_snapshot().map(Job::Snapshot),
                 };
                 return Ok(job.is_some());
@@ -154,8 +179,13 @@ impl IndexWork {
 
     fn begin_snapshot(&mut self) -> Option<Box<Snapshot>> {
         let extent = self.index.extent();
-        // A snapshot writes the whole state: the larger it is, the rarer, so that it stays cheap for each record.
-        let due = self.due.last.saturating_add(self.due.every.max(extent.keys));
+        // A snapshot writes the whole state: the larger it is, the rarer, so that it stays cheap for each record. While
+        // nobody commits, it is in nobody's way.
+        let (every, share) = match self.indexer.lock().quiet {
+            true => (self.due.every.div_euclid(QUIET), QUIET_SHARE),
+            false => (self.due.every, SHARE),
+        };
+        let due = self.due.last.saturating_add(every.max(extent.keys.div_euclid(share)).max(1));
         if extent.indexed < due {
             return None;
         }
@@ -178,6 +208,7 @@ impl IndexWork {
                 if let Err(why) = self.snapshots.prune() {
                     tracing::warn!(%why, "old snapshots stay");
                 }
+                self.archivist.wake();
                 None
             }
             Err(why) => {

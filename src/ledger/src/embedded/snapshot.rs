@@ -31,6 +31,8 @@ use crate::{
 const KEPT: usize = 2;
 /// How many blocks are written at a time.
 const STEP_BLOCKS: u32 = 64;
+/// How many bytes are written before they are brought to disk: commits that wait behind that wait for no more.
+const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// No sealed block is longer; a longer one is no block.
 const LONGEST: u32 = 256 * 1024 * 1024;
 const ENTRIES: u8 = 0;
@@ -95,6 +97,8 @@ struct Output {
     head: Head,
     frame: u64,
     digest: Context,
+    /// How many bytes were written since they were last brought to disk.
+    unsynced: u64,
 }
 
 impl Snapshots {
@@ -134,7 +138,7 @@ impl Snapshots {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
         let file = BufWriter::with_capacity(256 * 1024, file.map_err(IndexError::io(&new, "created"))?);
         let (keyring, digest) = (Arc::clone(&self.keys), Context::new(&SHA256));
-        let mut out = Output { file, keys: keyring, head, frame: 0, digest };
+        let mut out = Output { file, keys: keyring, head, frame: 0, digest, unsynced: 0 };
         let header = Header { form: 1, seq: head.seq, hash: HEXLOWER.encode(&head.hash), keys };
         let mut line = serde_json::to_vec(&header).map_err(|why| IndexError::Damaged(why.to_string()))?;
         line.push(b'\n');
@@ -236,7 +240,14 @@ impl Output {
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.digest.update(bytes);
-        self.file.write_all(bytes)
+        self.file.write_all(bytes)?;
+        self.unsynced = self.unsynced.saturating_add(bytes.len() as u64);
+        if self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
+        }
+        Ok(())
     }
 }
 

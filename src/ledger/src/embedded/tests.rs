@@ -3,7 +3,9 @@
 mod damage;
 mod failures;
 mod model;
+mod put_away;
 mod restarts;
+mod stretches;
 
 use std::{path::Path, sync::Arc};
 
@@ -30,6 +32,7 @@ struct Home {
     boot_id: String,
     segment_bytes: u64,
     snapshot_records: u64,
+    closed: ClosedSegments,
     limits: Limits,
 }
 
@@ -42,6 +45,7 @@ impl Home {
             boot_id: "boot-1".to_owned(),
             segment_bytes: 256 * 1024,
             snapshot_records: 1_000_000,
+            closed: ClosedSegments::default(),
             limits: Limits::default(),
         }
     }
@@ -60,6 +64,7 @@ impl Home {
             boot_id: self.boot_id.clone(),
             actor: actor(),
             snapshot_records: self.snapshot_records,
+            closed: self.closed.clone(),
         };
         Embedded::open_with(options, self.limits)
     }

@@ -126,6 +126,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         bytes in prop_oneof![Just(1usize), Just(600), Just(1 << 20)],
         snapshot_records in prop_oneof![Just(10u64), Just(1000)],
+        put_away: bool,
     ) {
         let mut home = Home {
             limits: Limits { bytes, records: 16 },
@@ -133,6 +134,11 @@ proptest! {
             segment_bytes: 8 * 1024,
             ..Home::new()
         };
+        if put_away {
+            let (directory, after_age) = (home.path("archive"), std::time::Duration::MAX);
+            home.closed.pack = true;
+            home.closed.archive = Some(ArchiveRule { directory, after_age, after_bytes: 0 });
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(run(steps, &mut home));
     }

@@ -192,7 +192,8 @@ async fn an_archived_beginning_is_no_loss_while_a_snapshot_reaches_it() {
     }
     let before = all(&ledger).await;
     drop(ledger);
-    let snapshot = std::fs::read_dir(home.path("snapshots")).unwrap().next().unwrap().unwrap().path();
+    let snapshots = std::fs::read_dir(home.path("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+    let snapshot = snapshots.max().unwrap();
     let as_of: u64 = snapshot.file_stem().unwrap().to_str().unwrap().parse().unwrap();
     let mut segments: Vec<_> =
         std::fs::read_dir(home.path("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
