@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    audit::AuditCommand, connection::Connection, exit, lease::LeaseCommand, output::Format,
-    policy::PolicyCommand, provider::ProviderCommand, quickstart::Quickstart, secret::SecretCommand,
+    audit::AuditCommand, connection::Connection, exit, hold::HoldCommand, lease::LeaseCommand,
+    orphan::OrphanCommand, output::Format, policy::PolicyCommand, provider::ProviderCommand,
+    quickstart::Quickstart, revocation::RevocationCommand, secret::SecretCommand,
 };
 
 /// Borrow secrets, and look after the broker that lends them.
@@ -36,6 +37,12 @@ pub(crate) enum Command {
         command: LeaseCommand,
     },
 
+    /// See how far the revocations of many leases have come
+    Revocation {
+        #[command(subcommand)]
+        command: RevocationCommand,
+    },
+
     /// See which secrets and versions there are, write them and change them
     Secret {
         #[command(subcommand)]
@@ -46,6 +53,18 @@ pub(crate) enum Command {
     Provider {
         #[command(subcommand)]
         command: ProviderCommand,
+    },
+
+    /// See and end credentials at back ends that no lease stands for
+    Orphan {
+        #[command(subcommand)]
+        command: OrphanCommand,
+    },
+
+    /// Look at a broker that was put on hold or restored, and let it end things again
+    Hold {
+        #[command(subcommand)]
+        command: HoldCommand,
     },
 
     /// Read the audit journal, and prove that it is whole
@@ -101,6 +120,14 @@ mod tests {
             &format!("lease show {ID}"),
             &format!("lease renew {ID} --ttl 1h30m"),
             &format!("lease revoke {ID} {ID} --reason gone"),
+            "lease revoke --secret prod/payments/db --secret-version v1 --reason leaked --dry-run",
+            "lease revoke --prefix prod/payments/ --provider pg-main --reason leaked --yes --no-wait",
+            "lease revoke --holder spiffe://example.org/prod/api --reason stolen",
+            "lease list --prefix prod/ --provider pg-main --state quarantined --state forgotten",
+            &format!("lease retry {ID}"),
+            &format!("lease forget {ID} --reason gone --yes"),
+            "revocation list",
+            "revocation watch revocation-aeaqcaibaeaqcaibaeaqcaibae -o jsonl",
             "secret list --prefix prod/",
             "secret show prod/payments/db",
             "secret put prod/payments/db",
@@ -117,6 +144,12 @@ mod tests {
             "provider list",
             "provider check",
             "provider check vault-main -o jsonl",
+            "hold show",
+            "hold release --reason compared",
+            "orphan list",
+            "orphan list --provider pg-main",
+            "orphan sweep --provider pg-main --dry-run",
+            "orphan sweep -o jsonl",
             "audit tail -n 5 --follow",
             "audit query --kind lease.issued --outcome denied --since 2026-01-01T00:00:00Z --limit 5",
             "audit query --dir /var/lib/leasehold/journal --secret prod/payments/db",
@@ -145,11 +178,20 @@ mod tests {
             ("lease get prod/payments/db --field a/b", "a field name is"),
             ("lease list --holder bob", "a SPIFFE ID starts with"),
             ("lease list --addr http://broker:1", "reached by TLS only"),
+            ("lease revoke", "required"),
+            ("lease revoke --secret prod/a/b", "--reason"),
+            ("lease revoke --secret-version v1 --reason x", "--secret"),
+            ("lease revoke lease-aeaqcaibaeaqcaibaeaqcaibae --secret prod/a/b", "cannot be used with"),
+            ("lease revoke --prefix prod --reason x", "ends with `/`"),
+            ("lease forget lease-aeaqcaibaeaqcaibaeaqcaibae", "--reason"),
+            ("revocation watch 17", "is not a revocation's id"),
             ("secret put prod/payments/db --field password", "NAME=@FILE"),
             ("secret put prod/payments/db --file x --field a=@b", "cannot be used with"),
             ("secret destroy prod/payments/db", "--version"),
             ("secret delete prod/payments/db --version v1", "--version"),
             ("provider check Vault", "a provider's name is"),
+            ("hold release", "--reason"),
+            ("orphan list --dry-run", "--dry-run"),
             ("audit query --kind lease.borrowed", "lease.issued"),
             ("audit query --secret prod/a/b --prefix prod/", "cannot be used with"),
             ("audit tail --follow --dir x", "cannot be used with"),

@@ -1,5 +1,6 @@
 //! `leasehold lease`: take leases, and look after them.
 
+mod revoke;
 mod view;
 mod watch;
 
@@ -10,11 +11,20 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use leasehold_client::{Client, Issue, IssuedLease, LeaseFilter, LeaseState, Page};
-use leasehold_core::{LeaseId, RequestId, SecretPath, SpiffeId, secret::FieldName};
+use leasehold_core::{
+    LeaseId, RequestId, SecretPath, SpiffeId,
+    path::PathPrefix,
+    provider::ProviderName,
+    secret::{FieldName, VersionId},
+};
 
-use self::view::{IssuedView, LeaseView};
+use self::{
+    revoke::Revoke,
+    view::{IssuedView, LeaseView},
+};
 use crate::{
     clock,
+    confirm::confirm,
     connection::Connection,
     duration,
     exit::{About, Failure},
@@ -45,14 +55,25 @@ pub(crate) enum LeaseCommand {
         #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
         ttl: Option<Duration>,
     },
-    /// End leases before their time: your own, or anybody's that policy lets you
-    Revoke {
-        /// The leases' ids
-        #[arg(value_name = "LEASE", required = true)]
-        leases: Vec<LeaseId>,
+    /// End leases before their time: your own, or anybody's that policy lets you, by their ids or by what they have in common
+    Revoke(Revoke),
+    /// Try now to end the credential of a lease that is being revoked or is quarantined
+    Retry {
+        /// The lease's id
+        #[arg(value_name = "LEASE")]
+        lease: LeaseId,
+    },
+    /// Give up a lease whose credential cannot be ended: nobody tries any more, though it may still work; asks first
+    Forget {
+        /// The lease's id
+        #[arg(value_name = "LEASE")]
+        lease: LeaseId,
         /// A reason for the audit record
         #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        reason: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -86,6 +107,15 @@ pub(crate) struct List {
     /// On this secret (implies --all)
     #[arg(long, value_name = "SECRET")]
     secret: Option<SecretPath>,
+    /// On this version of it
+    #[arg(long, value_name = "VERSION", requires = "secret")]
+    secret_version: Option<VersionId>,
+    /// On the secrets under this prefix, such as `prod/payments/` (implies --all)
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<PathPrefix>,
+    /// Of this back end (implies --all)
+    #[arg(long, value_name = "NAME")]
+    provider: Option<ProviderName>,
     /// In this state; may be given several times
     #[arg(long = "state", value_enum, value_name = "STATE")]
     states: Vec<State>,
@@ -103,6 +133,7 @@ pub(crate) enum State {
     Revoked,
     Expired,
     Quarantined,
+    Forgotten,
 }
 
 /// How many leases one call asks for.
@@ -125,8 +156,16 @@ pub(crate) async fn run(
             let renewed = connection.open().await?.renew_lease(lease, ttl).await.about(lease)?;
             show(&LeaseView::of(&renewed), output)
         }
-        LeaseCommand::Revoke { leases, reason } => {
-            revoke(&leases, reason.as_deref(), &connection.open().await?, output).await
+        LeaseCommand::Revoke(revoke) => revoke.run(&connection.open().await?, output).await,
+        LeaseCommand::Retry { lease } => {
+            let tried = connection.open().await?.operator().retry_lease(lease).await.about(lease)?;
+            show(&LeaseView::of(&tried), output)
+        }
+        LeaseCommand::Forget { lease, reason, yes } => {
+            confirm(yes, &format!("to forget {lease}, whose credential may still work,"))?;
+            let client = connection.open().await?;
+            let forgotten = client.operator().forget_lease(lease, reason).await.about(lease)?;
+            show(&LeaseView::of(&forgotten), output)
         }
     }
 }
@@ -173,8 +212,19 @@ fn write_field(issued: &IssuedLease, name: &FieldName, output: &mut Output) -> R
 impl List {
     async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let states: Vec<LeaseState> = self.states.iter().map(|&state| state.into()).collect();
-        let everybody = self.all || self.holder.is_some() || self.secret.is_some();
-        let filter = LeaseFilter { holder: self.holder, secret: self.secret, states };
+        let narrowed = self.holder.is_some()
+            || self.secret.is_some()
+            || self.prefix.is_some()
+            || self.provider.is_some();
+        let everybody = self.all || narrowed;
+        let filter = LeaseFilter {
+            holder: self.holder,
+            secret: self.secret,
+            version: self.secret_version,
+            prefix: self.prefix,
+            provider: self.provider,
+            states,
+        };
         let mut left = self.limit.unwrap_or(usize::MAX);
         let mut token = None;
         let mut list = output.list();
@@ -198,32 +248,6 @@ impl List {
     }
 }
 
-/// Ends each lease; the first failure is reported after all were tried.
-async fn revoke(
-    leases: &[LeaseId],
-    reason: Option<&str>,
-    client: &Client,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let mut failure = None;
-    let mut list = output.list();
-    for &lease in leases {
-        match client.revoke_lease(lease, reason.map(str::to_owned)).await.about(lease) {
-            Ok(revoked) => list.push(&LeaseView::of(&revoked))?,
-            Err(why) => {
-                failure.get_or_insert(why);
-            }
-        }
-    }
-    match failure {
-        None => list.finish("no leases"),
-        Some(failure) => {
-            list.finish("no lease was revoked")?;
-            Err(failure)
-        }
-    }
-}
-
 fn show(lease: &LeaseView, output: &mut Output) -> Result<(), Failure> {
     output.item(lease, &lease.parts(clock::now()))
 }
@@ -237,6 +261,7 @@ impl From<State> for LeaseState {
             State::Revoked => Self::Revoked,
             State::Expired => Self::Expired,
             State::Quarantined => Self::Quarantined,
+            State::Forgotten => Self::Forgotten,
         }
     }
 }

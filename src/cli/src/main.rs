@@ -10,11 +10,14 @@ mod confirm;
 mod connection;
 mod duration;
 mod exit;
+mod hold;
 mod lease;
+mod orphan;
 mod output;
 mod policy;
 mod provider;
 mod quickstart;
+mod revocation;
 mod secret;
 mod shell;
 mod status;
@@ -57,6 +60,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Secret { command } => secret::run(command, &cli.connection, &mut output).await,
         Command::Audit { command } => audit::run(command, &cli.connection, &mut output).await,
         Command::Status => status::run(&cli.connection, &mut output).await,
+        Command::Revocation { command } => revocation::run(command, &cli.connection, &mut output).await,
+        Command::Hold { command } => hold::run(command, &cli.connection, &mut output).await,
+        Command::Orphan { command } => orphan::run(command, &cli.connection, &mut output).await,
         Command::Provider { command } => provider::run(command, &cli.connection, &mut output).await,
         Command::Policy { command } => policy::run(command, &mut output),
         Command::Completions { shell } => shell::completions(shell, &mut output),

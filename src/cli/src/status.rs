@@ -25,6 +25,8 @@ struct StatusView {
     now: Option<Timestamp>,
     live_leases: i64,
     quarantined_leases: i64,
+    on_hold: bool,
+    orphans: i64,
     secrets: i64,
     mounts: i64,
     providers: Vec<ProviderView>,
@@ -80,6 +82,8 @@ impl StatusView {
             now: status.current_time.and_then(clock::of_proto),
             live_leases: status.live_lease_count,
             quarantined_leases: status.quarantined_lease_count,
+            on_hold: status.on_hold,
+            orphans: status.orphan_count,
             secrets: status.secret_count,
             mounts: status.mount_count,
             providers: status.providers.into_iter().map(ProviderView::of).collect(),
@@ -113,7 +117,16 @@ impl StatusView {
             0 => String::new(),
             count => format!(", {count} QUARANTINED"),
         };
+        if self.on_hold {
+            parts.push(("hold", "ON HOLD: nothing is ended; see `leasehold hold show`".to_owned()));
+        }
         parts.push(("leases", format!("{} live{quarantined}", self.live_leases)));
+        if self.orphans > 0 {
+            parts.push((
+                "orphans",
+                format!("{} CREDENTIALS WITHOUT A LEASE; see `leasehold orphan list`", self.orphans),
+            ));
+        }
         parts.push(("catalog", format!("{} secrets, {} mounts", self.secrets, self.mounts)));
         parts.push(("policies", format!("{} ({})", policies.count, policies.digest)));
         let why = if ledger.message.is_empty() { String::new() } else { format!(": {}", ledger.message) };
@@ -156,6 +169,8 @@ mod tests {
             version: "0.1.0".into(),
             trust_domain: "example.org".into(),
             quarantined_lease_count: 2,
+            on_hold: true,
+            orphan_count: 3,
             ledger: Some(proto::LedgerStatus {
                 backend: "embedded".into(),
                 health: proto::LedgerHealth::Full.into(),
@@ -171,6 +186,8 @@ mod tests {
         let parts = StatusView::of(status).parts();
         let find = |name| parts.iter().find(|(part, _)| *part == name).map(|(_, text)| text.as_str());
         assert_eq!(find("broker"), Some("a 0.1.0 for example.org"));
+        assert!(find("hold").unwrap().starts_with("ON HOLD"));
+        assert!(find("orphans").unwrap().starts_with("3 CREDENTIALS"));
         assert_eq!(find("leases"), Some("0 live, 2 QUARANTINED"));
         assert_eq!(find("ledger"), Some("embedded, FULL: no room"));
         assert_eq!(find("last reload"), Some("1970-01-01T00:00:00Z, REFUSED: leasehold.toml:3:1"));

@@ -23,6 +23,7 @@ mod credentials;
 mod error;
 mod lease;
 mod operator;
+mod revocation;
 mod tls;
 
 pub use address::{Address, InvalidAddress};
@@ -34,3 +35,4 @@ pub use error::{Answer, Error, Violation};
 pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page};
 pub use leasehold_proto::v1 as proto;
 pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, SecretChange, Write};
+pub use revocation::{RevocationProgress, StartRevocation};

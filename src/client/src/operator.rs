@@ -29,6 +29,12 @@ pub struct LeaseFilter {
     pub holder: Option<SpiffeId>,
     /// One secret's.
     pub secret: Option<SecretPath>,
+    /// On one version of it.
+    pub version: Option<VersionId>,
+    /// On the secrets under a prefix.
+    pub prefix: Option<PathPrefix>,
+    /// Of one back end.
+    pub provider: Option<ProviderName>,
     /// In any of these states; empty means in any.
     pub states: Vec<LeaseState>,
 }
@@ -103,12 +109,7 @@ impl Operator {
         let request = v1::OperatorServiceListLeasesRequest {
             page_size: i32::try_from(page_size).unwrap_or(i32::MAX),
             page_token: page_token.unwrap_or_default(),
-            filter: Some(v1::LeaseFilter {
-                holder: text(filter.holder.as_ref()),
-                secret: text(filter.secret.as_ref()),
-                states: state_numbers(&filter.states),
-                ..v1::LeaseFilter::default()
-            }),
+            filter: Some(filter.to_proto()),
         };
         let response = self.service().list_leases(request).await?.into_inner();
         page(response.leases, response.next_page_token)
@@ -232,6 +233,38 @@ impl Operator {
         Ok(self.service().check_provider(request).await?.into_inner().checks)
     }
 
+    /// Asks a back end, or all of them, for credentials that carry the broker's tag and that no lease stands for, and ends
+    /// those that are orphans for longer than the grace period, unless it is a dry run. May take a minute.
+    ///
+    /// # Errors
+    /// See [`Error`]; a back end that cannot be asked is told in the answer.
+    pub async fn sweep_orphans(
+        &self,
+        provider: Option<&ProviderName>,
+        dry_run: bool,
+    ) -> Result<v1::SweepOrphansResponse, Error> {
+        let request = v1::SweepOrphansRequest { provider: text(provider), dry_run };
+        Ok(self.service().sweep_orphans(request).await?.into_inner())
+    }
+
+    /// Whether the broker is on hold, and what it would end if it were not.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn hold(&self) -> Result<Option<v1::Hold>, Error> {
+        Ok(self.service().get_hold(v1::GetHoldRequest {}).await?.into_inner().hold)
+    }
+
+    /// Ends the hold. To release a broker that is not on hold is a success.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn release_hold(&self, reason: String) -> Result<(), Error> {
+        let request = v1::ReleaseHoldRequest { reason, request_id: String::new() };
+        self.service().release_hold(request).await?;
+        Ok(())
+    }
+
     /// The broker's state.
     ///
     /// # Errors
@@ -249,8 +282,21 @@ impl Operator {
         Ok(AuditRecords { stream: self.service().query_audit(query).await?.into_inner() })
     }
 
-    fn service(&self) -> OperatorServiceClient<Channel> {
+    pub(crate) fn service(&self) -> OperatorServiceClient<Channel> {
         OperatorServiceClient::new(self.channel.clone())
+    }
+}
+
+impl LeaseFilter {
+    pub(crate) fn to_proto(&self) -> v1::LeaseFilter {
+        v1::LeaseFilter {
+            holder: text(self.holder.as_ref()),
+            secret: text(self.secret.as_ref()),
+            states: state_numbers(&self.states),
+            secret_prefix: text(self.prefix.as_ref()),
+            version: text(self.version.as_ref()),
+            provider: text(self.provider.as_ref()),
+        }
     }
 }
 
