@@ -19,9 +19,9 @@ use tracing::{error, warn};
 use crate::{engine::Engine, error::EngineError, idempotency};
 
 /// One look takes so many due leases; the next look follows at once when there were more.
-const LOOK: usize = 512;
+const LOOK: usize = 2048;
 /// So many are worked on at once: they share the journal's group commits.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 512;
 /// It looks at least this often, whatever it was told.
 const PERIOD: Duration = Duration::from_secs(30);
 /// And not more often than this, unless it has more to do than fits one look: what ends in between is settled together.
