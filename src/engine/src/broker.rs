@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use leasehold_core::{
     access::{Action, Resource},
-    record::{Actor, Kind, Outcome},
+    record::{Actor, Kind, Outcome, Record},
     state::{Commit, KeyRange},
 };
 
@@ -72,8 +72,8 @@ impl Engine {
             secrets: catalog.secrets().count(),
             mounts: catalog.mounts().count(),
             providers: self.provider_states(),
-            on_hold: false,
-            orphans: 0,
+            on_hold: self.held().is_some(),
+            orphans: self.upstreams.values().map(|upstream| upstream.status().endings.orphans).sum(),
         })
     }
 
@@ -108,13 +108,27 @@ impl Engine {
         }
     }
 
-    async fn authorize_broker(
+    /// Asks policy about the broker itself, and records that it was allowed before anything is done.
+    pub(crate) async fn authorize_broker(
         &self,
         kind: Kind,
         action: Action,
         actor: &Actor,
         details: BTreeMap<String, String>,
     ) -> Result<(), EngineError> {
+        let record = self.allowed_on_broker(kind, action, actor, details).await?;
+        self.ledger.commit(Commit::record_only(record)).await?;
+        Ok(())
+    }
+
+    /// Asks policy about the broker itself; gives the record of what is allowed, for whoever has more to write with it.
+    pub(crate) async fn allowed_on_broker(
+        &self,
+        kind: Kind,
+        action: Action,
+        actor: &Actor,
+        details: BTreeMap<String, String>,
+    ) -> Result<Record, EngineError> {
         let decision = self.decide(actor, action, &Resource::Broker, Context::new());
         let allowed = decision.is_allowed();
         let mut record = self.record(kind, actor);
@@ -123,8 +137,7 @@ impl Engine {
         if !allowed {
             return self.deny(record, why::POLICY).await;
         }
-        self.ledger.commit(Commit::record_only(record)).await?;
-        Ok(())
+        Ok(record)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, atomic::AtomicI64},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -13,12 +13,15 @@ use leasehold_core::{
     provider::ProviderName,
     record::Actor,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     cache::Cache,
+    endings::Endings,
     error::EngineError,
+    request::Held,
     resting::Resting,
+    revocation::Revocations,
     tally::{Tallied, Tally},
     upstream::Upstream,
     watch_leases::Feed,
@@ -39,7 +42,13 @@ pub struct Engine {
     pub(crate) making: crate::idempotency::Making,
     pub(crate) cache: Arc<Cache>,
     pub(crate) feed: Feed,
+    pub(crate) endings: Endings,
+    pub(crate) revocations: Revocations,
     pub(crate) resting: Resting,
+    /// Since when and why nothing is ended.
+    pub(crate) hold: watch::Sender<Option<Held>>,
+    /// The leases whose credentials an earlier process may have been making when it ended.
+    pub(crate) inherited: Mutex<Vec<LeaseId>>,
     catalog: RwLock<Arc<Catalog>>,
     /// When the reconciler will look next, in milliseconds of the Unix epoch: whoever makes something due before that
     /// lowers it and wakes the reconciler. While it looks, the soonest that others have made due meanwhile.
@@ -103,6 +112,10 @@ pub struct ProviderLimits {
     pub call_timeout: Duration,
     /// How often the credentials of live leases are looked up, to see what was ended without the broker; zero is never.
     pub upstream_check: Duration,
+    /// How often it is asked for orphans, where it can list what it made; zero is never.
+    pub orphan_sweep: Duration,
+    /// How long an orphan is left alone after this process saw it first.
+    pub orphan_grace: Duration,
     /// How many leases there may be whose secrets are there; `None` for any number.
     pub max_leases: Option<u64>,
 }
@@ -114,6 +127,8 @@ impl Default for ProviderLimits {
             max_queue: 1024,
             call_timeout: Duration::from_secs(10),
             upstream_check: Duration::from_secs(300),
+            orphan_sweep: Duration::from_secs(3600),
+            orphan_grace: Duration::from_secs(600),
             max_leases: None,
         }
     }
@@ -163,7 +178,11 @@ impl Engine {
             making: crate::idempotency::Making::default(),
             cache: Arc::new(Cache::new(settings.cache_bytes)),
             feed: Feed::default(),
+            endings: Endings::default(),
+            revocations: Revocations::default(),
             resting,
+            hold: watch::Sender::new(None),
+            inherited: Mutex::default(),
             catalog: RwLock::new(Arc::new(parts.catalog)),
             next_look: AtomicI64::new(i64::MAX),
             wake: Notify::new(),

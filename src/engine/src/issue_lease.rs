@@ -13,7 +13,6 @@ use leasehold_core::{
     state::{Commit, Condition, Key, LedgerError, Revision, Write},
     ttl::{TtlLimits, after, until},
 };
-use tracing::error;
 
 use crate::{
     access::{Admitted, lending, why},
@@ -128,6 +127,9 @@ impl Engine {
         mut record: Record,
     ) -> Result<IssuedLease, EngineError> {
         let (request, now) = (asked.request, record.time);
+        if let Err(held) = self.unless_on_hold() {
+            return self.fail(record, held).await;
+        }
         let Some(issuer) = asked.upstream.provider.issuer() else {
             let error = ProviderError::unsupported("make credentials").of(&asked.upstream.name);
             return self.fail(record, EngineError::Provider(Arc::new(error))).await;
@@ -192,7 +194,7 @@ impl Engine {
             revocation: issued.revocation,
             expires_at: issued.expires_at,
         };
-        let (lease, _) = pending.clone().step(event, self.now())?;
+        let (lease, _) = pending.clone().step(event.clone(), self.now())?;
         let mut refusal = record.clone();
         describe(&mut record, &lease, &self.tags(&issued.value), now);
         let mut writes = lease.writes(Some(&pending))?;
@@ -202,7 +204,7 @@ impl Engine {
             Ok(_) => {}
             // The lease was ended meanwhile, and its credential looked for before it was there.
             Err(LedgerError::Conflict(_)) => {
-                self.end_stray(&lease, asked.upstream).await;
+                self.end_late(&lease, event, asked.upstream).await;
                 refusal.lease = Some(lease.id);
                 return self.fail(refusal, StepError::Revoked.into()).await;
             }
@@ -244,20 +246,6 @@ impl Engine {
             Err(LedgerError::Conflict(_)) => self.fail(record, error).await,
             Err(problem) => Err(problem.into()),
         }
-    }
-
-    /// Ends a credential that was made for a lease which is over. There is nothing left to retry it from, so it is said
-    /// loudly when it fails.
-    async fn end_stray(&self, lease: &Lease, upstream: &Upstream) {
-        let problem = match lease.irrevocable_until {
-            Some(end) => format!("nothing can end it before {end}"),
-            None => match upstream.revoke(lease).await {
-                Ok(_) => return,
-                Err(problem) => problem.to_string(),
-            },
-        };
-        error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider, error = %problem,
-            "a credential was made after its lease had been revoked, and could not be ended: end it by hand");
     }
 
     /// A retry: the lease that the first try made, with its value at its version.

@@ -6,7 +6,7 @@ use leasehold_core::{
     Lease, LeaseId, SecretPath,
     access::Action,
     record::{Actor, Kind, Record},
-    state::{Commit, Entry, Key, KeyRange, Revision},
+    state::{Commit, Entry, Key, Revision},
 };
 use tokio::task::coop;
 
@@ -14,6 +14,7 @@ use crate::{
     access::{Context, why},
     engine::Engine,
     error::EngineError,
+    find_leases::Walk,
     request::{LeaseScope, ListLeases, Page},
 };
 
@@ -49,37 +50,31 @@ impl Engine {
     /// # Errors
     /// [`EngineError::BadPageToken`], or when the ledger cannot be read. What policy does not show is left out.
     pub async fn list_leases(&self, request: ListLeases) -> Result<Page<Lease>, EngineError> {
-        let (mut range, holder, secret) = match &request.scope {
-            LeaseScope::Own => (KeyRange::held_by(&request.actor.id), Some(&request.actor.id), None),
-            LeaseScope::All { holder: Some(holder), secret } => {
-                (KeyRange::held_by(holder), Some(holder), secret.as_ref())
-            }
-            LeaseScope::All { holder: None, secret: Some(secret) } => {
-                (KeyRange::on_secret(secret), None, Some(secret))
-            }
-            LeaseScope::All { holder: None, secret: None } => (KeyRange::leases(), None, None),
-        };
-        if let Some(token) = &request.page_token {
-            let last = Key::from_stored(token);
-            if !range.contains(&last) {
-                return Err(EngineError::BadPageToken);
-            }
-            range = range.after(&last);
+        let mut filter = request.filter.clone();
+        if request.scope == LeaseScope::Own {
+            filter.holder = Some(request.actor.id.clone());
+        }
+        let mut walk = Walk::of(&filter, &self.catalog());
+        if let Some(token) = &request.page_token
+            && !walk.go_on_behind(&Key::from_stored(token))
+        {
+            return Err(EngineError::BadPageToken);
         }
         let mut sight = Sight { engine: self, request: &request, seen: HashMap::new() };
-        if let Some(secret) = secret
-            && !sight.shows(secret)
-        {
+        if filter.secret.as_ref().is_some_and(|secret| !sight.shows(secret)) {
             // Not even the position of its leases in the ledger is told.
-            range.to = range.from.clone();
+            walk.stop();
         }
         let mut items = Vec::new();
         let mut looked = 0_usize;
         let mut last = None;
         let size = request.page_size.clamp(1, LONGEST_PAGE);
         'pages: loop {
-            let entries = self.ledger.scan(&range, size).await?;
-            let full = entries.len() == size;
+            let entries = walk.page(&*self.ledger, size).await?;
+            if entries.is_empty() {
+                last = None;
+                break;
+            }
             for entry in entries {
                 if items.len() == size || looked >= LOOK_AT {
                     break 'pages;
@@ -87,22 +82,15 @@ impl Engine {
                 looked = looked.saturating_add(1);
                 // The ledger answers at once: without this, a long look would hold up whatever else the thread does.
                 coop::consume_budget().await;
-                range = range.after(&entry.key);
-                last = Some(entry.key.clone());
+                let key = entry.key.clone();
+                last = Some(key.clone());
                 let Some(lease) = self.lease_of(entry).await? else { continue };
-                let wanted = holder.is_none_or(|holder| *holder == lease.holder)
-                    && secret.is_none_or(|secret| *secret == lease.secret);
-                if wanted && sight.shows(&lease.secret) {
+                if filter.matches(&lease) && !walk.meets_twice(&key, &lease) && sight.shows(&lease.secret) {
                     items.push(lease);
                 }
             }
-            if !full {
-                last = None;
-                break;
-            }
         }
-        let hidden = !matches!(request.scope, LeaseScope::Own);
-        if hidden {
+        if request.scope == LeaseScope::All {
             let mut record = self.record(Kind::LeaseRead, &request.actor);
             record.details.insert("listed".to_owned(), items.len().to_string());
             self.ledger.commit(Commit::record_only(record)).await?;
@@ -152,7 +140,7 @@ struct Sight<'a> {
 
 impl Sight<'_> {
     fn shows(&mut self, secret: &SecretPath) -> bool {
-        if matches!(self.request.scope, LeaseScope::Own) {
+        if self.request.scope == LeaseScope::Own {
             return true;
         }
         if let Some(shown) = self.seen.get(secret) {

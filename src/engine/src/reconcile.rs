@@ -16,7 +16,7 @@ use leasehold_core::{
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use crate::{engine::Engine, error::EngineError, idempotency};
+use crate::{endings::Place, engine::Engine, error::EngineError, idempotency};
 
 /// One look takes so many due leases; the next look follows at once when there were more.
 const LOOK: usize = 2048;
@@ -33,6 +33,7 @@ impl Engine {
     /// Runs until `stop` says true.
     pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         use std::sync::atomic::Ordering::Relaxed;
+        tokio::spawn(self.clone().run_revocations(stop.clone()));
         while !*stop.borrow_and_update() {
             // Whoever commits something due from here on either is seen by this look or wakes the next one.
             self.next_look.store(i64::MAX, Relaxed);
@@ -58,6 +59,11 @@ impl Engine {
     /// Acts on what is due and says when to look again.
     async fn look(self: &Arc<Self>) -> Result<Timestamp, EngineError> {
         let now = self.now();
+        if self.held().is_some() {
+            self.forget_requests(now).await?;
+            return Ok(after(now, PERIOD));
+        }
+        self.abandon_inherited().await?;
         let due = self.ledger.scan(&KeyRange::due_until(now), LOOK).await?;
         let full = due.len() == LOOK;
         let mut settling = stream::iter(due).map(|entry| self.settle(entry, now)).buffer_unordered(AT_ONCE);
@@ -98,9 +104,9 @@ impl Engine {
             return Ok((lease.due_at() <= now).then_some(lease));
         }
         match self.advance(&lease, revision, Event::Due, now, None).await {
-            Ok((next, effects, revision)) => {
+            Ok((next, effects, _)) => {
                 if effects.revoke_upstream {
-                    tokio::spawn(self.clone().end_upstream(next, revision));
+                    self.end_soon(&next, Place::Last);
                 }
                 Ok(None)
             }
@@ -111,7 +117,7 @@ impl Engine {
     }
 
     /// Ends a dynamic lease's credential at its back end and writes down how that went. The lease claims the attempt
-    /// already, so nobody else tries at the same time.
+    /// already: see [`Engine::end_soon`].
     pub(crate) async fn end_upstream(self: Arc<Self>, lease: Lease, revision: Revision) {
         let result = match self.upstreams.get(&lease.provider) {
             Some(upstream) => upstream.revoke(&lease).await,
@@ -134,7 +140,10 @@ impl Engine {
         };
         match self.advance(&lease, revision, event, now, problem.as_deref()).await {
             Ok((next, effects, _)) => {
-                if effects.quarantined {
+                if next.verification == Some(Verification::StillValid) && problem.is_some() {
+                    error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider,
+                        "a credential WORKS ON although its back end says that it ended it: the lease is quarantined");
+                } else if effects.quarantined {
                     error!(lease = %lease.id, secret = %lease.secret, provider = %lease.provider,
                         "a credential could not be revoked: the lease is quarantined and tried on slowly");
                 }
@@ -173,7 +182,10 @@ impl Engine {
         now: Timestamp,
         problem: Option<&str>,
     ) -> Result<(Lease, Effects, Revision), EngineError> {
-        let (next, effects) = lease.clone().step(event, now)?;
+        let (mut next, effects) = lease.clone().step(event, now)?;
+        if effects.revoke_upstream {
+            self.claim_for_the_wait(&mut next, now);
+        }
         let mut record = self.record(kind_of(&next.state), &self.broker);
         record.secret = Some(next.secret.clone());
         record.version.clone_from(&next.version);

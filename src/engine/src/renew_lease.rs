@@ -56,6 +56,11 @@ impl Engine {
                 Ok(admitted) => admitted,
                 Err(why) => return self.deny(record, why).await,
             };
+        if lease.kind == LeaseKind::Dynamic
+            && let Err(held) = self.unless_on_hold()
+        {
+            return self.fail(record, held).await;
+        }
         // Limits that were tightened since the issue hold from now on.
         let latest = after(lease.issued_at, limits.max_ttl()).min(lease.max_expires_at);
         // Back ends count a renewal from now on: one for less than is left would take time away from the credential.

@@ -1,9 +1,14 @@
 //! What callers ask of the engine, and what they get: plain types, parsed before they come here.
 
+mod filter;
+mod hold;
+mod orphan;
+mod revocation;
+
 use std::{sync::Arc, time::Duration};
 
 use leasehold_core::{
-    Lease, LeaseId, RequestId, SecretPath, SecretValue, SpiffeId, Timestamp,
+    Lease, LeaseId, RequestId, SecretPath, SecretValue, Timestamp,
     catalog::Source,
     path::PathPrefix,
     provider::{Capabilities, Change, Finding, ProviderName, SignIn, VersionFacts},
@@ -13,6 +18,15 @@ use leasehold_core::{
     ttl::TtlLimits,
 };
 
+pub use self::{
+    filter::{LeaseFilter, StateName},
+    hold::{Held, HeldProvider, HoldReason, HoldReport, ReleaseHold},
+    orphan::{EndingCounts, Orphan, OrphanState, OrphanSweep, SweepOrphans},
+    revocation::{
+        ForgetLease, RetryLease, Revocation, RevocationCounts, RevocationFigures, RevocationState,
+        StartRevocation,
+    },
+};
 pub use crate::watch_leases::{Left, WatchPosition};
 
 /// Take a lease on a secret.
@@ -70,26 +84,23 @@ pub struct RevokeLease {
 pub struct ListLeases {
     /// Who asks.
     pub actor: Actor,
-    /// Which.
+    /// Whose.
     pub scope: LeaseScope,
+    /// Which of them.
+    pub filter: LeaseFilter,
     /// At most so many; 1 to 1000.
     pub page_size: usize,
     /// Where the last page ended; opaque to clients.
     pub page_token: Option<String>,
 }
 
-/// Which leases.
-#[derive(Clone, Debug)]
+/// Whose leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseScope {
     /// The caller's own; needs no policy.
     Own,
-    /// Everybody's that policy lets the caller `ReadLease`, narrowed by what is given.
-    All {
-        /// One holder's.
-        holder: Option<SpiffeId>,
-        /// One secret's.
-        secret: Option<SecretPath>,
-    },
+    /// Everybody's that policy lets the caller `ReadLease`.
+    All,
 }
 
 /// One page.
@@ -218,6 +229,8 @@ pub struct ProviderStatus {
     pub calls: CallCounts,
     /// Calls that wait for their turn just now.
     pub waiting: usize,
+    /// What became of credentials that were to be ended.
+    pub endings: EndingCounts,
 }
 
 /// Whether calls to a back end go through.

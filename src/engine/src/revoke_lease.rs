@@ -5,12 +5,28 @@ use std::sync::Arc;
 use leasehold_core::{
     Lease,
     access::Action,
-    lease::{Cause, Event, LeaseState, StepError},
-    record::Kind,
-    state::{Commit, Condition, Key},
+    lease::{Cause, Effects, Event, LeaseState, StepError},
+    record::{Kind, Record},
+    state::{Commit, Condition, Key, Revision, Write},
 };
 
-use crate::{access::why, engine::Engine, error::EngineError, request::RevokeLease, shield::shield};
+use crate::{
+    access::why, endings::Place, engine::Engine, error::EngineError, request::RevokeLease, shield::shield,
+};
+
+/// The end of a lease that was decided.
+pub(crate) struct Ending {
+    /// Who wants it and why; its kind follows from what the lease becomes.
+    pub(crate) record: Record,
+    /// What the lease becomes.
+    pub(crate) next: Lease,
+    /// What is to be done then.
+    pub(crate) effects: Effects,
+    /// Whether somebody waits for this one.
+    pub(crate) place: Place,
+    /// What else becomes durable with it.
+    pub(crate) also: Option<Write>,
+}
 
 impl Engine {
     /// Ends a lease. To end one that is over already is a success, so that a retry is safe. A dynamic lease comes back
@@ -57,20 +73,35 @@ impl Engine {
             }
             Err(error) => return self.fail(record, error.into()).await,
         };
+        if let Err(held) = self.unless_on_hold() {
+            return self.fail(record, held).await;
+        }
+        self.end(Ending { record, next, effects, place: Place::First, also: None }, &lease, revision).await
+    }
+
+    /// Makes the end of a lease, or its beginning, durable, and goes on with it at the back end.
+    pub(crate) async fn end(
+        self: &Arc<Self>,
+        ending: Ending,
+        lease: &Lease,
+        revision: Revision,
+    ) -> Result<Lease, EngineError> {
+        let Ending { mut record, mut next, effects, place, also } = ending;
         record.kind = match next.state {
             LeaseState::Expired { .. } => Kind::LeaseExpired,
             LeaseState::Revoking { .. } => Kind::LeaseRevoking,
             _ => Kind::LeaseRevoked,
         };
         Self::note_irrevocable(&mut record, &next);
-        let commit = Commit {
-            record,
-            conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
-            writes: next.writes(Some(&lease))?,
-        };
-        let revision = self.ledger.commit(commit).await?;
+        if effects.revoke_upstream && place == Place::Last {
+            self.claim_for_the_wait(&mut next, record.time);
+        }
+        let mut writes = next.writes(Some(lease))?;
+        writes.extend(also);
+        let conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
+        self.ledger.commit(Commit { record, conditions, writes }).await?;
         if effects.revoke_upstream {
-            tokio::spawn(self.clone().end_upstream(next.clone(), revision));
+            self.end_soon(&next, place);
         }
         Ok(next)
     }

@@ -15,7 +15,7 @@ use leasehold_core::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::{engine::Engine, error::EngineError, upstream::Upstream};
+use crate::{endings::Place, engine::Engine, error::EngineError, upstream::Upstream};
 
 /// One page of leases.
 const PAGE: usize = 256;
@@ -63,6 +63,10 @@ impl Engine {
             }
             // The clock may have been set: the time that was meant is waited for.
             if self.now() < next {
+                continue;
+            }
+            if self.held().is_some() {
+                next = after(self.now(), upstream.limits.upstream_check);
                 continue;
             }
             let halt = tokio::select! {
@@ -164,10 +168,10 @@ impl Engine {
         revision: Revision,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let (next, effects, revision) = self.advance(lease, revision, Event::UpstreamGone, now, None).await?;
+        let (next, effects, _) = self.advance(lease, revision, Event::UpstreamGone, now, None).await?;
         self.expect_at(next.due_at());
         if effects.revoke_upstream {
-            tokio::spawn(self.clone().end_upstream(next, revision));
+            self.end_soon(&next, Place::Last);
         }
         Ok(())
     }

@@ -13,7 +13,9 @@ use std::{
 use leasehold_core::{
     Lease, Timestamp,
     ports::{Clock, Provider},
-    provider::{Capabilities, ErrorClass, ProviderError, ProviderName, RevokeCredential, Verification},
+    provider::{
+        Capabilities, ErrorClass, ProviderError, ProviderName, RevokeCredential, Tagged, Verification,
+    },
     ttl::until,
 };
 use tokio::{
@@ -25,7 +27,8 @@ use tracing::{info, warn};
 use crate::{
     circuit::{Circuit, Leave, Refusal},
     engine::ProviderLimits,
-    request::{CallCounts, CircuitState, ProviderStatus},
+    orphans::Known,
+    request::{CallCounts, CircuitState, EndingCounts, ProviderStatus},
     resting::Resting,
 };
 
@@ -44,6 +47,8 @@ pub(crate) struct Upstream {
     circuit: Mutex<Circuit>,
     resting: Resting,
     counts: Counts,
+    /// What is known of its orphans; whoever sweeps it holds this.
+    pub(crate) orphans: tokio::sync::Mutex<Known>,
 }
 
 /// How long the ending of a credential waits behind others: shorter than [`Lease::ATTEMPT`], so that nobody else tries
@@ -57,6 +62,10 @@ struct Counts {
     throttled: AtomicU64,
     turned_away: AtomicU64,
     circuit_opened: AtomicU64,
+    orphans: AtomicU64,
+    orphans_revoked: AtomicU64,
+    orphans_failed: AtomicU64,
+    still_valid: AtomicU64,
 }
 
 impl Upstream {
@@ -80,6 +89,7 @@ impl Upstream {
             circuit: Mutex::new(Circuit::default()),
             resting,
             counts: Counts::default(),
+            orphans: tokio::sync::Mutex::default(),
         }
     }
 
@@ -110,13 +120,46 @@ impl Upstream {
 
     /// Ends a lease's credential.
     pub(crate) async fn revoke(&self, lease: &Lease) -> Result<Verification, ProviderError> {
+        self.end(RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() }).await
+    }
+
+    /// Ends a credential.
+    pub(crate) async fn end(&self, request: RevokeCredential<'_>) -> Result<Verification, ProviderError> {
         let Some(issuer) = self.provider.issuer() else {
             return Err(ProviderError::unsupported("revoke credentials").of(&self.name));
         };
         let Ok(Ok(_turn)) = timeout(LONGEST_WAIT, self.endings.acquire()).await else {
             return Err(self.busy().of(&self.name));
         };
-        self.call(issuer.revoke(RevokeCredential { lease: lease.id, handle: lease.handle.as_ref() })).await
+        let ended = self.call(issuer.revoke(request)).await;
+        if matches!(ended, Ok(Verification::StillValid)) {
+            self.counts.still_valid.fetch_add(1, Relaxed);
+        }
+        ended
+    }
+
+    /// What carries the broker's tag there.
+    pub(crate) async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
+        let Some(issuer) = self.provider.issuer() else {
+            return Err(ProviderError::unsupported("list the credentials made for the broker").of(&self.name));
+        };
+        self.call(issuer.tagged()).await
+    }
+
+    /// How many orphans the last sweep left.
+    pub(crate) fn note_orphans(&self, left: usize) {
+        self.counts.orphans.store(u64::try_from(left).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Whether an orphan was ended, or could not be.
+    pub(crate) fn note_orphan_ended(&self, ended: bool) {
+        let count = if ended { &self.counts.orphans_revoked } else { &self.counts.orphans_failed };
+        count.fetch_add(1, Relaxed);
+    }
+
+    /// How many credentials are ended at once at most.
+    pub(crate) fn endings_at_once(&self) -> usize {
+        (self.limits.max_calls / 2).max(1)
     }
 
     fn busy(&self) -> ProviderError {
@@ -142,6 +185,7 @@ impl Upstream {
             circuit,
             calls: self.counts.read(),
             waiting: self.waiting.load(Relaxed),
+            endings: self.counts.endings(),
         }
     }
 
@@ -263,6 +307,15 @@ impl Counts {
             throttled: self.throttled.load(Relaxed),
             turned_away: self.turned_away.load(Relaxed),
             circuit_opened: self.circuit_opened.load(Relaxed),
+        }
+    }
+
+    fn endings(&self) -> EndingCounts {
+        EndingCounts {
+            orphans: self.orphans.load(Relaxed),
+            orphans_revoked: self.orphans_revoked.load(Relaxed),
+            orphans_failed: self.orphans_failed.load(Relaxed),
+            still_valid: self.still_valid.load(Relaxed),
         }
     }
 }

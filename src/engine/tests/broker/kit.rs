@@ -12,14 +12,14 @@ use std::{
 
 use async_trait::async_trait;
 use leasehold_core::{
-    SecretBytes, SecretValue, SpiffeId, Timestamp,
+    LeaseId, SecretBytes, SecretValue, SpiffeId, Timestamp,
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
     lease::RevocationHandle,
     ports::{Authorizer, Clock, Entropy, Issuer, Ledger, NoEntropy, Provider, ValueMac},
     provider::{
         Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, IssueCredential,
-        IssuedCredential, ProviderError, ProviderName, RenewCredential, Revocation, RevokeCredential,
+        IssuedCredential, ProviderError, ProviderName, RenewCredential, Revocation, RevokeCredential, Tagged,
         Verification, VersionFacts, VersionState, WriteVersion,
     },
     record::{Actor, Decision, Effect, Kind, Outcome, ValueTag},
@@ -266,6 +266,10 @@ pub(crate) struct BackEnd {
     pub(crate) irrevocable_until: Mutex<Option<Timestamp>>,
     pub(crate) revocations: AtomicU64,
     pub(crate) lookups: AtomicU64,
+    /// What a trial of a credential that was ended comes to.
+    pub(crate) verdict: Mutex<Verification>,
+    /// How often it was asked what carries the broker's tag.
+    pub(crate) listings: AtomicU64,
     /// Whether it does not know the credentials that it made.
     pub(crate) forgetful: AtomicBool,
     /// The end that the last renewal wanted.
@@ -290,6 +294,8 @@ impl Default for BackEnd {
             irrevocable_until: Mutex::default(),
             revocations: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
+            verdict: Mutex::new(Verification::Unverifiable),
+            listings: AtomicU64::new(0),
             forgetful: AtomicBool::new(false),
             wanted: Mutex::default(),
             changed: Mutex::default(),
@@ -335,6 +341,7 @@ impl Provider for BackEnd {
             issue: true,
             renew: true,
             revoke: self.irrevocable_until.lock().unwrap().is_none(),
+            tagged: true,
             changes: &[Change::Disable, Change::Delete],
             ..Capabilities::default()
         }
@@ -450,11 +457,26 @@ impl Issuer for BackEnd {
         self.pass().await?;
         drop(self.ender.acquire().await.unwrap());
         self.revocations.fetch_add(1, SeqCst);
+        let verdict = *self.verdict.lock().unwrap();
+        if verdict == Verification::StillValid {
+            return Ok(verdict);
+        }
         self.users.lock().unwrap().remove(&format!("lh-{}", request.lease.suffix()));
         if let Some(handle) = request.handle {
             self.reserved.lock().unwrap().remove(std::str::from_utf8(handle.expose()).unwrap());
         }
-        Ok(Verification::Unverifiable)
+        Ok(verdict)
+    }
+
+    async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
+        self.listings.fetch_add(1, SeqCst);
+        self.pass().await?;
+        let tagged = |name: &String| Tagged {
+            lease: name.replace("lh-", LeaseId::PREFIX).parse().unwrap(),
+            name: name.clone(),
+            handle: Some(RevocationHandle::new(SecretBytes::from(name.clone()))),
+        };
+        Ok(self.users.lock().unwrap().iter().map(tagged).collect())
     }
 }
 

@@ -19,7 +19,7 @@ use leasehold_core::{
 };
 use leasehold_engine::{
     EngineError,
-    request::{LeaseScope, ListLeases, RenewLease, RevokeLease, WriteSecret},
+    request::{LeaseFilter, LeaseScope, ListLeases, RenewLease, RevokeLease, StateName, WriteSecret},
 };
 use tokio::time::advance;
 
@@ -149,17 +149,28 @@ async fn pages_join_without_gap_or_repeat() {
         made.push(broker.issue(STATIC).await.unwrap().lease.id);
     }
     broker.issue(DYNAMIC).await.unwrap();
-    for (who, scope) in [
-        (API, LeaseScope::Own),
-        (ADMIN, LeaseScope::All { holder: None, secret: Some(STATIC.parse().unwrap()) }),
-        (ADMIN, LeaseScope::All { holder: Some(spiffe(API)), secret: Some(STATIC.parse().unwrap()) }),
-        (ADMIN, LeaseScope::All { holder: None, secret: None }),
-        (OTHER, LeaseScope::All { holder: None, secret: None }),
+    let all = LeaseFilter::default();
+    let secret = LeaseFilter { secret: Some(STATIC.parse().unwrap()), ..all.clone() };
+    for (who, scope, filter) in [
+        (API, LeaseScope::Own, all.clone()),
+        (API, LeaseScope::Own, secret.clone()),
+        (ADMIN, LeaseScope::All, secret.clone()),
+        (ADMIN, LeaseScope::All, LeaseFilter { holder: Some(spiffe(API)), ..secret }),
+        (
+            ADMIN,
+            LeaseScope::All,
+            LeaseFilter { prefix: Some("prod/payments/".parse().unwrap()), ..all.clone() },
+        ),
+        (ADMIN, LeaseScope::All, LeaseFilter { provider: Some("main".parse().unwrap()), ..all.clone() }),
+        (ADMIN, LeaseScope::All, LeaseFilter { states: vec![StateName::Active], ..all.clone() }),
+        (ADMIN, LeaseScope::All, all.clone()),
+        (OTHER, LeaseScope::All, all),
     ] {
         let mut seen = Vec::new();
         let mut page_token = None;
         loop {
-            let request = ListLeases { actor: actor(who), scope: scope.clone(), page_size: 10, page_token };
+            let filter = filter.clone();
+            let request = ListLeases { actor: actor(who), scope, filter, page_size: 10, page_token };
             let page = broker.engine.list_leases(request).await.unwrap();
             seen.extend(page.items.iter().filter(|l| l.secret.as_str() == STATIC).map(|l| l.id));
             page_token = page.next_page_token;
@@ -168,11 +179,12 @@ async fn pages_join_without_gap_or_repeat() {
             }
         }
         seen.sort();
-        assert_eq!(seen, if who == OTHER { Vec::new() } else { made.clone() }, "{scope:?}");
+        assert_eq!(seen, if who == OTHER { Vec::new() } else { made.clone() }, "{scope:?} {filter:?}");
     }
     let foreign = ListLeases {
         actor: actor(API),
         scope: LeaseScope::Own,
+        filter: LeaseFilter::default(),
         page_size: 10,
         page_token: Some("lease/x".to_owned()),
     };
@@ -199,7 +211,8 @@ async fn a_long_look_lets_others_have_their_turn() {
     let before = turns.load(SeqCst);
     let all = ListLeases {
         actor: actor(OTHER),
-        scope: LeaseScope::All { holder: None, secret: None },
+        scope: LeaseScope::All,
+        filter: LeaseFilter::default(),
         page_size: 1000,
         page_token: None,
     };
@@ -264,6 +277,7 @@ async fn a_back_end_that_refuses_leaves_no_lease() {
     let page = broker.engine.list_leases(ListLeases {
         actor: actor(API),
         scope: LeaseScope::Own,
+        filter: LeaseFilter::default(),
         page_size: 10,
         page_token: None,
     });

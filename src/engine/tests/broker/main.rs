@@ -8,12 +8,16 @@
 
 mod cache;
 mod credentials;
+mod hold;
 mod idempotency;
 mod kit;
 mod leases;
 mod operators;
+mod orphans;
 mod own_secret;
 mod quota;
 mod reconcile;
+mod revocation;
 mod sweep;
+mod unclaimed;
 mod watch;
