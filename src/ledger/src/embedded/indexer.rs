@@ -33,6 +33,9 @@ const QUIET_SHARE: u64 = SHARE * QUIET;
 /// How long it waits before it tries again what did not work.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long it leaves the processor to others after each piece of a merge.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// What others tell the thread, and it them.
 #[derive(Default)]
 pub(crate) struct Indexer {
@@ -162,7 +165,11 @@ impl IndexWork {
         }
         match job.take() {
             Some(Job::Merge(work)) => {
-                *job = self.index.merge_on(*work)?.map(|work| Job::Merge(Box::new(work)))
+                *job = self.index.merge_on(*work)?.map(|work| Job::Merge(Box::new(work)));
+                if job.is_some() && !self.index.is_behind() {
+                    // A merge is in no hurry, and whoever is waited for needs the processor: it goes evenly, not at once.
+                    thread::park_timeout(PAUSE);
+                }
             }
             Some(Job::Snapshot(snapshot)) => *job = self.snapshot_on(snapshot).map(Job::Snapshot),
             None => {

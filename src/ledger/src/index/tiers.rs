@@ -29,6 +29,11 @@ pub(crate) fn choose(runs: &[RunFacts]) -> Option<Range<usize>> {
     })
 }
 
+/// Whether new runs come faster than they are merged.
+pub(crate) fn is_behind(runs: &[RunFacts]) -> bool {
+    runs.iter().take_while(|run| tier(run) == 0).count() >= FAN_IN.saturating_mul(2)
+}
+
 fn tier(run: &RunFacts) -> u32 {
     (run.bytes / TIER_BYTES).checked_ilog2().map_or(0, |log| (log / 2).saturating_add(1))
 }
@@ -53,6 +58,12 @@ mod tests {
         // A small run between larger ones is taken along: leaving it out would change the order by age.
         assert_eq!(choose(&runs(&[20, 4, 20, 20, 20, 20])), Some(0..6));
         assert_eq!(choose(&runs(&[4, 20, 80, 400, 1600, 6400])), None);
+    }
+
+    #[test]
+    fn it_is_behind_when_what_one_merge_leaves_would_make_another() {
+        assert!(!is_behind(&runs(&[4, 4, 4, 4, 4, 4, 4, 20, 20, 20, 20, 20, 20])));
+        assert!(is_behind(&runs(&[4; 12])));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How much a merge writes at a time: recent writes that are full do not wait longer than for this.
-const STEP_BYTES: u64 = 128 * 1024;
+const STEP_BYTES: u64 = 64 * 1024;
 
 /// A merge under way.
 pub(crate) struct Merging {
@@ -106,6 +106,11 @@ impl Index {
         let out = self.begin_run(&mut manifest, keys)?;
         self.write().manifest.next_run = manifest.next_run;
         Ok(Some(Merging { merge, out, parts, keep_deleted }))
+    }
+
+    /// Whether merges must be done as fast as they can.
+    pub(crate) fn is_behind(&self) -> bool {
+        tiers::is_behind(&self.read().manifest.runs)
     }
 
     /// Does a piece of a merge; gives it back while there is more of it.
