@@ -30,6 +30,9 @@ pub struct PostgresConfig {
     pub ca_file: Option<PathBuf>,
     /// What the names of our users start with. Two brokers on one server must have two.
     pub user_prefix: String,
+    /// The broker's own name, which no other broker has: it is in the tag of each user, so that none takes another's for
+    /// orphans. May be empty where there is only one.
+    pub broker: String,
     /// How much later than the lease the server itself stops letting a user in.
     pub margin: Duration,
     /// How many connections there are at most; 1 to 64.
@@ -139,6 +142,7 @@ impl PostgresConfig {
             allow_plaintext: false,
             ca_file: None,
             user_prefix: "lh".to_owned(),
+            broker: String::new(),
             margin: Duration::from_secs(60),
             connections: 8,
             connect_timeout: Duration::from_secs(3),

@@ -15,16 +15,15 @@ use leasehold_core::{
     ttl::after,
 };
 use tokio_postgres::error::SqlState;
-use zeroize::Zeroizing;
 
 use crate::{
     config::PostgresConfigFault,
     connection::moment,
-    database::{UserNames, Values, generate, last_entry},
+    database::{UserNames, Values, last_entry},
     error::{Call, Failure},
     handle::{Handle, Password},
     role::Recipe,
-    scram::{ITERATIONS, verifier},
+    secrets::{Secret, Secrets},
     server::Server,
     sql::{LONGEST_NAME, Sql, identifier, literal},
     tag::Tag,
@@ -35,12 +34,7 @@ pub(crate) struct Users {
     pub(crate) server: Arc<Server>,
     pub(crate) recipes: BTreeMap<String, Recipe>,
     pub(crate) names: UserNames,
-}
-
-/// A new user's password, and what the server is told of it.
-struct Secret {
-    password: Zeroizing<String>,
-    verifier: String,
+    secrets: Arc<Secrets>,
 }
 
 /// What a statement names that is not there: the user, mostly.
@@ -61,7 +55,8 @@ impl Users {
                 }
             }
         }
-        if faults.is_empty() { Ok(Self { server, recipes, names }) } else { Err(faults) }
+        let secrets = Arc::new(Secrets::new(Arc::clone(&server.entropy)));
+        if faults.is_empty() { Ok(Self { server, recipes, names, secrets }) } else { Err(faults) }
     }
 
     /// The statements that make a user, as one text.
@@ -84,6 +79,7 @@ impl Users {
         };
         let tag = Tag {
             leasehold: lease.clone(),
+            broker: self.server.config.broker.clone(),
             role: request.role.to_owned(),
             holder: request.holder.to_string(),
             ended: false,
@@ -94,28 +90,20 @@ impl Users {
         statements.join("\n;\n")
     }
 
-    /// A new password with its verifier.
     async fn secret(&self, call: Call<'_>) -> Result<Secret, ProviderError> {
         let blind = |_| call.error(ErrorClass::Transient, "the system gives no randomness");
-        let password = generate(&*self.server.entropy).map_err(blind)?;
-        let mut salt = [0; 16];
-        self.server.entropy.fill(&mut salt).map_err(blind)?;
-        // It takes a millisecond or two, in which others are served.
-        let made = tokio::task::spawn_blocking(move || {
-            let verifier = verifier(&password, &salt, ITERATIONS);
-            Secret { password, verifier }
-        });
-        made.await.map_err(|_| call.error(ErrorClass::Transient, "the broker is stopping"))
+        let stopping = || call.error(ErrorClass::Transient, "the broker is stopping");
+        self.secrets.take().await.map_err(blind)?.ok_or_else(stopping)
     }
 
-    /// One of our users, unless it has ended.
+    /// One of this broker's own users, unless it has ended. Those of another broker are for that one to look after.
     fn read(&self, name: &str, comment: &str) -> Option<Tagged> {
         let lease = self.names.lease(name)?;
-        let tag = Tag::of(comment).filter(|tag| tag.leasehold == lease.to_string());
-        if tag.as_ref().is_some_and(|tag| tag.ended) {
+        let tag = Tag::of(comment).filter(|tag| tag.leasehold == lease.to_string()).unwrap_or_default();
+        if tag.ended || tag.broker != self.server.config.broker {
             return None;
         }
-        let handle = Handle::found(name.to_owned(), tag.map(|tag| tag.role).unwrap_or_default());
+        let handle = Handle::found(name.to_owned(), tag.role);
         Some(Tagged { lease, name: name.to_owned(), handle: Some(handle.encode()) })
     }
 

@@ -14,6 +14,7 @@ mod issuer;
 mod provider;
 mod role;
 mod scram;
+mod secrets;
 mod server;
 mod sql;
 mod tag;

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Tag {
     /// The lease.
     pub(crate) leasehold: String,
+    /// The broker that made it: several may work on one server.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) broker: String,
     /// The role of the configuration.
     #[serde(default)]
     pub(crate) role: String,
