@@ -15,13 +15,14 @@ mod cold_reads;
 mod conformance;
 mod dynamic;
 mod figure;
+mod flood;
 mod idle;
 mod isolation;
 mod issue;
 
 use figure::Report;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "issue_vs_echo",
     "issue_p99_at_half_load",
     "durable_check",
@@ -29,6 +30,7 @@ const NAMES: [&str; 8] = [
     "cold_reads_upstream_calls",
     "provider_conformance_cases",
     "isolated_p99_ratio",
+    "flood_fairness",
     "dynamic_issue_overhead_vault",
 ];
 
@@ -37,6 +39,10 @@ fn main() {
     // The echo runs in a process of its own, as the broker does.
     if asked.first().is_some_and(|first| first == issue::ECHO) {
         return issue::run_echo(&asked[1]);
+    }
+    // And so does the flood.
+    if asked.first().is_some_and(|first| first == flood::FLOOD) {
+        return flood::run_flood(&asked[1], &asked[2]);
     }
     let unknown: Vec<_> = asked.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
@@ -58,6 +64,9 @@ fn main() {
         }
         if wants("isolated_p99_ratio") {
             isolation::p99_ratio(&mut report).await;
+        }
+        if wants("flood_fairness") {
+            flood::fairness(&mut report).await;
         }
         if wants("dynamic_issue_overhead_vault") {
             dynamic::overhead(&mut report).await;

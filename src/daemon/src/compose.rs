@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use crate::{
         ledger::{self, is_node},
     },
     facts::View,
-    grpc::{self, Routes},
+    grpc::{self, Rate, RateLimits, Rates, Routes},
     listener::{self, Listener},
     metrics::Exporter,
     own_secrets::OwnSecrets,
@@ -125,7 +126,9 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         last_reload: last_reload.clone(),
     });
     let exporter = metrics.and_then(|mut sockets| sockets.pop());
-    let exporter = exporter.map(|socket| Exporter::new(socket, engine.clone(), facts.clone()));
+    let rates = RateLimits::new(rates(&config));
+    let exporter =
+        exporter.map(|socket| Exporter::new(socket, engine.clone(), facts.clone(), rates.clone()));
     let (stop, stopped) = watch::channel(false);
     let (routes, health) = Routes::new(grpc::Parts {
         engine: engine.clone(),
@@ -133,6 +136,7 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         facts,
         ledger_health: ledger.health(),
         stop: stopped,
+        rates,
         settings: grpc::Settings {
             max_request_bytes: config.limits.message_size.bytes(),
             ..grpc::Settings::default()
@@ -252,8 +256,28 @@ fn count(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
+/// How often may be asked. No limit is zero: the configuration takes none that is.
+fn rates(config: &Config) -> Rates {
+    let limits = &config.limits;
+    let positive = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    Rates {
+        workloads: Rate {
+            per_second: positive(limits.requests_per_principal),
+            burst: positive(limits.request_burst),
+            in_flight: count(limits.requests_in_flight),
+        },
+        operators: Rate {
+            per_second: positive(limits.operator_requests_per_principal),
+            burst: positive(limits.operator_request_burst),
+            in_flight: count(limits.operator_requests_in_flight),
+        },
+    }
+}
+
 fn engine_settings(config: &Config) -> leasehold_engine::Settings {
     leasehold_engine::Settings {
+        leases_per_principal: config.limits.leases_per_principal.into(),
+        leases_per_secret: config.limits.leases_per_secret.into(),
         cache_bytes: config.cache.size.bytes(),
         provider: leasehold_engine::ProviderLimits {
             max_calls: count(config.limits.provider_calls),
@@ -307,6 +331,9 @@ mod tests {
         let (ours, theirs) = (engine_settings(&config), leasehold_engine::Settings::default());
         assert_eq!(ours.cache_bytes, theirs.cache_bytes);
         assert_eq!(ours.provider, theirs.provider);
+        assert_eq!(ours.leases_per_principal, theirs.leases_per_principal);
+        assert_eq!(ours.leases_per_secret, theirs.leases_per_secret);
+        assert_eq!(rates(&config), Rates::default());
         assert_eq!(config.limits.message_size.bytes(), grpc::Settings::default().max_request_bytes);
     }
 

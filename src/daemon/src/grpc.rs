@@ -12,6 +12,7 @@ mod convert;
 mod health;
 mod lease_service;
 mod operator_service;
+mod rate_limits;
 mod routes;
 mod seats;
 pub mod status;
@@ -20,4 +21,5 @@ mod tests;
 mod unary;
 
 pub use broker_status::{BrokerFacts, Facts, LastReload, LedgerFacts};
+pub use rate_limits::{Rate, RateLimits, Rates};
 pub use routes::{Parts, Routes, Settings};

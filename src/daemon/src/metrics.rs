@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use self::figures::Figures;
-use crate::grpc::Facts;
+use crate::grpc::{Facts, RateLimits};
 
 /// Shows the figures to whoever asks.
 pub(crate) struct Exporter {
@@ -30,6 +30,7 @@ pub(crate) struct Exporter {
 struct Source {
     engine: Arc<Engine>,
     facts: Arc<dyn Facts>,
+    rates: Arc<RateLimits>,
     /// Counting leases reads a key for each: one count at a time, and none before the last one is old enough.
     counted: Mutex<Counted>,
 }
@@ -58,9 +59,14 @@ const TEXT: header::HeaderValue =
 const PATH: &str = "/metrics";
 
 impl Exporter {
-    pub(crate) fn new(socket: TcpListener, engine: Arc<Engine>, facts: Arc<dyn Facts>) -> Self {
+    pub(crate) fn new(
+        socket: TcpListener,
+        engine: Arc<Engine>,
+        facts: Arc<dyn Facts>,
+        rates: Arc<RateLimits>,
+    ) -> Self {
         figures::prepare();
-        Self { socket, source: Arc::new(Source { engine, facts, counted: Mutex::default() }) }
+        Self { socket, source: Arc::new(Source { engine, facts, rates, counted: Mutex::default() }) }
     }
 
     /// Answers until the broker ends.
@@ -134,6 +140,7 @@ impl Source {
             ledger: self.facts.ledger(),
             leases,
             providers: self.engine.provider_states(),
+            limited: self.rates.totals().into_iter().chain(self.engine.refused_leases()).collect(),
         }
     }
 

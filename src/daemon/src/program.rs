@@ -117,6 +117,7 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
         }
     }
     let mut reconcile = tokio::spawn(engine.clone().reconcile(stop.subscribe()));
+    tokio::spawn(engine.clone().count_leases(stop.subscribe()));
     tokio::spawn(engine.clone().sweep(stop.subscribe()));
     tokio::spawn(engine.clone().watch_sign_ins(stop.subscribe()));
     let mut listener = tokio::spawn(listener.run(sockets, routes, stop.subscribe()));

@@ -37,9 +37,12 @@ use super::{
     caller, health,
     lease_service::Leases,
     operator_service::Operators,
+    rate_limits::{Kind, Pass, RateLimits},
     seats::Seats,
+    status::of_engine,
     unary::{self, Reply},
 };
+use crate::listener::Peer;
 
 /// What the edge needs.
 pub struct Parts {
@@ -53,6 +56,8 @@ pub struct Parts {
     pub ledger_health: watch::Receiver<LedgerHealth>,
     /// Turns true when the broker ends.
     pub stop: watch::Receiver<bool>,
+    /// How often may be asked.
+    pub rates: Arc<RateLimits>,
     /// The limits.
     pub settings: Settings,
 }
@@ -98,6 +103,7 @@ struct Services {
     health: HealthServer<HealthService>,
     reflection: Option<Reflection>,
     limits: Limits,
+    rates: Arc<RateLimits>,
 }
 
 /// How long messages may be, in bytes.
@@ -110,20 +116,23 @@ struct Limits {
 type Answer = Result<Response<Reply>, Infallible>;
 type Reflection = BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>;
 
+/// What workloads ask is short: as many of their requests may be under way as the limits say, each as long as this.
+const LONGEST_LEASE_REQUEST: usize = 16 << 10;
 const ISSUE_LEASE: &str = "/leasehold.v1.LeaseService/IssueLease";
 const HEALTH: &str = <HealthServer<HealthService> as NamedService>::NAME;
 const REFLECTION: &str = tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME;
 
 impl Routes {
-    /// The services, and the task that keeps their health told; it ends with the broker.
+    /// The services, and the task that keeps their health told, and who was turned away; it ends with the broker.
     pub fn new(parts: Parts) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let Parts { engine, journal_dir, facts, ledger_health, stop, settings } = parts;
+        let Parts { engine, journal_dir, facts, ledger_health, stop, rates, settings } = parts;
+        let max_lease_request = settings.max_request_bytes.min(LONGEST_LEASE_REQUEST);
         let issue = Arc::new(Leases {
             engine: engine.clone(),
             watches: Seats::new(settings.max_watches, settings.max_watches_per_principal),
         });
         let leases = LeaseServiceServer::from_arc(Arc::clone(&issue))
-            .max_decoding_message_size(settings.max_request_bytes)
+            .max_decoding_message_size(max_lease_request)
             .max_encoding_message_size(settings.max_response_bytes);
         let operators = OperatorServiceServer::new(Operators {
             engine: engine.clone(),
@@ -140,9 +149,13 @@ impl Routes {
         let reflection = reflection(settings.max_request_bytes)
             .inspect_err(|error| tracing::error!(%error, "reflection is not offered"))
             .ok();
-        let limits = Limits { request: settings.max_request_bytes, response: settings.max_response_bytes };
-        let services = Services { issue, leases, operators, health, reflection, limits };
-        (Self(Arc::new(services)), health::report(reporter, engine, ledger_health, stop))
+        let limits = Limits { request: max_lease_request, response: settings.max_response_bytes };
+        let limited = rates.clone().report(engine.clone(), stop.clone());
+        let services = Services { issue, leases, operators, health, reflection, limits, rates };
+        let told = async move {
+            futures::join!(health::report(reporter, engine, ledger_health, stop), limited);
+        };
+        (Self(Arc::new(services)), told)
     }
 }
 
@@ -169,18 +182,25 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Services { issue, leases, operators, health, reflection, limits } = &*self.0;
+        let Services { issue, leases, operators, health, reflection, limits, rates } = &*self.0;
         let path = request.uri().path();
+        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
+        let kind = if service == Some(OPERATORS) { Kind::Operator } else { Kind::Workload };
+        // Who has no identity is told so by whatever is asked.
+        let peer = request.extensions().get::<Arc<Peer>>();
+        let pass = match peer.map(|peer| rates.admit(kind, peer.actor())).transpose() {
+            Ok(pass) => pass,
+            Err(limited) => return Box::pin(std::future::ready(Ok(of_engine(&limited).into_http()))),
+        };
         if path == ISSUE_LEASE {
-            return Box::pin(issue_lease(Arc::clone(issue), request, *limits));
+            return Box::pin(issue_lease(Arc::clone(issue), request, *limits, pass));
         }
-        let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-        match (service.map(|(service, _)| service), reflection) {
-            (Some(LEASES), _) => replied(leases.clone().call(request)),
-            (Some(OPERATORS), _) => replied(operators.clone().call(request)),
-            (Some(HEALTH), _) => replied(health.clone().call(request)),
+        match (service, reflection) {
+            (Some(LEASES), _) => replied(leases.clone().call(request), pass),
+            (Some(OPERATORS), _) => replied(operators.clone().call(request), pass),
+            (Some(HEALTH), _) => replied(health.clone().call(request), pass),
             (Some(REFLECTION), Some(reflection)) => {
-                replied(reflection.clone().call(request.map(tonic::body::Body::new)))
+                replied(reflection.clone().call(request.map(tonic::body::Body::new)), pass)
             }
             _ => {
                 let status = Status::unimplemented("there is no such service here");
@@ -191,7 +211,12 @@ where
 }
 
 /// The call of which there are so many, straight to what answers it.
-async fn issue_lease<B>(leases: Arc<Leases>, request: Request<B>, limits: Limits) -> Answer
+async fn issue_lease<B>(
+    leases: Arc<Leases>,
+    request: Request<B>,
+    limits: Limits,
+    _pass: Option<Pass>,
+) -> Answer
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<StdError>,
@@ -205,10 +230,16 @@ where
     Ok(answer.await.unwrap_or_else(Status::into_http))
 }
 
+/// The answer as it begins: from then on, a stream is counted where it has its seat.
 fn replied(
     answer: impl Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send + 'static,
+    pass: Option<Pass>,
 ) -> BoxFuture<'static, Answer> {
-    Box::pin(async { answer.await.map(|response| response.map(Reply::from)) })
+    Box::pin(async move {
+        let answered = answer.await.map(|response| response.map(Reply::from));
+        drop(pass);
+        answered
+    })
 }
 
 #[cfg(test)]

@@ -4,5 +4,6 @@ mod audit;
 mod health;
 mod kit;
 mod leases;
+mod limits;
 mod operators;
 mod standard;

@@ -1,5 +1,5 @@
 //! What is shown, under which names (<https://prometheus.io/docs/practices/naming/>). No label holds more than a
-//! provider's name, a state or a version.
+//! provider's name, a limit's, a state or a version.
 
 use ::metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use leasehold_engine::request::{CircuitState, LeaseCounts, ProviderStatus};
@@ -15,6 +15,8 @@ pub(super) struct Figures {
     /// Absent when they could not be counted.
     pub(super) leases: Option<LeaseCounts>,
     pub(super) providers: Vec<ProviderStatus>,
+    /// Requests that were turned away, by the limits that forbade them.
+    pub(super) limited: Vec<(&'static str, u64)>,
 }
 
 /// Does what is needed once, before anybody is served: the recorder measures the processor's clock.
@@ -31,6 +33,9 @@ impl Figures {
             self.record_broker();
             self.record_ledger();
             self.providers.iter().for_each(record_provider);
+            for (limit, count) in &self.limited {
+                counter!("leasehold_requests_limited_total", "limit" => *limit).absolute(*count);
+            }
         });
         recorder.handle().render()
     }
@@ -116,6 +121,7 @@ fn describe() {
         ("leasehold_ledger_fsyncs_total", "Times that the journal was brought to disk."),
         ("leasehold_ledger_conflicts_total", "Commits that were refused because a condition did not hold."),
         ("leasehold_ledger_journal_written_bytes_total", "Bytes written to the journal."),
+        ("leasehold_requests_limited_total", "Requests that were turned away, by the limit that forbade them."),
         ("leasehold_provider_circuit_opened_total", "How often it failed so often that it was given a rest."),
         ("leasehold_provider_calls_total", "Calls that were made."),
         ("leasehold_provider_failures_total", "Calls that were not answered, or failed inside."),
@@ -189,6 +195,7 @@ mod tests {
             },
             leases: Some(LeaseCounts { live: 7, quarantined: 1 }),
             providers: vec![provider],
+            limited: vec![("limits.requests_per_principal", 8)],
         }
     }
 
@@ -207,6 +214,7 @@ mod tests {
             "leasehold_ledger_commits_total 8",
             "leasehold_ledger_fsyncs_total 6",
             "leasehold_ledger_conflicts_total 1",
+            "leasehold_requests_limited_total{limit=\"limits.requests_per_principal\"} 8",
             "leasehold_provider_circuit_state{provider=\"aws-main\"} 2",
             "leasehold_provider_circuit_opened_total{provider=\"aws-main\"} 1",
             "leasehold_provider_calls_total{provider=\"aws-main\"} 9",

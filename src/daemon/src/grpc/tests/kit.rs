@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
@@ -38,7 +39,7 @@ use tonic_types::StatusExt;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
-    grpc::{BrokerFacts, Facts, LedgerFacts, Parts, Routes, Settings},
+    grpc::{BrokerFacts, Facts, LedgerFacts, Parts, Rate, RateLimits, Rates, Routes, Settings},
     listener::Peer,
 };
 
@@ -56,6 +57,7 @@ pub(super) struct Edge {
     pub(super) routes: Routes,
     pub(super) ledger: Memory,
     pub(super) facts: Arc<Told>,
+    pub(super) rates: Arc<RateLimits>,
     pub(super) journal: Mutex<Journal>,
     pub(super) dir: tempfile::TempDir,
     pub(super) ledger_health: watch::Sender<LedgerHealth>,
@@ -68,6 +70,14 @@ impl Edge {
     }
 
     pub(super) fn with(settings: Settings) -> Self {
+        // What is asked here takes no time by the paused clock.
+        let many = NonZeroU32::MAX;
+        let rate = Rate { per_second: many, burst: many, in_flight: usize::MAX };
+        Self::within(settings, Rates { workloads: rate, operators: rate })
+    }
+
+    pub(super) fn within(settings: Settings, rates: Rates) -> Self {
+        let rates = RateLimits::new(rates);
         let ledger = Memory::new();
         let dir = tempfile::tempdir().unwrap();
         let options = JournalOptions {
@@ -86,10 +96,11 @@ impl Edge {
             facts: facts.clone(),
             ledger_health: healthy,
             stop: stopped,
+            rates: rates.clone(),
             settings,
         });
         tokio::spawn(health);
-        Self { routes, ledger, facts, journal: Mutex::new(journal), dir, ledger_health, stop }
+        Self { routes, ledger, facts, rates, journal: Mutex::new(journal), dir, ledger_health, stop }
     }
 
     /// A connection of `who`.
