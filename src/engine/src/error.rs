@@ -50,8 +50,8 @@ pub enum EngineError {
         /// When the next of them ends by itself, as far as is known.
         retry_after: Duration,
     },
-    /// The principal asks more often than it may.
-    #[error("more requests a second than `{limit}` allows")]
+    /// It was asked more often than it may be.
+    #[error("`{limit}` allows no more requests for now")]
     RateLimited {
         /// The limit, as the configuration names it.
         limit: &'static str,

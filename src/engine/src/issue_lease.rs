@@ -17,6 +17,7 @@ use leasehold_core::{
 use crate::{
     access::{Admitted, lending, why},
     cache::{CacheKey, Cached, Found},
+    endings,
     engine::Engine,
     error::EngineError,
     idempotency::Memory,
@@ -236,9 +237,9 @@ impl Engine {
         let conditions = vec![Condition::Unchanged(Key::lease(pending.id), revision)];
         let writes = ended.writes(Some(&pending))?;
         match self.ledger.commit(Commit { record: ending, conditions, writes }).await {
-            Ok(revision) => {
+            Ok(_) => {
                 if effects.revoke_upstream {
-                    tokio::spawn(self.clone().end_upstream(ended, revision));
+                    self.end_soon(&ended, endings::Place::First);
                 }
                 Err(error)
             }

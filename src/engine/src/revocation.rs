@@ -123,7 +123,7 @@ impl Engine {
         }
         if self.ledger.scan(&KeyRange::running_revocations(), MOST_RUNNING).await?.len() >= MOST_RUNNING {
             let full = EngineError::RateLimited {
-                limit: "64 revocations at once",
+                limit: "revocations at once (64)",
                 retry_after: Duration::from_secs(10),
             };
             return self.fail(record, full).await;
