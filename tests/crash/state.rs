@@ -121,6 +121,8 @@ impl Patient {
             fs::remove_dir_all(&place).unwrap();
         }
         copy(&self.site.path(name).join(part), &place);
+        // These are not restored from a backup but made up: without the note they are taken for what they were.
+        let _ = fs::remove_file(self.site.state().join("place"));
     }
 
     /// Starts the broker, which must serve and have everything; returns what it said, and ends it.

@@ -13,14 +13,14 @@ pub struct Cli {
     pub command: Option<Command>,
     /// For `run` without its name.
     #[command(flatten)]
-    pub config: ConfigFile,
+    pub run: Run,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the broker (the default)
-    Run(ConfigFile),
+    Run(Run),
     /// Check the configuration and everything that it names, and tell every fault
     CheckConfig(CheckConfig),
     /// Make the seal key and the state directory; what exists is left as it is
@@ -84,6 +84,21 @@ pub struct ConfigFile {
     pub config: PathBuf,
 }
 
+/// `run`'s own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Serve what is read and end nothing, until `leasehold hold release`; a state that was restored starts so by itself
+    #[arg(long)]
+    pub hold: bool,
+    /// Take this machine's time of day as it is, though it is behind the time that was kept: for when that was wrong.
+    /// Leases that were issued at times which are yet to come are ended
+    #[arg(long, conflicts_with = "hold")]
+    pub trust_clock: bool,
+}
+
 /// `check-config`'s own arguments.
 #[derive(Clone, Debug, Args)]
 pub struct CheckConfig {
@@ -131,7 +146,7 @@ cannot be used, 4 another broker has the state directory, 5 the journal is poiso
 impl Cli {
     /// The command, the default when none was given.
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Run(self.config))
+        self.command.unwrap_or(Command::Run(self.run))
     }
 }
 
@@ -159,8 +174,12 @@ mod tests {
     #[test]
     fn run_is_what_happens_when_nothing_is_said() {
         for args in [&["--config", "a.toml"][..], &["run", "--config", "a.toml"], &["run", "-c", "a.toml"]] {
-            let Ok(Command::Run(file)) = command(args) else { panic!("{args:?}") };
-            assert_eq!(file.config, PathBuf::from("a.toml"), "{args:?}");
+            let Ok(Command::Run(run)) = command(args) else { panic!("{args:?}") };
+            assert_eq!((run.config.config, run.hold), (PathBuf::from("a.toml"), false), "{args:?}");
+        }
+        for args in [&["--hold"][..], &["run", "--hold"]] {
+            let Ok(Command::Run(run)) = command(args) else { panic!("{args:?}") };
+            assert!(run.hold, "{args:?}");
         }
         let Ok(Command::CheckConfig(check)) = command(&["check-config"]) else { panic!() };
         assert_eq!((check.config.config, check.live), (PathBuf::from(DEFAULT_CONFIG), false));

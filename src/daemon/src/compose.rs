@@ -8,7 +8,7 @@ use std::{
 };
 
 use leasehold_audit::{Files, Torn};
-use leasehold_core::{SpiffeId, ports::Clock, record::Actor};
+use leasehold_core::{SpiffeId, ports::Clock, record::Actor, ttl::until};
 use leasehold_engine::Engine;
 use leasehold_ledger::{ArchiveRule, ClosedSegments, Embedded, EmbeddedOptions, Recovery, boot_id};
 use leasehold_policy::CedarAuthorizer;
@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     check::{self, Fresh},
-    clock::{SystemClock, Wall},
+    clock::{self, Kept, LatestClock, Mark, Sources, SystemClock, Wall},
     config::{
         Config,
         ledger::{self, is_node},
@@ -27,6 +27,7 @@ use crate::{
     listener::{self, Listener},
     metrics::Exporter,
     own_secrets::OwnSecrets,
+    place::Place,
     providers::{self, Means},
     reload::Reload,
     start_error::StartError,
@@ -44,26 +45,35 @@ pub struct Broker {
     pub(crate) health: futures::future::BoxFuture<'static, ()>,
     /// What shows figures, when that is configured.
     pub(crate) exporter: Option<Exporter>,
+    /// What keeps the time across restarts.
+    pub(crate) clock: futures::future::BoxFuture<'static, ()>,
+    /// Whether the time was taken back, so that leases may be of times which are yet to come.
+    pub(crate) clock_taken_back: bool,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) reload: Reload,
     /// What was done about an unfinished end of the journal, if there was one.
     pub(crate) recovered: Option<BTreeMap<String, String>>,
     pub(crate) started: BTreeMap<String, String>,
+    /// Where the state lies, and whether it lay there before.
+    pub(crate) place: Place,
     pub(crate) drain_timeout: Duration,
     _state: StateDir,
 }
 
-/// How far the machine's clock may be behind the journal's last record before it is worth a warning.
-const CLOCK_WARNING: Duration = Duration::from_secs(60);
 /// Files that the broker needs beside its connections.
 const OTHER_FILES: u64 = 256;
 
-/// Puts a broker together, whose journal is written through `files` and whose time of day is `wall`'s. Blocking, and
-/// within a runtime.
+/// Puts a broker together, whose journal is written through `files` and whose time of day is `wall`'s: taken as it is when
+/// `trust_clock` says so. Blocking, and within a runtime.
 ///
 /// # Errors
 /// The first thing that does not work, with all of its faults.
-pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker, StartError> {
+pub fn open(
+    config: Config,
+    files: Arc<dyn Files>,
+    wall: Wall,
+    trust_clock: bool,
+) -> Result<Broker, StartError> {
     let state = StateDir::claim(&config.ledger.dir)?;
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
     let broker = Actor::internal(
@@ -81,9 +91,11 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         snapshot_records: EmbeddedOptions::SNAPSHOT_RECORDS,
         closed: closed_segments(&config.ledger),
     })?;
-    let clock = clock(&recovery, wall);
+    let place = Place::look(state.path()).map_err(StartError::Place)?;
+    let (clock, mark) = open_clock(&recovery, wall, &config, trust_clock)?;
+    let dated: Arc<dyn Clock> = Arc::new(LatestClock(clock.clone()));
     let entropy = Arc::new(SystemEntropy);
-    let Fresh { tls, policies } = check::read_fresh(&config, &clock).map_err(StartError::Findings)?;
+    let Fresh { tls, policies } = check::read_fresh(&config, &dated).map_err(StartError::Findings)?;
     for warning in policies.warnings() {
         let file = warning.file.as_deref().unwrap_or_default();
         tracing::warn!(file, line = warning.line, "policy: {}", warning.message);
@@ -91,8 +103,9 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
     let secrets = Arc::new(OwnSecrets::default());
     let means = Means {
         keys: keys.clone(),
-        clock: clock.clone(),
+        clock: dated.clone(),
         entropy: entropy.clone(),
+        broker: format!("{}/{}", config.identity.trust_domain, state.name(&*entropy)?).into(),
         secrets: secrets.clone(),
     };
     let providers = providers::open(&config.providers, &means)?;
@@ -127,8 +140,7 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
     });
     let exporter = metrics.and_then(|mut sockets| sockets.pop());
     let rates = RateLimits::new(rates(&config));
-    let exporter =
-        exporter.map(|socket| Exporter::new(socket, engine.clone(), facts.clone(), rates.clone()));
+    let exporter = exporter.map(|socket| Exporter::new(socket, engine.clone(), facts.clone(), rates.clone()));
     let (stop, stopped) = watch::channel(false);
     let (routes, health) = Routes::new(grpc::Parts {
         engine: engine.clone(),
@@ -143,9 +155,10 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         },
     });
     let drain_timeout = config.limits.drain_timeout;
-    let listener = Listener::new(tls.clone(), clock.clone(), listener_settings(&config));
+    let keeping = clock::keep(clock, mark, config.ledger.dir.clone(), stop.subscribe());
+    let listener = Listener::new(tls.clone(), dated.clone(), listener_settings(&config));
     let reload =
-        Reload { running: config, tls, authorizer, engine: engine.clone(), clock, last: last_reload };
+        Reload { running: config, tls, authorizer, engine: engine.clone(), clock: dated, last: last_reload };
     Ok(Broker {
         engine,
         ledger,
@@ -154,26 +167,44 @@ pub fn open(config: Config, files: Arc<dyn Files>, wall: Wall) -> Result<Broker,
         routes,
         health: Box::pin(health),
         exporter,
+        clock: Box::pin(keeping),
+        clock_taken_back: trust_clock,
         stop,
         reload,
         recovered,
         started,
+        place,
         drain_timeout,
         _state: state,
     })
 }
 
-/// The clock, at or after the last time that was recorded.
-fn clock(recovery: &Recovery, wall: Wall) -> Arc<dyn Clock> {
-    let clock = SystemClock::over(wall, recovery.last_time);
-    let ahead = clock.ahead_of_wall();
-    if ahead > CLOCK_WARNING {
-        tracing::warn!(
-            seconds = ahead.as_secs(),
-            "this machine's clock is behind the journal's last record: going on from there, so leases end no later"
-        );
+/// The clock, going on from where it was left.
+fn open_clock(
+    recovery: &Recovery,
+    wall: Wall,
+    config: &Config,
+    trust: bool,
+) -> Result<(Arc<SystemClock>, Mark), StartError> {
+    let boot = boot_id().map_err(StartError::BootId)?;
+    let before = Mark::read(&config.ledger.dir);
+    let mut kept = Mark::kept(before.as_ref(), &boot, recovery.last_time);
+    let mut distrusted = before.as_ref().and_then(|before| before.distrusted);
+    if trust {
+        distrusted = distrusted.max(recovery.last_time).max(before.map(|before| before.time));
+        kept = Kept::default();
     }
-    Arc::new(clock)
+    let clock = SystemClock::going_on(Sources { wall, ..Sources::default() }, config.clock, &kept);
+    let standing = clock.standing();
+    if trust {
+        let behind = distrusted.map(|distrusted| until(standing.now, distrusted).as_secs()).unwrap_or_default();
+        tracing::warn!(seconds = behind, "this machine's time of day is taken as it is: the time went back by so much");
+    }
+    let mark = Mark { boot, offset: standing.offset, time: standing.now, distrusted };
+    if let Err(error) = mark.write(&config.ledger.dir) {
+        tracing::warn!(%error, "the time cannot be kept in the state directory");
+    }
+    Ok((Arc::new(clock), mark))
 }
 
 /// What was put aside of the journal's end, for the record of it.

@@ -10,6 +10,7 @@ mod size;
 mod source;
 
 pub mod cache;
+mod clock;
 pub mod fault;
 pub mod identity;
 pub mod ledger;
@@ -54,6 +55,8 @@ pub struct Config {
     pub policy: policy::Policy,
     /// `[limits]`: how much of everything.
     pub limits: limits::Limits,
+    /// `[clock]`: how the machine's time of day is followed.
+    pub clock: crate::clock::Rules,
     /// `[cache]`: values in memory.
     pub cache: cache::Cache,
     /// `[log]`: what is logged and how.
@@ -126,6 +129,7 @@ impl Config {
         let ledger = ledger::read(root.section("ledger"));
         let policy = policy::read(root.section("policy"));
         let limits = limits::read(root.section("limits"));
+        let clock = clock::read(root.section("clock"));
         let cache = cache::read(root.section("cache"));
         let log = log::read(root.section("log"));
         let metrics = metrics::read(root.section("metrics"));
@@ -141,6 +145,7 @@ impl Config {
             ledger: ledger?,
             policy,
             limits,
+            clock,
             cache,
             log,
             metrics,

@@ -21,6 +21,7 @@ pub mod log;
 mod metrics;
 pub mod notify;
 pub mod own_secrets;
+pub mod place;
 pub mod program;
 pub mod providers;
 mod reload;

@@ -38,7 +38,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub async fn try_all(config: &Config, clock: Arc<dyn Clock>) -> Result<Vec<Tried>, StartError> {
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
     let secrets = Arc::new(OwnSecrets::default());
-    let means = Means { keys, clock, entropy: Arc::new(SystemEntropy), secrets: secrets.clone() };
+    let entropy = Arc::new(SystemEntropy);
+    // Nothing is made, so nothing needs the broker's name.
+    let means = Means { keys, clock, entropy, broker: "".into(), secrets: secrets.clone() };
     let opened: Vec<_> =
         config.providers.iter().map(|provider| (provider, providers::try_out(provider, &means))).collect();
     // Before any of them signs in, which may take a secret of another one.
@@ -136,6 +138,7 @@ mod tests {
             keys: Arc::new(KeyRing::load(&folder.path().join("s.key")).unwrap()),
             clock: TestClock::new(),
             entropy: Arc::new(SystemEntropy),
+            broker: "".into(),
             secrets: Arc::default(),
         };
         let held = providers::open(&config.providers, &means).unwrap();

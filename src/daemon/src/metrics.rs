@@ -140,6 +140,8 @@ impl Source {
             ledger: self.facts.ledger(),
             leases,
             providers: self.engine.provider_states(),
+            on_hold: self.engine.held().is_some(),
+            revocations: self.engine.revocation_figures(),
             limited: self.rates.totals().into_iter().chain(self.engine.refused_leases()).collect(),
         }
     }

@@ -14,15 +14,20 @@ use leasehold_core::{
     ports::Clock,
     record::{Kind, Outcome},
 };
+use leasehold_engine::{
+    Engine,
+    request::{Held, HoldReason},
+};
 use leasehold_ledger::LedgerHealth;
 use leasehold_seal::SystemEntropy;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
 };
 
 use crate::{
-    args::{CheckConfig, Cli, Command, ConfigFile, Exit, Init},
+    args::{CheckConfig, Cli, Command, Exit, Init, Run},
     check,
     clock::{SystemClock, Wall},
     compose::{self, Broker},
@@ -30,6 +35,7 @@ use crate::{
     hardening, init,
     listener::Drained,
     live, log, notify,
+    place::{Found, Place},
     shutdown::{self, EndSignals, Part, Reason, Serving},
     start_error::StartError,
 };
@@ -41,7 +47,7 @@ const LAST_THREADS: Duration = Duration::from_secs(1);
 /// serves the time of day.
 pub fn main(files: Arc<dyn Files>, wall: Wall) -> ExitCode {
     let outcome = match Cli::parse().into_command() {
-        Command::Run(file) => run(&file, files, wall),
+        Command::Run(arguments) => run(&arguments, files, wall),
         Command::CheckConfig(arguments) => check_config(&arguments),
         Command::Init(arguments) => make(&arguments),
         #[cfg(feature = "local")]
@@ -59,10 +65,10 @@ pub fn main(files: Arc<dyn Files>, wall: Wall) -> ExitCode {
 }
 
 /// `run`: serves until it is told to end.
-fn run(file: &ConfigFile, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, StartError> {
+fn run(arguments: &Run, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, StartError> {
     // Before any thread is started, and before anything secret is read.
     let measures = hardening::harden();
-    let config = Config::load(&file.config).map_err(StartError::Config)?;
+    let config = Config::load(&arguments.config.config).map_err(StartError::Config)?;
     log::start(&config.log)?;
     let threads = config.runtime.threads;
     tracing::info!(
@@ -79,7 +85,7 @@ fn run(file: &ConfigFile, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, Sta
     let outcome = runtime.block_on(async {
         // A reload that is asked for during the start is done after it; by default the signal would end the process.
         let hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
-        serve(compose::open(config, files, wall)?, hangups).await
+        serve(compose::open(config, files, wall, arguments.trust_clock)?, arguments.hold, hangups).await
     });
     // A thread that hangs in a system call does not hold the end up.
     runtime.shutdown_timeout(LAST_THREADS);
@@ -90,7 +96,7 @@ fn run(file: &ConfigFile, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, Sta
     }))
 }
 
-async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
+async fn serve(broker: Broker, hold: bool, hangups: Signal) -> Result<Exit, StartError> {
     let Broker {
         engine,
         ledger,
@@ -99,14 +105,22 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
         routes,
         health,
         exporter,
+        clock,
+        clock_taken_back,
         stop,
         reload,
         recovered,
         started,
+        place,
         drain_timeout,
         ..
     } = broker;
     let mut signals = EndSignals::new().map_err(StartError::System)?;
+    take_up(&engine, &place, hold).await?;
+    if clock_taken_back {
+        let ended = engine.end_what_is_yet_to_come().await.map_err(StartError::TakeUp)?;
+        tracing::warn!(ended, "leases that were issued at times which are yet to come have been ended");
+    }
 
     let addresses: Vec<String> =
         sockets.iter().filter_map(|socket| Some(socket.local_addr().ok()?.to_string())).collect();
@@ -119,9 +133,11 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
     let mut reconcile = tokio::spawn(engine.clone().reconcile(stop.subscribe()));
     tokio::spawn(engine.clone().count_leases(stop.subscribe()));
     tokio::spawn(engine.clone().sweep(stop.subscribe()));
+    tokio::spawn(engine.clone().sweep_orphans_always(stop.subscribe()));
     tokio::spawn(engine.clone().watch_sign_ins(stop.subscribe()));
     let mut listener = tokio::spawn(listener.run(sockets, routes, stop.subscribe()));
     tokio::spawn(health);
+    tokio::spawn(clock);
     if let Some(exporter) = exporter {
         tokio::spawn(exporter.run(stop.subscribe()));
     }
@@ -132,8 +148,13 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
         // A full disk is not mended by a restart; it is told by the health service and the status.
         move || !matches!(*health.borrow(), LedgerHealth::Poisoned(_))
     }));
-    tracing::info!("serving on {}", addresses.join(", "));
-    notify::ready(&format!("serving on {}", addresses.join(", ")));
+    let serving = format!("serving on {}", addresses.join(", "));
+    tracing::info!("{serving}");
+    notify::ready(&match engine.held() {
+        Some(_) => format!("{serving}, on hold: nothing is ended"),
+        None => serving.clone(),
+    });
+    tokio::spawn(tell_release(engine.hold_changes(), serving));
 
     let reason = tokio::select! {
         name = signals.next() => Reason::Signal(name),
@@ -149,6 +170,39 @@ async fn serve(broker: Broker, hangups: Signal) -> Result<Exit, StartError> {
     }
     let serving = Serving { engine, ledger, stop, listener, reconcile, drain_timeout };
     Ok(shutdown::end(serving, reason, &mut signals).await)
+}
+
+/// What the process before this one left, and whether the broker starts on hold: because it is told to, or because its
+/// state is a copy.
+async fn take_up(engine: &Engine, place: &Place, hold: bool) -> Result<(), StartError> {
+    let reason = match place.found() {
+        Found::Moved(what) => {
+            tracing::warn!("the state was restored from a copy: {what}");
+            Some(HoldReason::Restored)
+        }
+        Found::New | Found::Same => hold.then_some(HoldReason::Requested),
+    };
+    match engine.take_up(reason).await {
+        // Noted when the hold is durable: until then every start finds the copy anew.
+        Ok(()) => {
+            if let Err(error) = place.settle() {
+                tracing::warn!(%error, "where the state lies could not be noted: the next start may be on hold");
+            }
+            Ok(())
+        }
+        Err(error) if engine.held().is_some() => {
+            tracing::error!(%error, "the journal has no record of the hold, which lasts until this process ends");
+            Ok(())
+        }
+        Err(error) => Err(StartError::TakeUp(error)),
+    }
+}
+
+/// Has systemd know that the broker is on hold no longer.
+async fn tell_release(mut hold: watch::Receiver<Option<Held>>, serving: String) {
+    if hold.borrow().is_some() && hold.wait_for(Option::is_none).await.is_ok() {
+        notify::status(&serving);
+    }
 }
 
 fn runtime(settings: &runtime::Runtime) -> io::Result<Runtime> {

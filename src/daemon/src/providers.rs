@@ -23,6 +23,8 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// The broker's own name, which no other broker has.
+    pub broker: Arc<str>,
     /// Secrets of the broker's own, by which it signs in at back ends.
     pub secrets: Arc<OwnSecrets>,
 }
@@ -122,9 +124,12 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
         }
         #[cfg(feature = "postgres")]
         Kind::Postgres(config) => {
-            let Means { clock, entropy, secrets, .. } = means.clone();
+            let Means { clock, entropy, secrets, broker, .. } = means.clone();
             let administrator = config.administrator.secret().map(|path| secrets.source(path.clone()));
-            let config = (**config).clone();
+            let config = leasehold_provider_postgres::PostgresConfig {
+                broker: broker.to_string(),
+                ..(**config).clone()
+            };
             opened(leasehold_provider_postgres::PostgresProvider::new(config, administrator, clock, entropy))
         }
         #[cfg(not(any(

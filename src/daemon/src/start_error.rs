@@ -4,6 +4,7 @@ use std::io;
 
 use leasehold_audit::JournalError;
 use leasehold_core::{principal::InvalidSpiffeId, provider::ProviderName};
+use leasehold_engine::EngineError;
 use leasehold_ledger::OpenError;
 use leasehold_seal::KeyRingError;
 use thiserror::Error;
@@ -40,6 +41,12 @@ pub enum StartError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// Whether the state lies where it lay.
+    #[error("the note in the state directory of where the state lies cannot be read")]
+    Place(#[source] io::Error),
+    /// What an earlier process left in the state.
+    #[error("what the broker was doing when it ended cannot be read from the state")]
+    TakeUp(#[source] EngineError),
     /// The back ends.
     #[error("{}", lines(.0))]
     Providers(Vec<ProviderFault>),
@@ -74,7 +81,12 @@ impl StartError {
             Self::StateDir(StateDirError::InUse { .. }) | Self::ProviderInUse(_) => Exit::InUse,
             // Nothing is wrong with the state, and when there is room again a restart helps.
             Self::Ledger(error) if is_for_want_of_room(error) => Exit::Failed,
-            Self::StateDir(_) | Self::Key(_) | Self::Ledger(_) | Self::Init(_) => Exit::State,
+            Self::StateDir(_)
+            | Self::Key(_)
+            | Self::Ledger(_)
+            | Self::Place(_)
+            | Self::TakeUp(_)
+            | Self::Init(_) => Exit::State,
             Self::Bundle(_) | Self::Providers(_) | Self::BootId(_) | Self::Bind(_) | Self::System(_) => {
                 Exit::Failed
             }

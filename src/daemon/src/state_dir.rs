@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::BASE32_NOPAD;
+use leasehold_core::ports::Entropy;
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
@@ -68,6 +70,14 @@ pub enum StateDirError {
 
 /// Whose lock says that a broker is at work; holds its process id.
 const LOCK: &str = "lock";
+/// The broker's name.
+const NAME: &str = "broker-id";
+/// The same until it is whole.
+const UNFINISHED_NAME: &str = "broker-id.new";
+
+fn is_name(text: &str) -> bool {
+    text.len() == 26 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
 
 impl StateDir {
     /// Makes the directory for this user alone; its parents as the system's defaults have them. One that is there stays.
@@ -137,6 +147,35 @@ impl StateDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// The name of the broker whose state this is, made at its first start: it stays with the state, also in a copy.
+    ///
+    /// # Errors
+    /// When it can neither be read nor made.
+    pub fn name(&self, entropy: &dyn Entropy) -> Result<String, StateDirError> {
+        let path = self.path.join(NAME);
+        let failed = |source| StateDirError::Io { path: path.clone(), verb: "read", source };
+        match std::fs::read_to_string(&path) {
+            Ok(name) if is_name(name.trim()) => return Ok(name.trim().to_owned()),
+            Ok(_) => return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "it holds no name"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let mut bits = [0; 16];
+        entropy.fill(&mut bits).map_err(|error| failed(io::Error::other(error)))?;
+        let name = BASE32_NOPAD.encode(&bits).to_ascii_lowercase();
+        let made = || {
+            let unfinished = self.path.join(UNFINISHED_NAME);
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            writeln!(file, "{name}")?;
+            file.sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        made().map_err(|source| StateDirError::Io { path: path.clone(), verb: "made", source })?;
+        Ok(name)
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -146,6 +185,8 @@ impl StateDir {
 #[cfg(test)]
 mod tests {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use leasehold_seal::SystemEntropy;
 
     use super::*;
 
@@ -165,6 +206,20 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert!(matches!(StateDir::claim(&file), Err(StateDirError::NotADirectory(_))));
+    }
+
+    #[test]
+    fn a_broker_keeps_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        StateDir::make(&one).unwrap();
+        StateDir::make(&other).unwrap();
+        let claimed = StateDir::claim(&one).unwrap();
+        let name = claimed.name(&SystemEntropy).unwrap();
+        assert_eq!(claimed.name(&SystemEntropy).unwrap(), name);
+        assert_ne!(StateDir::claim(&other).unwrap().name(&SystemEntropy).unwrap(), name);
+        std::fs::write(one.join(NAME), "").unwrap();
+        assert!(claimed.name(&SystemEntropy).is_err(), "it would be another broker");
     }
 
     #[test]

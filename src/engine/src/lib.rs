@@ -9,6 +9,7 @@ mod cache;
 mod change_secret;
 mod check_provider;
 mod circuit;
+mod clock_taken_back;
 mod endings;
 mod engine;
 pub mod error;

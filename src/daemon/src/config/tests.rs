@@ -131,6 +131,7 @@ fn the_annotated_file_is_the_defaults_in_words() {
     let spelled = Config::parse(&Source::new(&file, uncommented), &[]).unwrap();
     assert_eq!(config.limits, limits::Limits::default());
     assert_eq!(spelled.limits, config.limits);
+    assert_eq!(spelled.clock, config.clock);
     assert_eq!(spelled.cache, config.cache);
     assert_eq!(spelled.log, config.log);
     assert_eq!(spelled.runtime, config.runtime);

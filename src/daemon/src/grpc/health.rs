@@ -1,6 +1,7 @@
 //! The standard health service (`grpc.health.v1`): serving while the ledger takes commits and the broker does not end.
 //! The empty name is the broker as a whole; every service has its own name too, and every back end has one as
 //! `leasehold.provider.NAME`: not serving while it is given a rest, or when the broker's own credentials there are over.
+//! `leasehold.hold` is not serving while the broker is on hold: it serves then, but ends nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,6 +16,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// The broker's own names.
 const NAMES: [&str; 3] = ["", LEASES, OPERATORS];
+/// Whether what is due is ended.
+const HOLD: &str = "leasehold.hold";
 /// How often the broker's own credentials are looked at: the back ends do not tell when they end.
 const PERIOD: Duration = Duration::from_secs(30);
 
@@ -27,14 +30,17 @@ pub(super) async fn report(
 ) {
     let mut told = Told { reporter, statuses: BTreeMap::new() };
     let mut resting = engine.resting();
+    let mut hold = engine.hold_changes();
     loop {
         let ok = matches!(*ledger.borrow_and_update(), LedgerHealth::Ok);
         let stopping = *stop.borrow_and_update();
         let rests = resting.borrow_and_update().clone();
+        let held = hold.borrow_and_update().is_some();
         let now = engine.now();
         for name in NAMES {
             told.tell(name, ok && !stopping).await;
         }
+        told.tell(HOLD, !held && !stopping).await;
         for (name, sign_in) in engine.sign_ins() {
             let rests = rests.get(name).is_some_and(|until| now < *until);
             let over = sign_in.expires_at.is_some_and(|end| end <= now);
@@ -49,6 +55,7 @@ pub(super) async fn report(
             changed = ledger.changed() => changed,
             changed = stop.changed() => changed,
             changed = resting.changed() => changed,
+            changed = hold.changed() => changed,
             () = engine.sleep_until(next) => Ok(()),
         };
         // Whoever owned them is gone, and so is the broker.

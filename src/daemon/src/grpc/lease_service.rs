@@ -76,9 +76,9 @@ impl LeaseService for Leases {
         request: Request<v1::ListLeasesRequest>,
     ) -> Result<Response<v1::ListLeasesResponse>, Status> {
         let (actor, message) = caller::split(request)?;
-        let (asked, wanted) = convert::list_own_leases(actor, message)?;
+        let asked = convert::list_own_leases(actor, message)?;
         let page = self.engine.list_leases(asked).await.map_err(|error| of_engine(&error))?;
-        let leases = page.items.iter().map(convert::lease).filter(|lease| wanted.has(lease)).collect();
+        let leases = page.items.iter().map(convert::lease).collect();
         let next_page_token = convert::page_token(page.next_page_token);
         Ok(Response::new(v1::ListLeasesResponse { leases, next_page_token }))
     }

@@ -33,9 +33,9 @@ impl OperatorService for Operators {
         request: Request<v1::OperatorServiceListLeasesRequest>,
     ) -> Result<Response<v1::OperatorServiceListLeasesResponse>, Status> {
         let (actor, message) = caller::split(request)?;
-        let (asked, wanted) = convert::list_leases(actor, message)?;
+        let asked = convert::list_leases(actor, message)?;
         let page = self.engine.list_leases(asked).await.map_err(|error| of_engine(&error))?;
-        let leases = page.items.iter().map(convert::lease).filter(|lease| wanted.has(lease)).collect();
+        let leases = page.items.iter().map(convert::lease).collect();
         let next_page_token = convert::page_token(page.next_page_token);
         Ok(Response::new(v1::OperatorServiceListLeasesResponse { leases, next_page_token }))
     }
@@ -52,60 +52,93 @@ impl OperatorService for Operators {
 
     async fn start_revocation(
         &self,
-        _request: Request<v1::StartRevocationRequest>,
+        request: Request<v1::StartRevocationRequest>,
     ) -> Result<Response<v1::StartRevocationResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::start_revocation(actor, message)?;
+        let started = self.engine.start_revocation(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::StartRevocationResponse { revocation: Some(convert::revocation(&started)) }))
     }
 
     type WatchRevocationStream = BoxStream<'static, Result<v1::WatchRevocationResponse, Status>>;
 
     async fn watch_revocation(
         &self,
-        _request: Request<v1::WatchRevocationRequest>,
+        request: Request<v1::WatchRevocationRequest>,
     ) -> Result<Response<Self::WatchRevocationStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let id = convert::watch_revocation(&message)?;
+        let seat = self.audits.take(&actor.id)?;
+        let progress = self.engine.watch_revocation(actor, id).await.map_err(|error| of_engine(&error))?;
+        let responses = progress.map(move |revocation| {
+            let _taken = &seat;
+            let revocation = revocation.map_err(|error| of_engine(&error))?;
+            Ok(v1::WatchRevocationResponse { revocation: Some(convert::revocation(&revocation)) })
+        });
+        Ok(Response::new(responses.boxed()))
     }
 
     async fn list_revocations(
         &self,
-        _request: Request<v1::ListRevocationsRequest>,
+        request: Request<v1::ListRevocationsRequest>,
     ) -> Result<Response<v1::ListRevocationsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let (size, token) = convert::list_revocations(&message)?;
+        let page = self.engine.list_revocations(actor, size, token).await;
+        let page = page.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ListRevocationsResponse {
+            revocations: page.items.iter().map(convert::revocation).collect(),
+            next_page_token: convert::page_token(page.next_page_token),
+        }))
     }
 
     async fn retry_lease(
         &self,
-        _request: Request<v1::RetryLeaseRequest>,
+        request: Request<v1::RetryLeaseRequest>,
     ) -> Result<Response<v1::RetryLeaseResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::retry_lease(actor, &message)?;
+        let lease = self.engine.retry_lease(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::RetryLeaseResponse { lease: Some(convert::lease(&lease)) }))
     }
 
     async fn forget_lease(
         &self,
-        _request: Request<v1::ForgetLeaseRequest>,
+        request: Request<v1::ForgetLeaseRequest>,
     ) -> Result<Response<v1::ForgetLeaseResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::forget_lease(actor, message)?;
+        let lease = self.engine.forget_lease(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ForgetLeaseResponse { lease: Some(convert::lease(&lease)) }))
     }
 
     async fn sweep_orphans(
         &self,
-        _request: Request<v1::SweepOrphansRequest>,
+        request: Request<v1::SweepOrphansRequest>,
     ) -> Result<Response<v1::SweepOrphansResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::sweep_orphans(actor, &message)?;
+        let swept = self.engine.sweep_orphans(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(convert::orphan_sweep(swept)))
     }
 
     async fn get_hold(
         &self,
-        _request: Request<v1::GetHoldRequest>,
+        request: Request<v1::GetHoldRequest>,
     ) -> Result<Response<v1::GetHoldResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, _) = caller::split(request)?;
+        let report = self.engine.hold_report(actor).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::GetHoldResponse { hold: report.map(convert::hold) }))
     }
 
     async fn release_hold(
         &self,
-        _request: Request<v1::ReleaseHoldRequest>,
+        request: Request<v1::ReleaseHoldRequest>,
     ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::release_hold(actor, message)?;
+        self.engine.release_hold(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ReleaseHoldResponse {}))
     }
 
     async fn list_secrets(

@@ -184,7 +184,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Services { issue, leases, operators, health, reflection, limits, rates } = &*self.0;
         let path = request.uri().path();
-        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
+        let service =
+            path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
         let kind = if service == Some(OPERATORS) { Kind::Operator } else { Kind::Workload };
         // Who has no identity is told so by whatever is asked.
         let peer = request.extensions().get::<Arc<Peer>>();

@@ -2,8 +2,10 @@
 
 mod audit;
 mod health;
+mod holds;
 mod kit;
 mod leases;
 mod limits;
 mod operators;
+mod revocations;
 mod standard;

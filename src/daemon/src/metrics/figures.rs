@@ -2,7 +2,7 @@
 //! provider's name, a limit's, a state or a version.
 
 use ::metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
-use leasehold_engine::request::{CircuitState, LeaseCounts, ProviderStatus};
+use leasehold_engine::request::{CircuitState, LeaseCounts, ProviderStatus, RevocationFigures};
 use leasehold_ledger::LedgerHealth;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -15,6 +15,9 @@ pub(super) struct Figures {
     /// Absent when they could not be counted.
     pub(super) leases: Option<LeaseCounts>,
     pub(super) providers: Vec<ProviderStatus>,
+    /// Whether nothing is ended.
+    pub(super) on_hold: bool,
+    pub(super) revocations: RevocationFigures,
     /// Requests that were turned away, by the limits that forbade them.
     pub(super) limited: Vec<(&'static str, u64)>,
 }
@@ -43,11 +46,14 @@ impl Figures {
     fn record_broker(&self) {
         gauge!("leasehold_build_info", "version" => self.broker.version.clone()).set(1);
         gauge!("leasehold_start_time_seconds").set(seconds(self.broker.started_at));
+        gauge!("leasehold_on_hold").set(flag(self.on_hold));
         gauge!("leasehold_serving").set(flag(self.ledger.health == LedgerHealth::Ok));
         if let Some(leases) = self.leases {
             gauge!("leasehold_leases", "state" => "live").set(real(leases.live));
             gauge!("leasehold_leases", "state" => "quarantined").set(real(leases.quarantined));
         }
+        gauge!("leasehold_revocations_running").set(real(self.revocations.running));
+        counter!("leasehold_leases_forgotten_total").absolute(self.revocations.forgotten);
     }
 
     fn record_ledger(&self) {
@@ -83,6 +89,11 @@ fn record_provider(provider: &ProviderStatus) {
     counter!("leasehold_provider_failures_total", label => name.clone()).absolute(calls.failures);
     counter!("leasehold_provider_throttled_total", label => name.clone()).absolute(calls.throttled);
     counter!("leasehold_provider_turned_away_total", label => name.clone()).absolute(calls.turned_away);
+    let endings = &provider.endings;
+    gauge!("leasehold_orphans", label => name.clone()).set(real(endings.orphans));
+    counter!("leasehold_orphans_revoked_total", label => name.clone()).absolute(endings.orphans_revoked);
+    counter!("leasehold_orphan_failures_total", label => name.clone()).absolute(endings.orphans_failed);
+    counter!("leasehold_still_valid_total", label => name.clone()).absolute(endings.still_valid);
     let waiting = u32::try_from(provider.waiting).unwrap_or(u32::MAX);
     gauge!("leasehold_provider_waiting_calls", label => name.clone()).set(waiting);
     if let Some(end) = provider.sign_in.expires_at {
@@ -99,9 +110,18 @@ fn describe() {
             "Whether the broker takes requests: 1, or 0 while its ledger takes no commits.",
         ),
         (
+            "leasehold_on_hold",
+            "Whether the broker is on hold: 1 while it ends nothing, not even what is due.",
+        ),
+        (
+            "leasehold_orphans",
+            "Credentials without a lease that the last sweep found and that are not ended.",
+        ),
+        (
             "leasehold_leases",
             "Leases, counted every few seconds at most: live, or not revoked in spite of all tries.",
         ),
+        ("leasehold_revocations_running", "Revocations of many leases that have not come to their end."),
         ("leasehold_ledger_health", "The state of the ledger: 1 for the one that holds."),
         ("leasehold_ledger_head_sequence", "The sequence number of the last durable record."),
         (
@@ -117,11 +137,24 @@ fn describe() {
         describe_gauge!(name, help);
     }
     for (name, help) in [
+        (
+            "leasehold_leases_forgotten_total",
+            "Leases that operators gave up while their credentials could not be ended.",
+        ),
         ("leasehold_ledger_commits_total", "Commits that became durable."),
         ("leasehold_ledger_fsyncs_total", "Times that the journal was brought to disk."),
         ("leasehold_ledger_conflicts_total", "Commits that were refused because a condition did not hold."),
         ("leasehold_ledger_journal_written_bytes_total", "Bytes written to the journal."),
-        ("leasehold_requests_limited_total", "Requests that were turned away, by the limit that forbade them."),
+        (
+            "leasehold_requests_limited_total",
+            "Requests that were turned away, by the limit that forbade them.",
+        ),
+        ("leasehold_orphans_revoked_total", "Orphans that were ended."),
+        ("leasehold_orphan_failures_total", "Attempts to end an orphan that failed."),
+        (
+            "leasehold_still_valid_total",
+            "Credentials that were seen to work on after their back end had said that it ended them.",
+        ),
         ("leasehold_provider_circuit_opened_total", "How often it failed so often that it was given a rest."),
         ("leasehold_provider_calls_total", "Calls that were made."),
         ("leasehold_provider_failures_total", "Calls that were not answered, or failed inside."),
@@ -154,7 +187,7 @@ mod tests {
         Timestamp,
         provider::{Capabilities, SignIn},
     };
-    use leasehold_engine::request::CallCounts;
+    use leasehold_engine::request::{CallCounts, EndingCounts};
     use leasehold_ledger::LedgerStats;
 
     use super::*;
@@ -171,6 +204,7 @@ mod tests {
             circuit: CircuitState::Open,
             calls: CallCounts { calls: 9, failures: 5, throttled: 1, turned_away: 2, circuit_opened: 1 },
             waiting: 3,
+            endings: EndingCounts { orphans: 4, orphans_revoked: 6, orphans_failed: 2, still_valid: 1 },
         };
         Figures {
             broker: BrokerFacts {
@@ -195,6 +229,8 @@ mod tests {
             },
             leases: Some(LeaseCounts { live: 7, quarantined: 1 }),
             providers: vec![provider],
+            on_hold: true,
+            revocations: RevocationFigures { running: 2, forgotten: 3 },
             limited: vec![("limits.requests_per_principal", 8)],
         }
     }
@@ -206,10 +242,17 @@ mod tests {
             "leasehold_build_info{version=\"0.1.0\"} 1",
             "leasehold_start_time_seconds 1700000000",
             "leasehold_serving 0",
+            "leasehold_on_hold 1",
+            "leasehold_orphans{provider=\"aws-main\"} 4",
+            "leasehold_orphans_revoked_total{provider=\"aws-main\"} 6",
+            "leasehold_orphan_failures_total{provider=\"aws-main\"} 2",
+            "leasehold_still_valid_total{provider=\"aws-main\"} 1",
             "leasehold_leases{state=\"live\"} 7",
             "leasehold_leases{state=\"quarantined\"} 1",
             "leasehold_ledger_health{state=\"ok\"} 0",
             "leasehold_ledger_health{state=\"full\"} 1",
+            "leasehold_revocations_running 2",
+            "leasehold_leases_forgotten_total 3",
             "leasehold_ledger_head_sequence 12",
             "leasehold_ledger_commits_total 8",
             "leasehold_ledger_fsyncs_total 6",

@@ -81,8 +81,8 @@ impl End {
     }
 }
 
-/// The leases that these writes end. The keys by which a live lease is found go with its end, and an ended lease never
-/// changes.
+/// The leases that these writes end: the keys by which live ones are found go with the end, and what has ended is never
+/// written again.
 fn ends(writes: &[Write]) -> Vec<End> {
     let goes = |write: &Write| {
         let key = write.key.as_str();
@@ -91,17 +91,14 @@ fn ends(writes: &[Write]) -> Vec<End> {
     if !writes.iter().any(goes) {
         return Vec::new();
     }
-    let gone: Vec<LeaseId> =
-        writes.iter().filter(|write| goes(write)).filter_map(|write| write.key.lease_id()).collect();
-    let ended = |write: &Write| {
-        let value = write.value.as_ref().filter(|_| write.key.as_str().starts_with("lease/"))?;
-        let lease = write.key.lease_id().filter(|lease| gone.contains(lease))?;
-        end(lease, value)
-    };
-    writes.iter().filter_map(ended).collect()
+    writes.iter().filter_map(|write| end(&write.key, write.value.as_ref()?)).collect()
 }
 
-fn end(lease: LeaseId, stored: &SecretBytes) -> Option<End> {
+fn end(key: &Key, stored: &SecretBytes) -> Option<End> {
+    if !key.as_str().starts_with("lease/") {
+        return None;
+    }
+    let lease = key.lease_id()?;
     let (Parties { holder, secret, provider }, ended) = Parties::read(stored).ok()?;
     ended.then(|| End { lease, holder: holder.into(), secret: secret.into(), provider: provider.into() })
 }

@@ -7,6 +7,7 @@
 )]
 
 mod cache;
+mod clock_taken_back;
 mod credentials;
 mod hold;
 mod idempotency;
@@ -16,6 +17,7 @@ mod operators;
 mod orphans;
 mod own_secret;
 mod quota;
+mod reads;
 mod reconcile;
 mod revocation;
 mod sweep;

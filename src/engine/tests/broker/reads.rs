@@ -50,7 +50,8 @@ impl Ledger for Counting {
 /// Twenty holders with as many leases each, over four secrets and two versions: four hundred leases.
 async fn crowd(ledger: &Memory) {
     let now = leasehold_core::Timestamp::from_second(1_000).unwrap();
-    let limits = TtlLimits::new(std::time::Duration::from_secs(60), std::time::Duration::from_secs(300)).unwrap();
+    let limits =
+        TtlLimits::new(std::time::Duration::from_secs(60), std::time::Duration::from_secs(300)).unwrap();
     for n in 0..400_u16 {
         let mut bits = [0; 16];
         bits[..2].copy_from_slice(&n.wrapping_mul(40_503).to_be_bytes());
@@ -58,14 +59,19 @@ async fn crowd(ledger: &Memory) {
         let lease = Lease::new_static(
             LeaseId::from_bits(bits),
             format!("spiffe://example.org/prod/payments/api-{}", n % 20).parse().unwrap(),
-            format!("prod/{}/db-{}", ["payments", "orders"][usize::from(n / 100 % 2)], n / 200).parse().unwrap(),
+            format!("prod/{}/db-{}", ["payments", "orders"][usize::from(n / 100 % 2)], n / 200)
+                .parse()
+                .unwrap(),
             "main".parse().unwrap(),
             format!("v{}", n / 50 % 2).parse().unwrap(),
             limits.term(None, now),
             now,
         );
         let record = Record::new(now, Kind::LeaseIssued, actor(ADMIN));
-        ledger.commit(Commit { record, conditions: Vec::new(), writes: lease.writes(None).unwrap() }).await.unwrap();
+        ledger
+            .commit(Commit { record, conditions: Vec::new(), writes: lease.writes(None).unwrap() })
+            .await
+            .unwrap();
     }
 }
 
@@ -81,7 +87,14 @@ async fn a_filter_that_an_index_serves_reads_what_it_finds_and_little_else() {
     let broker = Broker::through(counting.clone(), ledger, Arc::default());
     let filter = LeaseFilter::default;
     let cases = [
-        ("one holder", 20, LeaseFilter { holder: Some("spiffe://example.org/prod/payments/api-3".parse().unwrap()), ..filter() }),
+        (
+            "one holder",
+            20,
+            LeaseFilter {
+                holder: Some("spiffe://example.org/prod/payments/api-3".parse().unwrap()),
+                ..filter()
+            },
+        ),
         ("one secret", 100, LeaseFilter { secret: Some("prod/orders/db-1".parse().unwrap()), ..filter() }),
         (
             "one version",
@@ -94,7 +107,11 @@ async fn a_filter_that_an_index_serves_reads_what_it_finds_and_little_else() {
         ),
         ("a prefix", 200, LeaseFilter { prefix: Some("prod/orders/".parse().unwrap()), ..filter() }),
         ("everything", 400, filter()),
-        ("nobody's", 0, LeaseFilter { holder: Some("spiffe://example.org/prod/none".parse().unwrap()), ..filter() }),
+        (
+            "nobody's",
+            0,
+            LeaseFilter { holder: Some("spiffe://example.org/prod/none".parse().unwrap()), ..filter() },
+        ),
     ];
     for (what, matches, filter) in cases {
         counting.entries.store(0, Relaxed);
@@ -120,7 +137,7 @@ async fn a_page_reads_one_page_and_the_order_stays_while_leases_come_and_go() {
         let read = counting.entries.load(Relaxed);
         assert!(read <= 2 * 2 * 10 + 2, "{read} entries were read for a page");
         seen.extend(page.items.iter().map(|lease| lease.id));
-        // Behind the reader's back, a lease that was told ends and one that is not told yet does.
+        // Meanwhile two of those that were told go away, the very last one among them.
         if seen.len() == 20 {
             for id in [seen[3], seen[19]] {
                 let stored = ledger.get(&Key::lease(id)).await.unwrap().unwrap();

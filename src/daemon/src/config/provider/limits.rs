@@ -27,7 +27,18 @@ pub(super) fn read(section: &Section<'_>, all: &Limits) -> ProviderLimits {
             ProviderLimits::default().upstream_check,
             Duration::ZERO..=secs(86_400),
         ),
+        orphan_sweep: section.within(
+            "orphan_sweep",
+            ProviderLimits::default().orphan_sweep,
+            Duration::ZERO..=secs(7 * 86_400),
+        ),
+        orphan_grace: section.within(
+            "orphan_grace",
+            ProviderLimits::default().orphan_grace,
+            Duration::ZERO..=secs(86_400),
+        ),
         max_leases: section.count("max_leases", MOST_LEASES),
+        ..ProviderLimits::default()
     }
 }
 
@@ -56,6 +67,7 @@ mod tests {
             call_timeout: secs(20),
             upstream_check: Duration::ZERO,
             max_leases: Some(7),
+            ..d
         };
         assert_eq!(limits, expected);
     }
@@ -66,6 +78,8 @@ mod tests {
             ("max_calls = 0", "it must be between 1 and 10000"),
             ("call_timeout = '5m'", "it must be between 1s and 2m"),
             ("upstream_check = '2d'", "it must be between 0s and 1d"),
+            ("orphan_sweep = '8d'", "it must be between 0s and 7d"),
+            ("orphan_grace = '2d'", "it must be between 0s and 1d"),
             ("max_leases = 0", "it must be between 1 and 1000000000"),
             ("max_cals = 1", "did you mean `max_calls`?"),
         ];

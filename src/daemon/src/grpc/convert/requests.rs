@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, mem};
 
 use leasehold_core::{
-    LeaseId, RequestId, SecretBytes, SecretPath, SecretValue, SpiffeId, path::PathPrefix, record::Actor,
+    LeaseId, RequestId, SecretBytes, SecretPath, SecretValue, path::PathPrefix, record::Actor,
     secret::FieldName,
 };
 use leasehold_engine::request::{
@@ -12,6 +12,7 @@ use leasehold_engine::request::{
 use leasehold_proto::v1;
 
 use super::{
+    filters::lease_filter,
     tokens::{parse_page_token, parse_resume_token},
     violations::Violations,
 };
@@ -23,22 +24,6 @@ const MOST_FIELDS: usize = 64;
 const LARGEST_VALUE: usize = 512 * 1024;
 /// One call revokes at most so many leases.
 const MOST_REVOKED: usize = 100;
-/// A filter names at most so many states.
-const MOST_STATES: usize = 16;
-
-/// What the edge itself leaves out of a page of leases.
-pub(crate) struct Wanted {
-    secret: Option<SecretPath>,
-    states: Vec<v1::LeaseState>,
-}
-
-impl Wanted {
-    /// Whether the lease is wanted.
-    pub(crate) fn has(&self, lease: &v1::Lease) -> bool {
-        let secret = self.secret.as_ref().is_none_or(|secret| secret.as_str() == lease.secret);
-        secret && (self.states.is_empty() || self.states.contains(&lease.state()))
-    }
-}
 
 pub(crate) fn issue_lease(actor: Actor, message: v1::IssueLeaseRequest) -> Result<IssueLease, EdgeError> {
     let v1::IssueLeaseRequest { secret, ttl, fields, request_id } = message;
@@ -103,35 +88,30 @@ pub(crate) fn get_lease(message: &v1::GetLeaseRequest) -> Result<LeaseId, EdgeEr
     faults.finish(lease)
 }
 
-pub(crate) fn list_own_leases(
-    actor: Actor,
-    message: v1::ListLeasesRequest,
-) -> Result<(ListLeases, Wanted), EdgeError> {
+pub(crate) fn list_own_leases(actor: Actor, message: v1::ListLeasesRequest) -> Result<ListLeases, EdgeError> {
     let v1::ListLeasesRequest { page_size, page_token, filter } = message;
     let mut faults = Violations::default();
     let page_size = faults.page_size(page_size);
-    let filter = Filter::parse(&mut faults, filter);
+    let filter = lease_filter(&mut faults, filter);
     if filter.as_ref().is_some_and(|filter| filter.holder.is_some()) {
         faults.add("filter.holder", "must be empty: these are the caller's own leases");
     }
     let (page_size, filter) = faults.finish(page_size.zip(filter))?;
     let page_token = parse_page_token(&page_token)?;
-    let request = ListLeases { actor, scope: LeaseScope::Own, page_size, page_token };
-    Ok((request, Wanted { secret: filter.secret, states: filter.states }))
+    Ok(ListLeases { actor, scope: LeaseScope::Own, filter, page_size, page_token })
 }
 
 pub(crate) fn list_leases(
     actor: Actor,
     message: v1::OperatorServiceListLeasesRequest,
-) -> Result<(ListLeases, Wanted), EdgeError> {
+) -> Result<ListLeases, EdgeError> {
     let v1::OperatorServiceListLeasesRequest { page_size, page_token, filter } = message;
     let mut faults = Violations::default();
     let page_size = faults.page_size(page_size);
-    let filter = Filter::parse(&mut faults, filter);
-    let (page_size, Filter { holder, secret, states }) = faults.finish(page_size.zip(filter))?;
+    let filter = lease_filter(&mut faults, filter);
+    let (page_size, filter) = faults.finish(page_size.zip(filter))?;
     let page_token = parse_page_token(&page_token)?;
-    let request = ListLeases { actor, scope: LeaseScope::All { holder, secret }, page_size, page_token };
-    Ok((request, Wanted { secret: None, states }))
+    Ok(ListLeases { actor, scope: LeaseScope::All, filter, page_size, page_token })
 }
 
 /// Behind which place to watch; `None` to begin anew.
@@ -217,29 +197,6 @@ fn secret_value(faults: &mut Violations, sent: Option<v1::SecretValue>) -> Optio
     Some(SecretValue { fields, content_type: content_type.into() })
 }
 
-struct Filter {
-    holder: Option<SpiffeId>,
-    secret: Option<SecretPath>,
-    states: Vec<v1::LeaseState>,
-}
-
-impl Filter {
-    fn parse(faults: &mut Violations, sent: Option<v1::LeaseFilter>) -> Option<Self> {
-        let v1::LeaseFilter { holder, secret, states, .. } = sent.unwrap_or_default();
-        let holder = faults.optional("filter.holder", &holder);
-        let secret = faults.optional("filter.secret", &secret);
-        let known: Vec<_> = states
-            .iter()
-            .filter_map(|state| v1::LeaseState::try_from(*state).ok())
-            .filter(|state| *state != v1::LeaseState::Unspecified)
-            .collect();
-        if known.len() != states.len() || states.len() > MOST_STATES {
-            faults.add("filter.states", format!("is at most {MOST_STATES} known states"));
-        }
-        Some(Self { holder: holder?, secret: secret?, states: known })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +251,7 @@ mod tests {
     fn pages_have_a_default_and_a_limit() {
         let size = |page_size| {
             let message = v1::ListLeasesRequest { page_size, ..v1::ListLeasesRequest::default() };
-            list_own_leases(actor(), message).map(|(request, _)| request.page_size)
+            list_own_leases(actor(), message).map(|request| request.page_size)
         };
         assert_eq!(size(0).unwrap(), 100);
         assert_eq!(size(7).unwrap(), 7);
@@ -316,17 +273,6 @@ mod tests {
         let filter = v1::LeaseFilter { secret: "prod/x".into(), states: vec![2], ..filter };
         let message = v1::ListLeasesRequest { filter: Some(filter), ..v1::ListLeasesRequest::default() };
         assert_eq!(fields_of(list_own_leases(actor(), message)), ["filter.holder"]);
-    }
-
-    #[test]
-    fn a_listing_leaves_out_what_is_not_wanted() {
-        let filter =
-            v1::LeaseFilter { states: vec![v1::LeaseState::Active.into()], ..v1::LeaseFilter::default() };
-        let message = v1::OperatorServiceListLeasesRequest { filter: Some(filter), ..Default::default() };
-        let (_, wanted) = list_leases(actor(), message).unwrap();
-        let active = v1::Lease { state: v1::LeaseState::Active.into(), ..v1::Lease::default() };
-        let expired = v1::Lease { state: v1::LeaseState::Expired.into(), ..v1::Lease::default() };
-        assert!(wanted.has(&active) && !wanted.has(&expired));
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(super) type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, Inf
 /// The edge with its world.
 pub(super) struct Edge {
     pub(super) routes: Routes,
+    pub(super) engine: Arc<Engine>,
     pub(super) ledger: Memory,
     pub(super) facts: Arc<Told>,
     pub(super) rates: Arc<RateLimits>,
@@ -90,8 +91,9 @@ impl Edge {
         let facts = Arc::new(Told::default());
         let (ledger_health, healthy) = watch::channel(LedgerHealth::Ok);
         let (stop, stopped) = watch::channel(false);
+        let engine = engine(ledger.clone(), facts.clone());
         let (routes, health) = Routes::new(Parts {
-            engine: engine(ledger.clone(), facts.clone()),
+            engine: engine.clone(),
             journal_dir: dir.path().to_owned(),
             facts: facts.clone(),
             ledger_health: healthy,
@@ -100,7 +102,7 @@ impl Edge {
             settings,
         });
         tokio::spawn(health);
-        Self { routes, ledger, facts, rates, journal: Mutex::new(journal), dir, ledger_health, stop }
+        Self { routes, engine, ledger, facts, rates, journal: Mutex::new(journal), dir, ledger_health, stop }
     }
 
     /// A connection of `who`.
