@@ -18,6 +18,7 @@ mod orphans;
 mod own_secret;
 mod quota;
 mod reads;
+mod reads;
 mod reconcile;
 mod revocation;
 mod sweep;
