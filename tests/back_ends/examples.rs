@@ -35,6 +35,11 @@ impl Example {
         self.set("provider", ("name", name), key, Some(value.into()))
     }
 
+    /// Leaves something of a provider to its default.
+    pub(crate) fn without_of_provider(self, name: &str, key: &str) -> Self {
+        self.set("provider", ("name", name), key, None)
+    }
+
     /// Leaves something of a role to its default.
     pub(crate) fn without_of_role(self, name: &str, key: &str) -> Self {
         self.set("role", ("name", name), key, None)

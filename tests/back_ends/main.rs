@@ -15,4 +15,6 @@ mod gcp;
 mod isolation;
 mod kit;
 mod local;
+mod orphans;
+mod postgres;
 mod vault;
