@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     check::{self, Fresh},
-    clock::{self, Kept, LatestClock, Mark, Sources, SystemClock, Wall},
+    clock::{self, Kept, LatestClock, Mark, Sources, SystemClock},
     config::{
         Config,
         ledger::{self, is_node},
@@ -63,15 +63,15 @@ pub struct Broker {
 /// Files that the broker needs beside its connections.
 const OTHER_FILES: u64 = 256;
 
-/// Puts a broker together, whose journal is written through `files` and whose time of day is `wall`'s: taken as it is when
-/// `trust_clock` says so. Blocking, and within a runtime.
+/// Puts a broker together, whose journal is written through `files` and whose time is `sources`', the time of day taken as it
+/// is when `trust_clock` says so. Blocking, and within a runtime.
 ///
 /// # Errors
 /// The first thing that does not work, with all of its faults.
 pub fn open(
     config: Config,
     files: Arc<dyn Files>,
-    wall: Wall,
+    sources: Sources,
     trust_clock: bool,
 ) -> Result<Broker, StartError> {
     let state = StateDir::claim(&config.ledger.dir)?;
@@ -92,7 +92,7 @@ pub fn open(
         closed: closed_segments(&config.ledger),
     })?;
     let place = Place::look(state.path()).map_err(StartError::Place)?;
-    let (clock, mark) = open_clock(&recovery, wall, &config, trust_clock)?;
+    let (clock, mark) = open_clock(&recovery, sources, &config, trust_clock)?;
     let dated: Arc<dyn Clock> = Arc::new(LatestClock(clock.clone()));
     let entropy = Arc::new(SystemEntropy);
     let Fresh { tls, policies } = check::read_fresh(&config, &dated).map_err(StartError::Findings)?;
@@ -182,7 +182,7 @@ pub fn open(
 /// The clock, going on from where it was left.
 fn open_clock(
     recovery: &Recovery,
-    wall: Wall,
+    sources: Sources,
     config: &Config,
     trust: bool,
 ) -> Result<(Arc<SystemClock>, Mark), StartError> {
@@ -194,11 +194,15 @@ fn open_clock(
         distrusted = distrusted.max(recovery.last_time).max(before.map(|before| before.time));
         kept = Kept::default();
     }
-    let clock = SystemClock::going_on(Sources { wall, ..Sources::default() }, config.clock, &kept);
+    let clock = SystemClock::going_on(sources, config.clock, &kept);
     let standing = clock.standing();
     if trust {
-        let behind = distrusted.map(|distrusted| until(standing.now, distrusted).as_secs()).unwrap_or_default();
-        tracing::warn!(seconds = behind, "this machine's time of day is taken as it is: the time went back by so much");
+        let behind =
+            distrusted.map(|distrusted| until(standing.now, distrusted).as_secs()).unwrap_or_default();
+        tracing::warn!(
+            seconds = behind,
+            "this machine's time of day is taken as it is: the time went back by so much"
+        );
     }
     let mark = Mark { boot, offset: standing.offset, time: standing.now, distrusted };
     if let Err(error) = mark.write(&config.ledger.dir) {

@@ -5,6 +5,7 @@ use std::alloc::System as Inner;
 use std::{process::ExitCode, sync::Arc};
 
 use leasehold_audit::SystemFiles;
+use leaseholdd::clock::Sources;
 #[cfg(feature = "jemalloc")]
 use tikv_jemallocator::Jemalloc as Inner;
 
@@ -13,5 +14,5 @@ use tikv_jemallocator::Jemalloc as Inner;
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<Inner> = zeroizing_alloc::ZeroAlloc(Inner);
 
 fn main() -> ExitCode {
-    leaseholdd::program::main(Arc::new(SystemFiles), leaseholdd::clock::wall)
+    leaseholdd::program::main(Arc::new(SystemFiles), Sources::default())
 }

@@ -29,7 +29,7 @@ use tokio::{
 use crate::{
     args::{CheckConfig, Cli, Command, Exit, Init, Run},
     check,
-    clock::{SystemClock, Wall},
+    clock::{Sources, SystemClock},
     compose::{self, Broker},
     config::{Config, runtime},
     hardening, init,
@@ -43,11 +43,11 @@ use crate::{
 /// How long threads may take to notice that the runtime is gone.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
-/// Reads the command line and does what it says. The journal is written through `files`, and `wall` tells a broker that
-/// serves the time of day.
-pub fn main(files: Arc<dyn Files>, wall: Wall) -> ExitCode {
+/// Reads the command line and does what it says. The journal is written through `files`, and a broker that serves
+/// takes the time from `sources`.
+pub fn main(files: Arc<dyn Files>, sources: Sources) -> ExitCode {
     let outcome = match Cli::parse().into_command() {
-        Command::Run(arguments) => run(&arguments, files, wall),
+        Command::Run(arguments) => run(&arguments, files, sources),
         Command::CheckConfig(arguments) => check_config(&arguments),
         Command::Init(arguments) => make(&arguments),
         #[cfg(feature = "local")]
@@ -65,7 +65,7 @@ pub fn main(files: Arc<dyn Files>, wall: Wall) -> ExitCode {
 }
 
 /// `run`: serves until it is told to end.
-fn run(arguments: &Run, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, StartError> {
+fn run(arguments: &Run, files: Arc<dyn Files>, sources: Sources) -> Result<Exit, StartError> {
     // Before any thread is started, and before anything secret is read.
     let measures = hardening::harden();
     let config = Config::load(&arguments.config.config).map_err(StartError::Config)?;
@@ -85,7 +85,7 @@ fn run(arguments: &Run, files: Arc<dyn Files>, wall: Wall) -> Result<Exit, Start
     let outcome = runtime.block_on(async {
         // A reload that is asked for during the start is done after it; by default the signal would end the process.
         let hangups = signal(SignalKind::hangup()).map_err(StartError::System)?;
-        serve(compose::open(config, files, wall, arguments.trust_clock)?, arguments.hold, hangups).await
+        serve(compose::open(config, files, sources, arguments.trust_clock)?, arguments.hold, hangups).await
     });
     // A thread that hangs in a system call does not hold the end up.
     runtime.shutdown_timeout(LAST_THREADS);
