@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod errors;
+mod hold;
 mod kit;
 mod leases;
+mod limits;
+mod many;
 mod metrics;
 mod people;
 mod reload;

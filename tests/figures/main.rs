@@ -14,6 +14,7 @@
 mod cold_reads;
 mod conformance;
 mod dynamic;
+mod dynamic_pg;
 mod figure;
 mod flood;
 mod idle;
@@ -22,7 +23,7 @@ mod issue;
 
 use figure::Report;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "issue_vs_echo",
     "issue_p99_at_half_load",
     "durable_check",
@@ -32,6 +33,7 @@ const NAMES: [&str; 9] = [
     "isolated_p99_ratio",
     "flood_fairness",
     "dynamic_issue_overhead_vault",
+    "dynamic_pg_issue_ratio",
 ];
 
 fn main() {
@@ -70,6 +72,9 @@ fn main() {
         }
         if wants("dynamic_issue_overhead_vault") {
             dynamic::overhead(&mut report).await;
+        }
+        if wants("dynamic_pg_issue_ratio") {
+            dynamic_pg::ratio(&mut report).await;
         }
         if wants("issue_vs_echo") || wants("issue_p99_at_half_load") || wants("durable_check") {
             issue::all(&mut report, wants).await;

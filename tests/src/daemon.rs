@@ -27,12 +27,18 @@ impl Daemon {
     }
 
     /// Starts `program` as the daemon of `site`, and does not wait.
-    pub fn spawn(site: &Site, mut program: Command) -> Self {
+    pub fn spawn(site: &Site, program: Command) -> Self {
+        Self::spawn_with(site, program, &[])
+    }
+
+    /// The same with options of `run` more.
+    pub fn spawn_with(site: &Site, mut program: Command, options: &[&str]) -> Self {
         let log = site.path("daemon.log");
         let open = || File::options().create(true).append(true).open(&log).expect("the site is writable");
         let child = program
             .args(["run", "--config"])
             .arg(site.path("leasehold.toml"))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(open())
             .stderr(open())
