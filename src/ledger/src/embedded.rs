@@ -42,7 +42,7 @@ pub use self::{
 use self::{
     archivist::{ArchiveWork, Archivist},
     courier::Couriers,
-    indexer::{IndexWork, Indexer, SnapshotRule},
+    indexer::{Calm, IndexWork, Indexer, SnapshotRule},
     queue::{Closed, Queue, Request},
     writer::{Counts, Writer},
 };
@@ -150,6 +150,7 @@ impl Embedded {
             actor: options.actor,
             due: SnapshotRule { last, every: options.snapshot_records.max(1) },
             closed: closed_sender,
+            calm: Calm::default(),
         };
         let writer = Writer {
             journal: state.journal,
@@ -159,7 +160,6 @@ impl Embedded {
             watchers: Arc::clone(&watchers),
             health: health_sender,
             counts: Arc::clone(&counts),
-            settled: 0,
         };
         let indexing = || {
             // It works behind the commits: who is waited for goes first. Not by much, since in the end commits wait for it, too.

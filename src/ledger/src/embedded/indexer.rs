@@ -29,6 +29,8 @@ const SHARE: u64 = 5;
 /// So much sooner while nobody commits.
 const QUIET: u64 = 10;
 const QUIET_SHARE: u64 = SHARE * QUIET;
+/// How often it looks while there is nothing to do.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long it waits before it tries again what did not work.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,8 +52,8 @@ struct Talk {
     /// Set when there will be no more commits; with the last record when the index is to be finished.
     end: Option<Option<Head>>,
     snapshots: u64,
-    /// Set while nobody commits.
-    quiet: bool,
+    /// How many groups were committed.
+    groups: u64,
 }
 
 /// The thread's own.
@@ -66,6 +68,14 @@ pub(crate) struct IndexWork {
     /// Where the snapshots are, for the record of one.
     pub(crate) due: SnapshotRule,
     pub(crate) closed: watch::Sender<bool>,
+    pub(crate) calm: Calm,
+}
+
+/// Whether anybody commits, as one sees it who looks now and then.
+#[derive(Default)]
+pub(crate) struct Calm {
+    groups: u64,
+    looks: u32,
 }
 
 /// When the next snapshot is due.
@@ -103,19 +113,12 @@ impl Indexer {
     pub(crate) fn saw(&self, time: Timestamp) {
         let mut talk = self.lock();
         talk.last_time = talk.last_time.max(Some(time));
-        talk.quiet = false;
+        talk.groups = talk.groups.saturating_add(1);
     }
 
     /// The latest time in the journal.
     pub(crate) fn last_time(&self) -> Option<Timestamp> {
         self.lock().last_time
-    }
-
-    /// Nobody has committed for a while.
-    pub(crate) fn rest(&self) {
-        if !std::mem::replace(&mut self.lock().quiet, true) {
-            self.wake();
-        }
     }
 
     /// There will be no more commits. With a head, the index is brought to disk up to it. The first call counts.
@@ -134,6 +137,18 @@ impl Indexer {
     }
 }
 
+impl Calm {
+    fn look(&mut self, groups: u64) {
+        let same = std::mem::replace(&mut self.groups, groups) == groups;
+        self.looks = if same { self.looks.saturating_add(1) } else { 0 };
+    }
+
+    /// The first look may be early: somebody may have woken it for what is done already. The second one has waited.
+    const fn is_long(&self) -> bool {
+        self.looks >= 2
+    }
+}
+
 impl IndexWork {
     pub(crate) fn run(mut self) {
         let mut job = None;
@@ -147,7 +162,10 @@ impl IndexWork {
             self.report(done.as_ref().err());
             match done {
                 Ok(true) => {}
-                Ok(false) => thread::park(),
+                Ok(false) => {
+                    thread::park_timeout(LOOK);
+                    self.calm.look(self.indexer.lock().groups);
+                }
                 Err(_) => {
                     job = None;
                     thread::park_timeout(RETRY);
@@ -188,7 +206,7 @@ impl IndexWork {
         let extent = self.index.extent();
         // A snapshot writes the whole state: the larger it is, the rarer, so that it stays cheap for each record. While
         // nobody commits, it is in nobody's way.
-        let (every, share) = match self.indexer.lock().quiet {
+        let (every, share) = match self.calm.is_long() {
             true => (self.due.every.div_euclid(QUIET), QUIET_SHARE),
             false => (self.due.every, SHARE),
         };

@@ -38,8 +38,6 @@ pub(crate) struct Writer {
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) health: watch::Sender<LedgerHealth>,
     pub(crate) counts: Arc<Counts>,
-    /// The last record when it last had nothing to do.
-    pub(crate) settled: u64,
 }
 
 /// What the writer has done, for others to read.
@@ -71,10 +69,6 @@ impl Writer {
     fn wait(&mut self) {
         let healthy = *self.health.borrow() == LedgerHealth::Ok;
         thread::park_timeout(if healthy { LOOK } else { LOOK_AGAIN });
-        let head = self.journal.head().seq;
-        if std::mem::replace(&mut self.settled, head) == head {
-            self.indexer.rest();
-        }
         let poisoned = matches!(*self.health.borrow(), LedgerHealth::Poisoned(_));
         if !poisoned {
             let found = self.journal.probe().map_err(|why| refusal(&why));
