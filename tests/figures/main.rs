@@ -11,15 +11,18 @@
     reason = "figures are printed, and one that cannot be measured ends the run"
 )]
 
+mod bulk;
 mod cold_reads;
 mod conformance;
 mod dynamic;
 mod dynamic_pg;
+mod expiries;
 mod figure;
 mod flood;
 mod idle;
 mod isolation;
 mod issue;
+mod scale;
 
 use figure::Report;
 
@@ -46,9 +49,10 @@ fn main() {
     if asked.first().is_some_and(|first| first == flood::FLOOD) {
         return flood::run_flood(&asked[1], &asked[2]);
     }
-    let unknown: Vec<_> = asked.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
+    let names: Vec<_> = NAMES.into_iter().chain(scale::NAMES).chain(bulk::NAMES).collect();
+    let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
-        Report::complain(&format!("no such figure: {unknown:?}; there are {NAMES:?}"));
+        Report::complain(&format!("no such figure: {unknown:?}; there are {names:?}"));
         std::process::exit(2);
     }
     let wants = |name: &str| asked.is_empty() || asked.iter().any(|one| one == name);
@@ -78,6 +82,12 @@ fn main() {
         }
         if wants("issue_vs_echo") || wants("issue_p99_at_half_load") || wants("durable_check") {
             issue::all(&mut report, wants).await;
+        }
+        if scale::NAMES.into_iter().any(wants) {
+            scale::all(&mut report, wants).await;
+        }
+        if bulk::NAMES.into_iter().any(wants) {
+            bulk::all(&mut report).await;
         }
     });
     if report.is_short() {

@@ -39,6 +39,11 @@ impl CpuTimes {
         }
     }
 
+    /// All threads together.
+    pub fn total(&self) -> Duration {
+        self.0.values().sum()
+    }
+
     /// Microseconds a call, for each thread that matters: `leaseholdd 20.1, ledger-journal 8.3`.
     pub fn per_call(&self, calls: u64) -> String {
         let each =
