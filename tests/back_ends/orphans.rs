@@ -24,12 +24,14 @@ struct World {
 impl World {
     async fn start(grace: &str) -> Option<Self> {
         let postgres = or_skip(Postgres::start().await).unwrap()?;
-        postgres.run("CREATE ROLE broker LOGIN CREATEROLE PASSWORD 'of the broker'").await.unwrap();
+        let roles = "CREATE ROLE app; CREATE ROLE broker LOGIN CREATEROLE PASSWORD 'of the broker'; \
+                     GRANT app TO broker WITH ADMIN OPTION";
+        postgres.run(roles).await.unwrap();
         let mut plan = Plan::default();
         plan.more.push_str(&format!(
             "[[provider]]\nname = \"pg\"\nkind = \"postgres\"\naddress = \"{}\"\ntls = \"disable\"\nuser = \"broker\"\n\
              password_file = \"pg-password\"\ndatabase = \"postgres\"\norphan_sweep = \"1s\"\norphan_grace = \"{grace}\"\n\n\
-             [[role]]\nname = \"app\"\nprovider = \"pg\"\n\n\
+             [[role]]\nname = \"app\"\nprovider = \"pg\"\ngrants = [\"app\"]\n\n\
              [[secret]]\npath = \"{USER}\"\nprovider = \"pg\"\nrole = \"app\"\nttl = \"10m\"\nmax_ttl = \"1h\"\n",
             postgres.address()
         ));
