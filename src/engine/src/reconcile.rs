@@ -25,7 +25,7 @@ const AT_ONCE: usize = 512;
 /// It looks at least this often, whatever it was told.
 const PERIOD: Duration = Duration::from_secs(30);
 /// And not more often than this, unless it has more to do than fits one look: what ends in between is settled together.
-const BREATH: Duration = Duration::from_millis(50);
+const BREATH: Duration = Duration::from_millis(20);
 /// After the ledger refused, it waits this long.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -11,8 +11,8 @@ use leasehold_core::{
 use super::slot::{Row, Slot};
 use crate::bytes::{Reader, put_bytes, put_number};
 
-/// A block is closed when it has this many bytes.
-pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
+/// A block is closed when it has this many bytes: who looks one lease up opens all of it.
+pub(crate) const BLOCK_BYTES: usize = 8 * 1024;
 
 /// Puts a block together.
 #[derive(Default)]
