@@ -69,9 +69,8 @@ impl Watch {
     /// Looks at the next page.
     pub(super) async fn walk_on(&mut self, mut walk: Walk) -> Result<(), EngineError> {
         let page = self.engine.ledger.scan(&walk.range, PAGE).await?;
-        if let Why::Begin { origin, whole, .. } = &mut walk.why {
-            let seen = || page.iter().map(|entry| entry.revision).chain(origin.map(|origin| origin.seen));
-            whole.get_or_insert_with(|| seen().max().unwrap_or_default());
+        if let Why::Begin { origin, whole: whole @ None, .. } = &mut walk.why {
+            *whole = Some(self.visible(&page).await?.max(origin.map_or(0, |origin| origin.seen)));
         }
         let mut currents = Currents::new();
         for entry in &page {
@@ -111,6 +110,18 @@ impl Watch {
             _ => self.arrive(&walk.why),
         }
         Ok(())
+    }
+
+    /// The latest record that these leases show: whatever is read from now on has it and all before it.
+    async fn visible(&self, page: &[Entry]) -> Result<Revision, EngineError> {
+        let mut latest = 0;
+        for entry in page {
+            coop::consume_budget().await;
+            let Some(id) = entry.key.lease_id() else { continue };
+            let changed = self.engine.load(id).await?.map_or(0, |(_, revision)| revision);
+            latest = latest.max(entry.revision).max(changed);
+        }
+        Ok(latest)
     }
 
     /// Everything was looked at: what was told last is the end of it.
