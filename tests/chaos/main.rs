@@ -3,7 +3,7 @@
 //! held up, the disk fills or fails, and the clock is set. What must hold is looked for from outside: in `pg_roles`, by
 //! logging in, in what the broker lists and in its journal.
 //!
-//! `LEASEHOLD_CHAOS_SECONDS` says how long (100 when nothing is said); `LEASEHOLD_CHAOS_SEED` makes the random choices of a run
+//! `LEASEHOLD_CHAOS_SECONDS` says how long (80 when nothing is said); `LEASEHOLD_CHAOS_SEED` makes the random choices of a run
 //! again, beginning with the site that printed it.
 #![expect(
     clippy::unwrap_used,

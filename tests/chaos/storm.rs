@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::{book::Book, database::Database, oracle, scene::Scene, trouble::Trouble, workload::Crowd};
 
 const SEED: &str = "LEASEHOLD_CHAOS_SEED";
-const SECONDS: u64 = 100;
+const SECONDS: u64 = 80;
 /// How often the crowd is troubled at one site.
 const ROUNDS: usize = 3;
 /// What the broker has not done after so long when nothing is in its way is not done.
@@ -134,8 +134,8 @@ impl Storm<'_> {
     /// The time comes for everything that was left to be done, and then nothing is left.
     async fn end(&mut self) {
         let mut remains = Vec::new();
-        for _ in 0..8 {
-            let deadline = Instant::now() + LATE / 3;
+        for _ in 0..20 {
+            let deadline = Instant::now() + LATE / 10;
             loop {
                 remains = oracle::remains(&self.scene).await;
                 if remains.is_empty() || Instant::now() > deadline {
