@@ -122,7 +122,8 @@ impl Course {
         }
         // They are met again.
         self.met = self.met.saturating_sub(std::mem::take(&mut self.left_out));
-        let (mut any, mut unsaved) = (false, 0_u32);
+        // How many they are goes into the ledger with the first that is ended.
+        let (mut any, mut unsaved) = (false, SAVED_EVERY);
         while !walk.is_over() {
             let began = Instant::now();
             let page = walk.page(&*engine.ledger, PAGE).await?;
