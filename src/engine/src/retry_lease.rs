@@ -45,6 +45,9 @@ impl Engine {
         let Ok((next, _)) = lease.clone().step(Event::Retry, now) else {
             return self.fail(record, EngineError::NotRevoking).await;
         };
+        if let Err(held) = self.unless_on_hold() {
+            return self.fail(record, held).await;
+        }
         let conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
         let writes = next.writes(Some(&lease))?;
         self.ledger.commit(Commit { record, conditions, writes }).await?;

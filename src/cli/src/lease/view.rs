@@ -100,7 +100,12 @@ impl LeaseView {
             parts.push(("revocation", format!("none until {}", time(end))));
         }
         if let Some(verification) = self.verification {
-            parts.push(("credential", format!("ended, {verification}")));
+            let told = match verification {
+                "verified" => "dead: it was tried",
+                "unverifiable" => "ended, says its back end; nothing can be tried",
+                _ => "STILL VALID: it works on although its back end says that it ended it",
+            };
+            parts.push(("credential", told.to_owned()));
         }
         if let Some(since) = self.stale_since {
             parts.push(("stale", format!("its back end last confirmed the value {}", time(since))));
@@ -122,7 +127,10 @@ impl Row for LeaseView {
             self.holder.clone(),
             self.state.to_owned(),
             duration::relative(end, clock::now()),
-            self.irrevocable_until.map(|end| format!("none until {end:.0}")).unwrap_or_default(),
+            match (self.irrevocable_until, self.verification) {
+                (Some(end), _) => format!("none until {end:.0}"),
+                (None, verification) => verification.unwrap_or_default().to_owned(),
+            },
         ]
     }
 }
@@ -184,6 +192,22 @@ mod tests {
         assert_eq!(find("issued"), Some("1970-01-01T00:00:00Z (1m ago)"));
         assert_eq!(find("expires"), Some("1970-01-01T00:15:00Z (in 14m)"));
         assert_eq!(find("renewals"), None);
+    }
+
+    #[test]
+    fn a_lease_says_whether_its_credential_is_dead() {
+        for (verification, shown) in [
+            (Verification::Verified, "dead"),
+            (Verification::Unverifiable, "ended, says its back end"),
+            (Verification::StillValid, "STILL VALID"),
+        ] {
+            let view = LeaseView::of(&Lease { dynamic: true, verification: Some(verification), ..lease() });
+            let parts = view.parts(Timestamp::UNIX_EPOCH);
+            let told = parts.iter().find(|(part, _)| *part == "credential").map(|(_, text)| text.as_str());
+            assert!(told.unwrap().starts_with(shown), "{told:?}");
+            assert_eq!(view.cells().last().map(String::as_str), Some(verification.name()));
+            assert_eq!(serde_json::to_value(&view).unwrap()["verification"], verification.name());
+        }
     }
 
     #[test]

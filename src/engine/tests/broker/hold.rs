@@ -7,12 +7,13 @@ use leasehold_core::{
     access::Action,
     lease::LeaseState,
     ports::Ledger,
+    provider::ErrorClass,
     record::{Kind, Outcome},
     state::{Key, LedgerError},
 };
 use leasehold_engine::{
     EngineError,
-    request::{HoldReason, IssueLease, ReleaseHold, RenewLease, RevokeLease},
+    request::{ForgetLease, HoldReason, IssueLease, ReleaseHold, RenewLease, RetryLease, RevokeLease},
 };
 use tokio::time::sleep;
 
@@ -95,6 +96,28 @@ async fn what_is_due_waits_for_the_release_and_is_over_all_the_same() {
         (released.actor.id.as_str(), &*released.details["reason"]),
         (ADMIN, "compared with the back ends")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_hold_no_lease_is_tried_again_or_given_up() {
+    let broker = Broker::new();
+    let id = broker.issue(DYNAMIC).await.unwrap().lease.id;
+    broker.back_end.fail(Some(ErrorClass::Transient));
+    broker.engine.revoke_lease(revoke(id)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    broker.back_end.fail(None);
+    let broker = again(broker, Some(HoldReason::Restored)).await;
+    broker.reconcile();
+    sleep(Duration::from_secs(600)).await;
+    let retry = RetryLease { actor: actor(ADMIN), lease: id, request_id: None };
+    assert!(matches!(broker.engine.retry_lease(retry.clone()).await, Err(EngineError::OnHold)));
+    let forget = ForgetLease { actor: actor(ADMIN), lease: id, reason: "tired".into(), request_id: None };
+    assert!(matches!(broker.engine.forget_lease(forget).await, Err(EngineError::OnHold)));
+    assert!(matches!(state(&broker, id).await, LeaseState::Revoking { .. }));
+    assert_eq!(broker.back_end.users.lock().unwrap().len(), 1);
+    broker.engine.release_hold(release(ADMIN)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(matches!(state(&broker, id).await, LeaseState::Revoked { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +206,7 @@ async fn the_report_says_what_would_be_ended() {
     assert_eq!((main.due_credentials, main.orphans, main.missing, &main.problem), (3, 2, 1, &None));
     assert!(broker.engine.hold_report(actor(API)).await.is_err());
 
-    broker.back_end.fail(Some(leasehold_core::provider::ErrorClass::Transient));
+    broker.back_end.fail(Some(ErrorClass::Transient));
     let report = broker.engine.hold_report(actor(ADMIN)).await.unwrap().unwrap();
     assert!(report.providers[0].problem.as_ref().unwrap().contains("told to fail"));
 }
