@@ -60,7 +60,7 @@ pub(crate) async fn judge(scene: &Scene<'_>, book: &Book) -> Findings {
         for held in entries.held.values() {
             judge_held(held, entries.is_to_end(held), &seen, &mut findings);
         }
-        judge_users(&entries, &seen, &scene.planted, &mut findings);
+        judge_users(&entries, &seen, scene, &mut findings);
         let unknown = seen.listed.keys().filter(|id| !entries.held.contains_key(id)).count();
         let possible = entries.in_vain + scene.probes;
         if unknown > possible {
@@ -68,7 +68,7 @@ pub(crate) async fn judge(scene: &Scene<'_>, book: &Book) -> Findings {
                 format!("{unknown} leases were given to nobody; {possible} calls could have made one");
             findings.wrong.push((None, message));
         }
-        live = Logins::of(&entries, &seen);
+        live = Logins::of(&entries, &seen, scene);
     }
     live.judge(scene, &mut findings).await;
     findings
@@ -131,9 +131,9 @@ fn past(lease: &Lease, longest: Duration) -> bool {
     lease.max_expires_at > after(lease.issued_at, longest)
 }
 
-fn judge_users(entries: &Entries, seen: &Seen, planted: &HashSet<String>, findings: &mut Findings) {
+fn judge_users(entries: &Entries, seen: &Seen, scene: &Scene<'_>, findings: &mut Findings) {
     for user in &seen.before {
-        if planted.contains(&user.name) {
+        if scene.planted.contains(&user.name) {
             findings.late.push((user.lease, format!("an orphan that was planted: {user:?}")));
         } else if user.lease.is_none_or(|id| !seen.listed.contains_key(&id)) {
             findings.wrong.push((user.lease, format!("an orphan: {user:?}")));
@@ -148,7 +148,7 @@ fn judge_users(entries: &Entries, seen: &Seen, planted: &HashSet<String>, findin
         let sure = entries.held.get(&lease.id).is_some_and(|held| !held.more_time);
         let end =
             if sure && lease.state == LeaseState::Active { lease.expires_at } else { lease.max_expires_at };
-        if user.until.is_none_or(|until| until > after(end, MARGIN + MAKING)) {
+        if user.until.is_none_or(|until| until > after(end, MARGIN + MAKING + scene.most_ahead)) {
             findings
                 .wrong
                 .push((user.lease, format!("the server lets it in for too long: {user:?}, {lease:?}")));
@@ -176,7 +176,7 @@ struct Logins {
 }
 
 impl Logins {
-    fn of(entries: &Entries, seen: &Seen) -> Self {
+    fn of(entries: &Entries, seen: &Seen, scene: &Scene<'_>) -> Self {
         let (mut live, mut dead) = (BTreeMap::new(), BTreeMap::new());
         // A server whose clock is far ahead of the broker's is right to let nobody in.
         let together = machine_time() < after(seen.now, MARGIN / 2);
@@ -185,7 +185,8 @@ impl Logins {
                 continue;
             };
             let over = matches!(found.state, LeaseState::Revoked | LeaseState::Expired)
-                || machine_time() > after(after(found.expires_at, MARGIN), MARGIN) && !held.more_time;
+                || machine_time() > after(found.expires_at, 2 * MARGIN + MAKING + scene.most_ahead)
+                    && !held.more_time;
             if together && live.len() < LOGINS && lives_on(found, seen.now) {
                 live.insert(name.clone(), password.clone());
             } else if dead.len() < LOGINS && over {
