@@ -18,7 +18,6 @@ mod orphans;
 mod own_secret;
 mod quota;
 mod reads;
-mod reads;
 mod reconcile;
 mod revocation;
 mod sweep;
