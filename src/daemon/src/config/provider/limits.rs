@@ -38,7 +38,6 @@ pub(super) fn read(section: &Section<'_>, all: &Limits) -> ProviderLimits {
             Duration::ZERO..=secs(86_400),
         ),
         max_leases: section.count("max_leases", MOST_LEASES),
-        ..ProviderLimits::default()
     }
 }
 
