@@ -6,7 +6,6 @@
 //! `LEASEHOLD_CHAOS_SECONDS` says how long (80 when nothing is said); `LEASEHOLD_CHAOS_SEED` makes the random choices of a run
 //! again, beginning with the site that printed it.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
