@@ -138,14 +138,26 @@ impl Patient {
     /// Starts the broker, which may find out only when it is asked that it must make its index anew: then it says so, and
     /// the next start does that. Returns what it said.
     pub(crate) async fn heals(&mut self) -> String {
+        const WORTH_A_RESTART: i32 = 1;
         let said = self.said();
-        let daemon = Daemon::start(&self.site).await;
-        let client = daemon::workload(&self.site).await;
-        if let Err(error) = client.list_leases(&[], 1000, None).await {
-            assert_eq!(error.reason(), Some("LEDGER_UNAVAILABLE"));
-            let log = daemon.log()[said..].to_owned();
-            assert!(log.contains("the index is damaged: restart, and it is made anew"), "{log}");
-        }
+        let mut daemon = Daemon::spawn(&self.site, Command::new(binaries::leaseholdd()));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let found = loop {
+            if let Some(status) = daemon.has_ended() {
+                assert_eq!(status.code(), Some(WORTH_A_RESTART), "{}", daemon.log());
+                break true;
+            }
+            if let Ok(client) = self.site.client("workload").connect().await {
+                let listed = client.list_leases(&[], 1000, None).await;
+                let refused =
+                    listed.inspect_err(|error| assert_eq!(error.reason(), Some("LEDGER_UNAVAILABLE")));
+                break refused.is_err();
+            }
+            assert!(Instant::now() < deadline, "it neither serves nor ends:\n{}", daemon.log());
+            sleep(Duration::from_millis(20)).await;
+        };
+        let log = daemon.log()[said..].to_owned();
+        assert!(!found || log.contains("the index is damaged: restart, and it is made anew"), "{log}");
         daemon.kill();
         self.serves().await;
         fs::read_to_string(self.site.path("daemon.log")).unwrap()[said..].to_owned()

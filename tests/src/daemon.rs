@@ -112,6 +112,11 @@ impl Daemon {
         }
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the daemon is our child")
+    }
+
     /// Kills it as a crash would.
     pub fn kill(mut self) {
         let _ = self.child.kill();

@@ -81,6 +81,8 @@ impl StartError {
             Self::StateDir(StateDirError::InUse { .. }) | Self::ProviderInUse(_) => Exit::InUse,
             // Nothing is wrong with the state, and when there is room again a restart helps.
             Self::Ledger(error) if is_for_want_of_room(error) => Exit::Failed,
+            // The index is not readable; the restart makes it anew.
+            Self::TakeUp(EngineError::Unavailable(_)) => Exit::Failed,
             Self::StateDir(_)
             | Self::Key(_)
             | Self::Ledger(_)
@@ -120,6 +122,8 @@ fn lines<T: std::fmt::Display>(items: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use leasehold_core::state::LedgerError;
+
     use super::*;
 
     #[test]
@@ -129,6 +133,9 @@ mod tests {
         };
         assert_eq!(exit(io::ErrorKind::StorageFull), Exit::Failed);
         assert_eq!(exit(io::ErrorKind::PermissionDenied), Exit::State);
+        let unreadable =
+            StartError::TakeUp(EngineError::Unavailable(LedgerError::Corrupt("a block".to_owned())));
+        assert_eq!(unreadable.exit(), Exit::Failed, "the restart makes the index anew");
         let cut = OpenError::Journal(JournalError::Cut { ends_at: 1, applied: 2 });
         assert_eq!(StartError::from(cut).exit(), Exit::State);
     }
