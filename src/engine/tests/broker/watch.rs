@@ -117,10 +117,10 @@ async fn a_slow_watcher_is_told_that_it_missed_something() {
     assert!(matches!(last, Some(Err(EngineError::WatchLagged))), "{last:?}");
 }
 
-/// A ledger in which something happens right after a lease was read.
+/// A ledger in which something happens right after a lease was read for so many times.
 struct Meanwhile {
     memory: Memory,
-    event: Mutex<Option<(Key, BoxFuture<'static, ()>)>>,
+    event: Mutex<Option<(Key, usize, BoxFuture<'static, ()>)>>,
 }
 
 #[async_trait]
@@ -131,8 +131,11 @@ impl Ledger for Meanwhile {
 
     async fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
         let entry = self.memory.get(key).await;
-        let event = self.event.lock().unwrap().take_if(|(after, _)| after == key);
-        if let Some((_, event)) = event {
+        let event = self.event.lock().unwrap().take_if(|(after, left, _)| {
+            *left -= usize::from(after == key);
+            *left == 0
+        });
+        if let Some((_, _, event)) = event {
             event.await;
         }
         entry
@@ -163,8 +166,9 @@ async fn what_changes_while_the_snapshot_is_read_is_not_lost_to_who_resumes_behi
         engine.renew_lease(renew).await.unwrap();
     };
     let event: BoxFuture<'static, ()> = Box::pin(event);
+    // It is read once to see how new the page is, and once to be told.
     let front =
-        Meanwhile { memory: broker.ledger.clone(), event: Mutex::new(Some((Key::lease(first), event))) };
+        Meanwhile { memory: broker.ledger.clone(), event: Mutex::new(Some((Key::lease(first), 2, event))) };
     let watched = Broker::through(Arc::new(front), broker.ledger.clone(), broker.back_end.clone());
     let mut watch = watched.engine.watch_leases(actor(API), None).await.unwrap();
     let snapshot = [next(&mut watch).await, next(&mut watch).await];
