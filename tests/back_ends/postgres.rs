@@ -183,3 +183,31 @@ async fn the_example_with_an_administrator_in_another_secret_is_tried_without_a_
     let daemon = scene.start().await;
     scene.close(daemon).await;
 }
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_same_user_even_from_a_broker_that_died() {
+    let password = "canary-of-the-broker-51e8aa";
+    let Some(world) = World::start(password).await else { return };
+    let mut scene = world.scene(world.example());
+    scene.site.write("pg-password", password);
+    let daemon = scene.start().await;
+    let first = scene.lease_for(READ, "--request-id r-1").await;
+    daemon.kill();
+    let daemon = scene.start().await;
+    let again = scene.lease_for(READ, "--request-id r-1").await;
+    assert_eq!((&again.id, &again.fields), (&first.id, &first.fields));
+    assert!(world.lets_in(&again).await);
+    assert_eq!(world.users().await, 1);
+    let other = scene.lease_for(READ, "--request-id r-2").await;
+    assert_ne!(other.field("username"), first.field("username"));
+    let reused = scene.refused("workload", &format!("lease get {REPORT} --request-id r-1")).await;
+    assert!(reused.contains("[REQUEST_ID_REUSED]"), "{reused}");
+
+    // What is over is given to nobody again.
+    let revoked = scene.run("workload", &format!("lease revoke {}", first.id), "").await;
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    let over = scene.refused("workload", &format!("lease get {READ} --request-id r-1")).await;
+    assert!(over.contains("[LEASE_"), "{over}");
+    until("the user is dropped", async || !world.lets_in(&first).await).await;
+    scene.close(daemon).await;
+}

@@ -12,7 +12,7 @@ use leasehold_tests::{
 };
 use tokio::time::timeout;
 
-use crate::kit::{issue, lease};
+use crate::kit::{issue, lease, leasehold};
 
 /// What the watch tells next, which is to be this. That a short lease ends soon is passed over, unless it is waited for.
 async fn next(watch: &mut Watch, change: LeaseChange) -> Notice {
@@ -174,4 +174,36 @@ async fn a_repeated_request_gets_the_same_lease_even_from_a_new_daemon() {
     check(&client).await;
     assert_eq!(value(&lease(&client).await), b"two");
     assert_eq!(client.list_leases(&[], 0, None).await.unwrap().items.len(), 3);
+}
+
+#[tokio::test]
+async fn the_command_line_tells_what_happens_to_leases_and_goes_on_where_it_ended() {
+    let site = Site::new(Plan::default());
+    let _daemon = Daemon::start(&site).await;
+    daemon::put(&site, SECRET, "one").await;
+    let client = daemon::workload(&site).await;
+    let held = lease(&client).await.lease;
+    let told = |line: &str| -> Vec<serde_json::Value> {
+        let ran = leasehold(&site, "workload", &format!("lease watch -o jsonl {line}"));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = told("--limit 1").remove(0);
+    assert_eq!((&first["change"], &first["lease"]["id"]), (&"held".into(), &held.id.to_string().into()));
+    let place = first["resume_token"].as_str().unwrap();
+
+    daemon::put(&site, SECRET, "two").await;
+    let rotated = told(&format!("--limit 1 --resume {place}")).remove(0);
+    assert_eq!(
+        (&rotated["change"], &rotated["lease"]["id"]),
+        (&"rotated".into(), &held.id.to_string().into())
+    );
+    client.revoke_lease(held.id, None).await.unwrap();
+    let place = rotated["resume_token"].as_str().unwrap();
+    assert_eq!(told(&format!("--limit 1 --resume {place}"))[0]["change"], "revoked");
+
+    let json = leasehold(&site, "workload", "lease watch -o json");
+    assert!(json.code == 2 && json.err.contains("jsonl"), "{json:?}");
+    let bad = leasehold(&site, "workload", "lease watch --resume nonsense");
+    assert_ne!(bad.code, 0, "{bad:?}");
 }
