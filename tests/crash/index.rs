@@ -43,15 +43,19 @@ async fn an_index_that_is_gone_or_doubtful_is_made_anew() {
         let files = if let End::InOrder = end { files(patient.index()) } else { Vec::new() };
         for path in files {
             let bytes = fs::read(&path).unwrap();
-            let Some(middle) = bytes.iter().rposition(|byte| *byte != 0).map(|last| last / 2) else {
-                continue;
-            };
-            for (what, changed) in [("cut", bytes[..middle].to_vec()), ("flipped", flipped(&bytes, middle))] {
+            let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { continue };
+            let middle = last / 2;
+            // Damage is found where somebody reads. In a run, leases lie before what is remembered of requests.
+            let read = if path.extension().is_some_and(|end| end == "run") { last / 4 } else { middle };
+            for (what, changed) in [("cut", bytes[..middle].to_vec()), ("flipped", flipped(&bytes, read))] {
                 fs::write(&path, changed).unwrap();
                 let log = patient.heals().await;
                 let anew = log.contains("the index was made anew");
                 // The broker's own files are sealed. In sled's there is room that nobody reads.
-                assert!(anew || path.ends_with("catalogue/db") || path.ends_with("opened"), "{what}: {log}");
+                assert!(
+                    anew || path.ends_with("catalogue/db") || path.ends_with("opened"),
+                    "{what} {path:?}: {log}"
+                );
                 patient.put_back("whole", "");
             }
         }
