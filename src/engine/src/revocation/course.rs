@@ -44,11 +44,11 @@ pub(crate) struct Course {
 }
 
 /// So many are looked at together.
-const PAGE: usize = 64;
+const PAGE: usize = 32;
 /// So many are ended at once: they share the journal's group commits.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 /// After so many pages, how far it has come goes into the ledger.
-const SAVED_EVERY: u32 = 16;
+const SAVED_EVERY: u32 = 32;
 /// So many leases that are being ended are kept track of.
 const MOST_OPEN: usize = 250_000;
 /// What is being ended is looked at no more often than this, and no less.
