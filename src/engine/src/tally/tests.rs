@@ -163,7 +163,7 @@ proptest! {
         for (action, n) in actions {
             world.act(action, n);
             let (shown, counted) = (world.shown.values().filter(|(_, live)| *live).count(), world.tally.lock().total);
-            let most = shown + world.taken.len() + world.untold.len() + world.begun.len();
+            let most: usize = [shown, world.taken.len(), world.untold.len(), world.begun.len()].iter().sum();
             prop_assert!(counted <= most as u64, "{counted} of at most {most}");
         }
         world.settle();

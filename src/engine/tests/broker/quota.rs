@@ -43,13 +43,10 @@ fn limited(settings: Settings) -> Broker {
 
 /// The limit that was met.
 fn limit(result: Result<IssuedLease, EngineError>) -> &'static str {
-    match result {
-        Err(EngineError::QuotaExceeded { limit, retry_after }) => {
-            assert!(retry_after > Duration::ZERO);
-            limit
-        }
-        other => panic!("{other:?}"),
-    }
+    let error = result.unwrap_err();
+    let EngineError::QuotaExceeded { limit, retry_after } = error else { unreachable!("{error}") };
+    assert!(retry_after > Duration::ZERO);
+    limit
 }
 
 async fn revoke(broker: &Broker, lease: LeaseId) {
