@@ -229,4 +229,5 @@ fn timestamp(nanos: i64) -> Timestamp {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test")]
 mod tests;
