@@ -273,8 +273,11 @@ pub(crate) fn sign_in_words(said: &str) -> String {
     match code {
         Some(code) => format!("the token service answered {code}"),
         None if said.contains("certificate") => "the token service's certificate is not trusted".to_owned(),
-        None if said.contains("No such file") => "a file that the credentials name is not there".to_owned(),
-        None if said.contains("Permission denied") => {
+        // The system's words, which the SDK repeats, and the standard library's, which we do.
+        None if said.contains("No such file") || said.contains("entity not found") => {
+            "a file that the credentials name is not there".to_owned()
+        }
+        None if said.contains("Permission denied") || said.contains("permission denied") => {
             "a file that the credentials name cannot be read".to_owned()
         }
         None if said.contains("error sending request") || said.contains("connect") => {
