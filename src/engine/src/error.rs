@@ -122,6 +122,15 @@ impl EngineError {
         }
     }
 
+    /// Whether the ledger refuses everything just now, and not only this.
+    pub(crate) fn is_the_ledgers(&self) -> bool {
+        match self {
+            Self::JournalFull(_) => true,
+            Self::Unavailable(problem) => !matches!(problem, LedgerError::Corrupt(_)),
+            _ => false,
+        }
+    }
+
     /// When it makes sense to try again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -2,7 +2,14 @@
 //! expiry index, acted on idempotently and written down. It runs on notice and on period and keeps no state of its own:
 //! after a crash it simply looks again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, stream};
 use leasehold_core::{
@@ -32,7 +39,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Engine {
     /// Runs until `stop` says true.
     pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        use std::sync::atomic::Ordering::Relaxed;
         tokio::spawn(self.clone().run_revocations(stop.clone()));
         while !*stop.borrow_and_update() {
             // Whoever commits something due from here on either is seen by this look or wakes the next one.
@@ -66,12 +72,18 @@ impl Engine {
         self.abandon_inherited().await?;
         let due = self.ledger.scan(&KeyRange::due_until(now), LOOK).await?;
         let full = due.len() == LOOK;
-        let mut settling = stream::iter(due).map(|entry| self.settle(entry, now)).buffer_unordered(AT_ONCE);
+        // Once the ledger has refused one, the others are not even tried.
+        let refused = AtomicBool::new(false);
+        let mut settling = stream::iter(due)
+            .take_while(|_| ready(!refused.load(Relaxed)))
+            .map(|entry| self.settle(entry, now))
+            .buffer_unordered(AT_ONCE);
         let (mut ended, mut unsettled, mut why) = (Vec::new(), 0_u64, None);
         while let Some(settled) = settling.next().await {
             match settled {
                 Ok(lease) => ended.extend(lease),
                 Err(problem) => {
+                    refused.fetch_or(problem.is_the_ledgers(), Relaxed);
                     unsettled = unsettled.saturating_add(1);
                     why = Some(problem);
                 }

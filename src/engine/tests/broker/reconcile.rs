@@ -185,7 +185,8 @@ async fn a_full_journal_with_much_due_is_not_hammered() {
     broker.reconcile();
     sleep(Duration::from_secs(10)).await;
     let refusals = ledger.refusals.load(SeqCst);
-    assert!((1..10_000).contains(&refusals), "{refusals} in ten seconds");
+    // What was under way when the first was refused, once a second.
+    assert!((1..=6_000).contains(&refusals), "{refusals} in ten seconds");
     ledger.refuse.store(0, SeqCst);
     sleep(Duration::from_secs(5)).await;
     assert_eq!(broker.engine.status(actor(ADMIN)).await.unwrap().live_leases, 0);
