@@ -20,7 +20,7 @@ fn json(ran: &Ran) -> Value {
 /// Takes a lease as the workload; its id.
 fn taken(site: &Site) -> String {
     let got = json(&leasehold(site, "workload", &format!("lease get {SECRET} -o json")));
-    got["lease"]["id"].as_str().unwrap().to_owned()
+    got.pointer("/lease/id").unwrap().as_str().unwrap().to_owned()
 }
 
 /// A line of a shell that must succeed.
