@@ -152,7 +152,7 @@ mod tests {
             ("segment_size = 64", "must be a size such as `64MiB`"),
             ("node = 'a b'", "`a b` is not a node's name"),
             ("compress = 'gzip'", "`compress` cannot be `gzip`"),
-            ("dir = '/s'\n[archive]", "`directory` is missing in [archive]"),
+            ("dir = '/s'\narchive = {}", "`directory` is missing in [archive]"),
             ("dir = '/s'\narchive = {directory = '/s/a'}", "the archive is in the state directory"),
             ("dir = '/s'\narchive = {directory = '/a', after_age = '1s'}", "`after_age` in [archive] is 1s"),
             ("dir = '/s'\narchive = {directory = '/a', after_sise = '1GiB'}", "`after_size`"),
