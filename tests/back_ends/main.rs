@@ -17,4 +17,5 @@ mod kit;
 mod local;
 mod orphans;
 mod postgres;
+mod quarantine;
 mod vault;

@@ -16,13 +16,13 @@ use crate::kit::{Ran, patiently, run};
 
 const USER: &str = "prod/payments/db-user";
 
-struct World {
-    postgres: Postgres,
-    site: Site,
+pub(crate) struct World {
+    pub(crate) postgres: Postgres,
+    pub(crate) site: Site,
 }
 
 impl World {
-    async fn start(grace: &str) -> Option<Self> {
+    pub(crate) async fn start(grace: &str) -> Option<Self> {
         let postgres = or_skip(Postgres::start().await).unwrap()?;
         let roles = "CREATE ROLE app; CREATE ROLE broker LOGIN CREATEROLE PASSWORD 'of the broker'; \
                      GRANT app TO broker WITH ADMIN OPTION";
@@ -59,25 +59,25 @@ impl World {
         name
     }
 
-    async fn has(&self, user: &str) -> bool {
+    pub(crate) async fn has(&self, user: &str) -> bool {
         let found = self.postgres.run(&format!("SELECT 1 FROM pg_roles WHERE rolname = '{user}'")).await;
         !found.unwrap().is_empty()
     }
 
-    async fn ask(&self, name: &str, line: &str) -> Ran {
+    pub(crate) async fn ask(&self, name: &str, line: &str) -> Ran {
         let mut command = self.site.leasehold(name);
         command.args(line.split(' '));
         run(command, "").await
     }
 
-    async fn told(&self, line: &str) -> Value {
+    pub(crate) async fn told(&self, line: &str) -> Value {
         let ran = self.ask("operator", &format!("{line} -o json")).await;
         assert_eq!(ran.code, 0, "{line}: {ran:?}");
         ran.json()
     }
 
     /// Takes a user as the workload: the lease's id and the user's name.
-    async fn take(&self) -> (String, String) {
+    pub(crate) async fn take(&self) -> (String, String) {
         let ran = self.ask("workload", &format!("lease get {USER} -o json")).await;
         assert_eq!(ran.code, 0, "{ran:?}");
         let got = ran.json();
