@@ -101,7 +101,8 @@ impl Engine {
         let soonest = match next {
             _ if more => now,
             // What is still due could not be done: it waits, so that it does not spin.
-            Some(next) if next <= now => after(now, PAUSE),
+            Some(next) if next <= now && unsettled > 0 => after(now, PAUSE),
+            // A key names the millisecond in which its lease ends, and the lease the moment.
             Some(next) => next.max(after(now, BREATH)),
             None => Timestamp::MAX,
         };
