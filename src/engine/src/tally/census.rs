@@ -78,7 +78,8 @@ impl Census {
 
     /// The count comes to a lease, as it was read; says whether it counts.
     pub(super) fn counts(&mut self, lease: LeaseId, live: bool) -> bool {
-        if self.made.remove(&lease) {
+        // What is made after the end of the count was counted when it was made.
+        if self.finished || self.made.remove(&lease) {
             return false;
         }
         if live {
