@@ -4,6 +4,7 @@
 //! from the world it asks for through the traits of [`ports`]; adapters in the other crates implement them.
 
 pub mod access;
+pub mod bytes;
 pub mod catalog;
 pub mod codec;
 pub mod id;

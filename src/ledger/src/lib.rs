@@ -4,7 +4,6 @@
 //! audit journal being its write-ahead log; [`Memory`] forgets, for tests. Nothing here knows what a lease is: keys,
 //! values, records and conditions come from the engine.
 
-mod bytes;
 mod conditions;
 mod embedded;
 mod index;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lease, LeaseKind, LeaseState, Parties, RevocationHandle, Undecodable, Verification};
 use crate::{
+    bytes::{Reader, put_bytes, put_number},
     id::LeaseId,
     secret::{FieldName, SecretBytes},
 };
@@ -49,12 +50,12 @@ impl Lease {
         // Room for all of it at once: a buffer that grows would leave copies of the handle behind.
         let mut out = Vec::with_capacity(room.saturating_add(rest.len()));
         out.extend_from_slice(&[FORM, u8::from(self.is_ended())]);
-        texts.iter().for_each(|text| put_text(&mut out, text));
+        texts.iter().for_each(|text| put_bytes(&mut out, text.as_bytes()));
         out.extend_from_slice(self.id.bits());
         [self.issued_at, self.expires_at, self.max_expires_at]
             .iter()
             .for_each(|time| put_time(&mut out, *time));
-        put_text(&mut out, version);
+        put_bytes(&mut out, version.as_bytes());
         out.extend_from_slice(&rest);
         Ok(SecretBytes::new(out))
     }
@@ -70,13 +71,13 @@ impl Lease {
         let (parties, _, mut reader) = parties(bytes.expose()).ok_or_else(malformed)?;
         let id = LeaseId::from_bits(reader.take(16).and_then(|id| id.try_into().ok()).ok_or_else(malformed)?);
         let mut times = [Timestamp::UNIX_EPOCH; 3];
-        for time in &mut times {
-            *time = reader.time().ok_or_else(malformed)?;
+        for read in &mut times {
+            *read = time(&mut reader).ok_or_else(malformed)?;
         }
         let [issued_at, expires_at, max_expires_at] = times;
-        let version = reader.text().ok_or_else(malformed)?;
+        let version = text(&mut reader).ok_or_else(malformed)?;
         let Rest { kind, fields, state, renewals, stale_since, handle, irrevocable_until, verification } =
-            if reader.0.is_empty() { Rest::none() } else { serde_json::from_slice(reader.0)? };
+            if reader.is_empty() { Rest::none() } else { serde_json::from_slice(reader.rest())? };
         Ok(Self {
             id,
             holder: parties.holder.parse().map_err(|_| malformed())?,
@@ -138,26 +139,13 @@ impl Rest {
 /// Whom a lease of this form concerns, whether it has ended, and what follows.
 pub(super) fn parties(bytes: &[u8]) -> Option<(Parties<'_>, bool, Reader<'_>)> {
     let ([FORM, ended @ (0 | 1)], rest) = bytes.split_first_chunk::<2>()? else { return None };
-    let mut reader = Reader(rest);
-    let (holder, secret, provider) = (reader.text()?, reader.text()?, reader.text()?);
+    let mut reader = Reader::new(rest);
+    let (holder, secret, provider) = (text(&mut reader)?, text(&mut reader)?, text(&mut reader)?);
     Some((Parties { holder, secret, provider }, *ended == 1, reader))
 }
 
 fn malformed() -> Undecodable {
     <serde_json::Error as serde::de::Error>::custom("it is not a lease").into()
-}
-
-fn put_number(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push((n & 0x7f) as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push((n & 0x7f) as u8);
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
 }
 
 fn put_time(out: &mut Vec<u8>, time: Timestamp) {
@@ -167,40 +155,15 @@ fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     put_number(out, u64::from(time.subsec_nanosecond().unsigned_abs()));
 }
 
-/// Reads what was put.
-pub(super) struct Reader<'a>(&'a [u8]);
+fn text<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+    std::str::from_utf8(reader.bytes()?).ok()
+}
 
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> Option<u64> {
-        let mut n = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            n |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(n);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.take(length)?).ok()
-    }
-
-    fn time(&mut self) -> Option<Timestamp> {
-        let zigzag = self.number()?;
-        let second = (zigzag >> 1).cast_signed() ^ (zigzag & 1).cast_signed().checked_neg()?;
-        let nanos = i32::try_from(self.number()?).ok()?;
-        Timestamp::new(second, if second < 0 { nanos.checked_neg()? } else { nanos }).ok()
-    }
+fn time(reader: &mut Reader<'_>) -> Option<Timestamp> {
+    let zigzag = reader.number()?;
+    let second = (zigzag >> 1).cast_signed() ^ (zigzag & 1).cast_signed().checked_neg()?;
+    let nanos = i32::try_from(reader.number()?).ok()?;
+    Timestamp::new(second, if second < 0 { nanos.checked_neg()? } else { nanos }).ok()
 }
 
 #[cfg(test)]

@@ -18,14 +18,14 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 use leasehold_audit::Head;
-use leasehold_core::SecretBytes;
+use leasehold_core::{
+    SecretBytes,
+    bytes::{Reader, put_bytes, put_number},
+};
 use leasehold_seal::KeyRing;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    bytes::{Reader, put_bytes, put_number},
-    index::{BlockBuilder, BlockCursor, IndexError, Row, Whole},
-};
+use crate::index::{BlockBuilder, BlockCursor, IndexError, Row, Whole};
 
 /// So many are kept.
 const KEPT: usize = 2;
@@ -289,7 +289,7 @@ impl SnapshotRows {
         self.frame = self.frame.saturating_add(1);
         if kind == END {
             let at_end = self.file.fill_buf().map_err(IndexError::io(&self.path, "read"))?.is_empty();
-            self.ended = at_end && Reader(plain.expose()).number() == Some(self.read);
+            self.ended = at_end && Reader::new(plain.expose()).number() == Some(self.read);
             self.block = None;
             return if self.ended { Ok(()) } else { Err(damaged(&self.path)) };
         }

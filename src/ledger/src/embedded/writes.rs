@@ -9,12 +9,11 @@ use std::io::Write as _;
 
 use leasehold_core::{
     SecretBytes,
+    bytes::{Reader, put_bytes, put_number},
     record::Record,
     state::{Key, Write},
 };
 use leasehold_seal::{KeyRing, SealError};
-
-use crate::bytes::{Reader, put_bytes, put_number};
 
 const VERSION: u64 = 1;
 
@@ -81,7 +80,7 @@ fn encode(writes: &[Write]) -> SecretBytes {
 }
 
 fn decode(plain: &SecretBytes) -> Option<Vec<Write>> {
-    let mut reader = Reader(plain.expose());
+    let mut reader = Reader::new(plain.expose());
     if reader.number()? != VERSION {
         return None;
     }

@@ -5,11 +5,11 @@
 
 use leasehold_core::{
     SecretBytes,
+    bytes::{Reader, put_bytes, put_number},
     state::{Key, Revision},
 };
 
 use super::slot::{Row, Slot};
-use crate::bytes::{Reader, put_bytes, put_number};
 
 /// A block is closed when it has this many bytes: who looks one lease up opens all of it.
 pub(crate) const BLOCK_BYTES: usize = 8 * 1024;
@@ -96,9 +96,9 @@ impl BlockCursor {
         if rest.is_empty() {
             return Ok(None);
         }
-        let mut reader = Reader(rest);
+        let mut reader = Reader::new(rest);
         let (revision, value) = read_entry(&mut reader, &mut self.key).ok_or(Malformed)?;
-        self.at = self.block.len().saturating_sub(reader.0.len());
+        self.at = self.block.len().saturating_sub(reader.rest().len());
         Ok(Some(RawEntry { key: &self.key, revision, value }))
     }
 

@@ -3,7 +3,7 @@
 //! The bits are set by double hashing (Kirsch and Mitzenmacher, 2006). The hash is written out here because it is kept on
 //! disk and must not change with a library: every key is hashed whenever its run is written, so it goes by words.
 
-use crate::bytes::{Reader, put_number};
+use leasehold_core::bytes::{Reader, put_number};
 
 /// Ten bits a key and seven probes: about one key in a hundred is looked for in vain.
 const BITS_PER_KEY: u64 = 10;
@@ -45,7 +45,7 @@ impl Bloom {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::new(bytes);
         let (words, rest) = reader.bytes()?.as_chunks::<8>();
         let whole = rest.is_empty() && !words.is_empty() && reader.is_empty();
         whole.then(|| Self { words: words.iter().map(|word| u64::from_le_bytes(*word)).collect() })

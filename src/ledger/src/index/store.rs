@@ -13,12 +13,15 @@ use std::{
 };
 
 use leasehold_audit::Head;
-use leasehold_core::{SecretBytes, state::Key};
+use leasehold_core::{
+    SecretBytes,
+    bytes::{put_bytes, put_number},
+    state::Key,
+};
 use leasehold_seal::KeyRing;
 use serde::{Deserialize, Serialize};
 
 use super::error::IndexError;
-use crate::bytes::{put_bytes, put_number};
 
 /// How much sled may cache. Its cache is counted in accesses, not bytes, so that it is small only with small values.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
