@@ -14,6 +14,7 @@ const FILES: [&str; 11] = [
     "leasehold/v1/orphan.proto",
     "leasehold/v1/provider_check.proto",
     "leasehold/v1/revocation.proto",
+    "leasehold/v1/rotation.proto",
     "leasehold/v1/secret.proto",
     "leasehold/v1/status.proto",
 ];

@@ -254,6 +254,11 @@ pub enum ErrorReason {
     RateLimited = 62,
     /// FAILED_PRECONDITION: the lease is not on its way out, so there is nothing to try again or to give up. Revoke it.
     LeaseNotRevoking = 63,
+    /// FAILED_PRECONDITION: the secret's configuration does not say how it is rotated.
+    NotRotated = 70,
+    /// FAILED_PRECONDITION: the secret's rotation is not where this can be done, such as one that is under way already, or
+    /// an old version that is being retired; the message says which.
+    RotationState = 71,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -297,6 +302,8 @@ impl ErrorReason {
             Self::QuotaExceeded => "ERROR_REASON_QUOTA_EXCEEDED",
             Self::RateLimited => "ERROR_REASON_RATE_LIMITED",
             Self::LeaseNotRevoking => "ERROR_REASON_LEASE_NOT_REVOKING",
+            Self::NotRotated => "ERROR_REASON_NOT_ROTATED",
+            Self::RotationState => "ERROR_REASON_ROTATION_STATE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -337,6 +344,8 @@ impl ErrorReason {
             "ERROR_REASON_QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
             "ERROR_REASON_RATE_LIMITED" => Some(Self::RateLimited),
             "ERROR_REASON_LEASE_NOT_REVOKING" => Some(Self::LeaseNotRevoking),
+            "ERROR_REASON_NOT_ROTATED" => Some(Self::NotRotated),
+            "ERROR_REASON_ROTATION_STATE" => Some(Self::RotationState),
             _ => None,
         }
     }
@@ -1012,13 +1021,20 @@ pub struct RenewLeaseRequest {
     /// The client's own name for this request, for the audit record; as in IssueLeaseRequest. Empty for none.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
+    /// Moves a static lease to the secret's current version, if it holds an older one: the holder uses the new value from then
+    /// on. Decided by `IssueLease` as well.
+    #[prost(bool, tag = "4")]
+    pub accept_rotation: bool,
 }
 /// The lease after the renewal.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RenewLeaseResponse {
     /// The lease with its new `expire_time`.
     #[prost(message, optional, tag = "1")]
     pub lease: ::core::option::Option<Lease>,
+    /// The value at the lease's version; present only when the lease was moved to another one.
+    #[prost(message, optional, tag = "2")]
+    pub value: ::core::option::Option<SecretValue>,
 }
 /// Gives a lease back, or takes it away.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1115,6 +1131,89 @@ pub struct LeaseEvent {
     #[prost(message, optional, tag = "2")]
     pub lease: ::core::option::Option<Lease>,
 }
+/// Begins a watch of one secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchSecretRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub secret: ::prost::alloc::string::String,
+    /// The `resume_token` of the last response that was handled, to get what has happened since; empty to begin anew. When
+    /// some of that is not known any more, the watch begins anew.
+    #[prost(string, tag = "2")]
+    pub resume_token: ::prost::alloc::string::String,
+}
+/// One thing to know.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchSecretResponse {
+    /// Where the watch can be resumed once this response has been handled. Opaque.
+    #[prost(string, tag = "1")]
+    pub resume_token: ::prost::alloc::string::String,
+    /// What there is to know. A client passes over one that it does not know: later versions tell more.
+    #[prost(oneof = "watch_secret_response::Event", tags = "2, 3, 4, 5")]
+    pub event: ::core::option::Option<watch_secret_response::Event>,
+}
+/// Nested message and enum types in `WatchSecretResponse`.
+pub mod watch_secret_response {
+    /// What there is to know. A client passes over one that it does not know: later versions tell more.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        /// Nothing has happened yet, or it is not known what: this is how the secret is now.
+        #[prost(message, tag = "2")]
+        Standing(super::SecretStanding),
+        /// Another version is current.
+        #[prost(message, tag = "3")]
+        Rotated(super::SecretRotated),
+        /// An older version is on its way out.
+        #[prost(message, tag = "4")]
+        Draining(super::SecretDraining),
+        /// An older version is of no use any more.
+        #[prost(message, tag = "5")]
+        Retired(super::SecretRetired),
+    }
+}
+/// How a secret is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretStanding {
+    /// The current version, in the back end's own words; empty when the broker has not looked yet.
+    #[prost(string, tag = "1")]
+    pub current_version: ::prost::alloc::string::String,
+    /// The version that is draining; empty when none is.
+    #[prost(string, tag = "2")]
+    pub draining_version: ::prost::alloc::string::String,
+    /// Its deadline; absent when none is draining.
+    #[prost(message, optional, tag = "3")]
+    pub drain_deadline: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Another version is current.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretRotated {
+    /// The version.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// When that was.
+    #[prost(message, optional, tag = "2")]
+    pub rotate_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// An older version is on its way out: it is retired when nobody holds it any more, and at the deadline whoever holds it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretDraining {
+    /// The version.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// The latest end.
+    #[prost(message, optional, tag = "2")]
+    pub drain_deadline: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// An older version is of no use any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretRetired {
+    /// The version.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// When that was.
+    #[prost(message, optional, tag = "2")]
+    pub retire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// What can happen to a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1137,6 +1236,8 @@ pub enum LeaseChange {
     ExpiringSoon = 7,
     /// The secret has another current version: the value still works, and a new lease gets the new one.
     Rotated = 8,
+    /// The lease was moved to the current version.
+    Moved = 9,
 }
 impl LeaseChange {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1154,6 +1255,7 @@ impl LeaseChange {
             Self::Quarantined => "LEASE_CHANGE_QUARANTINED",
             Self::ExpiringSoon => "LEASE_CHANGE_EXPIRING_SOON",
             Self::Rotated => "LEASE_CHANGE_ROTATED",
+            Self::Moved => "LEASE_CHANGE_MOVED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1168,6 +1270,7 @@ impl LeaseChange {
             "LEASE_CHANGE_QUARANTINED" => Some(Self::Quarantined),
             "LEASE_CHANGE_EXPIRING_SOON" => Some(Self::ExpiringSoon),
             "LEASE_CHANGE_ROTATED" => Some(Self::Rotated),
+            "LEASE_CHANGE_MOVED" => Some(Self::Moved),
             _ => None,
         }
     }
@@ -1408,6 +1511,33 @@ pub mod lease_service_client {
                 .insert(GrpcMethod::new("leasehold.v1.LeaseService", "WatchLeases"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Tells what happens to the versions of one secret, in order and at least once, until the client ends the stream or
+        /// falls behind: first which one is current, unless the watch is resumed. Decided by `IssueLease` when it begins. Nothing
+        /// is told of a dynamic secret, whose credentials each have one holder.
+        pub async fn watch_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchSecretResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.LeaseService/WatchSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.LeaseService", "WatchSecret"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1477,6 +1607,22 @@ pub mod lease_service_server {
             request: tonic::Request<super::WatchLeasesRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::WatchLeasesStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchSecret method.
+        type WatchSecretStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchSecretResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Tells what happens to the versions of one secret, in order and at least once, until the client ends the stream or
+        /// falls behind: first which one is current, unless the watch is resumed. Decided by `IssueLease` when it begins. Nothing
+        /// is told of a dynamic secret, whose credentials each have one holder.
+        async fn watch_secret(
+            &self,
+            request: tonic::Request<super::WatchSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchSecretStream>,
             tonic::Status,
         >;
     }
@@ -1831,6 +1977,52 @@ pub mod lease_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/leasehold.v1.LeaseService/WatchSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchSecretSvc<T: LeaseService>(pub Arc<T>);
+                    impl<
+                        T: LeaseService,
+                    > tonic::server::ServerStreamingService<super::WatchSecretRequest>
+                    for WatchSecretSvc<T> {
+                        type Response = super::WatchSecretResponse;
+                        type ResponseStream = T::WatchSecretStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LeaseService>::watch_secret(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2081,6 +2273,370 @@ impl RevocationState {
             "REVOCATION_STATE_RUNNING" => Some(Self::Running),
             "REVOCATION_STATE_FINISHED" => Some(Self::Finished),
             "REVOCATION_STATE_PREVIEWED" => Some(Self::Previewed),
+            _ => None,
+        }
+    }
+}
+/// What is known of a secret's versions, and the rotation that is under way.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rotation {
+    /// The secret's path.
+    #[prost(string, tag = "1")]
+    pub secret: ::prost::alloc::string::String,
+    /// Where it is.
+    #[prost(enumeration = "RotationState", tag = "2")]
+    pub state: i32,
+    /// How it is rotated; UNSPECIFIED when its configuration does not say, or is gone.
+    #[prost(enumeration = "RotationStrategy", tag = "3")]
+    pub strategy: i32,
+    /// The version that is current, as far as the broker knows; empty when it has not looked yet.
+    #[prost(string, tag = "4")]
+    pub current_version: ::prost::alloc::string::String,
+    /// When that was made; when the broker saw it first, if its back end does not say.
+    #[prost(message, optional, tag = "5")]
+    pub current_version_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the next rotation begins, or the next step of this one is tried; absent when nothing is waited for.
+    #[prost(message, optional, tag = "6")]
+    pub next_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it is not done although its time has come, such as a blackout period or a denial by policy; empty otherwise.
+    #[prost(string, tag = "7")]
+    pub late_reason: ::prost::alloc::string::String,
+    /// The rotation that is under way; absent when none is.
+    #[prost(message, optional, tag = "8")]
+    pub course: ::core::option::Option<RotationCourse>,
+    /// How the last one ended; absent when there was none.
+    #[prost(message, optional, tag = "9")]
+    pub last: ::core::option::Option<RotationEnd>,
+    /// Since when it is paused; absent when it is not.
+    #[prost(message, optional, tag = "10")]
+    pub pause_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When one was asked for that has not begun; absent otherwise.
+    #[prost(message, optional, tag = "11")]
+    pub wanted_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The schedule in the words of the configuration, such as `every 30d`; empty when it has none.
+    #[prost(string, tag = "12")]
+    pub schedule: ::prost::alloc::string::String,
+    /// How many live leases are on versions other than the current one.
+    #[prost(int64, tag = "13")]
+    pub old_version_lease_count: i64,
+    /// How many rotations were begun.
+    #[prost(int64, tag = "14")]
+    pub serial: i64,
+}
+/// One rotation under way.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotationCourse {
+    /// The version that is replaced; empty when there was none.
+    #[prost(string, tag = "1")]
+    pub old_version: ::prost::alloc::string::String,
+    /// The version that replaces it; empty until it is written.
+    #[prost(string, tag = "2")]
+    pub new_version: ::prost::alloc::string::String,
+    /// Why it was begun.
+    #[prost(enumeration = "RotationCause", tag = "3")]
+    pub cause: i32,
+    /// Who asked for it; empty unless somebody did.
+    #[prost(string, tag = "4")]
+    pub actor: ::prost::alloc::string::String,
+    /// The stages that it has reached, in order.
+    #[prost(message, repeated, tag = "5")]
+    pub steps: ::prost::alloc::vec::Vec<RotationStep>,
+    /// Until when holders may keep the old version; absent until it is draining.
+    #[prost(message, optional, tag = "6")]
+    pub drain_deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who still holds the old version: at most 100 of them.
+    #[prost(message, repeated, tag = "7")]
+    pub holders: ::prost::alloc::vec::Vec<RotationHolder>,
+    /// How many live leases are on the old version.
+    #[prost(int64, tag = "8")]
+    pub old_version_lease_count: i64,
+    /// Why its stage could not be left yet; absent when nothing is wrong.
+    #[prost(message, optional, tag = "9")]
+    pub failure: ::core::option::Option<RotationFailure>,
+    /// Whether the old credential is dead; unspecified until it was tried.
+    #[prost(enumeration = "LeaseVerification", tag = "10")]
+    pub verification: i32,
+    /// Whether this is the way back.
+    #[prost(bool, tag = "11")]
+    pub rolled_back: bool,
+}
+/// A stage that was reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotationStep {
+    /// The stage.
+    #[prost(enumeration = "RotationState", tag = "1")]
+    pub state: i32,
+    /// When.
+    #[prost(message, optional, tag = "2")]
+    pub reach_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A holder of an old version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotationHolder {
+    /// Its SPIFFE ID.
+    #[prost(string, tag = "1")]
+    pub holder: ::prost::alloc::string::String,
+    /// The lease's id.
+    #[prost(string, tag = "2")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// The lease's end.
+    #[prost(message, optional, tag = "3")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Why a stage could not be left.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotationFailure {
+    /// What the back end or the target answered, in the broker's words; never a value.
+    #[prost(string, tag = "1")]
+    pub message: ::prost::alloc::string::String,
+    /// How often it was tried in vain.
+    #[prost(int32, tag = "2")]
+    pub attempt_count: i32,
+    /// When it is tried again.
+    #[prost(message, optional, tag = "3")]
+    pub next_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// How a rotation ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotationEnd {
+    /// In which way.
+    #[prost(enumeration = "RotationOutcome", tag = "1")]
+    pub outcome: i32,
+    /// When.
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The version that it replaced, or was to; empty when there was none.
+    #[prost(string, tag = "3")]
+    pub old_version: ::prost::alloc::string::String,
+    /// The version that it made; empty when it made none.
+    #[prost(string, tag = "4")]
+    pub new_version: ::prost::alloc::string::String,
+    /// Whether the old credential is dead; unspecified when it was not tried.
+    #[prost(enumeration = "LeaseVerification", tag = "5")]
+    pub verification: i32,
+    /// Why it was given up; empty unless it was.
+    #[prost(string, tag = "6")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// Which rotations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotationFilter {
+    /// The start of the secrets' paths, in whole segments with a `/` at the end; empty for all.
+    #[prost(string, tag = "1")]
+    pub secret_prefix: ::prost::alloc::string::String,
+    /// Only those in one of these states; empty for any.
+    #[prost(enumeration = "RotationState", repeated, tag = "2")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// Only those that have a failure, are late, or are paused.
+    #[prost(bool, tag = "3")]
+    pub attention: bool,
+}
+/// What a rotation would do, and whether it could.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotationPreview {
+    /// What would be tried, in order, each with how far that is possible.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<RotationPreviewStep>,
+    /// Who would have to move: how many live leases are on the current version.
+    #[prost(int64, tag = "2")]
+    pub lease_count: i64,
+    /// How long they would have.
+    #[prost(message, optional, tag = "3")]
+    pub drain: ::core::option::Option<::prost_types::Duration>,
+}
+/// One step of a preview.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotationPreviewStep {
+    /// What would be done, in words.
+    #[prost(string, tag = "1")]
+    pub step: ::prost::alloc::string::String,
+    /// Whether it could be.
+    #[prost(bool, tag = "2")]
+    pub ok: bool,
+    /// What is worth knowing, or what is wrong and the way out.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+/// Where a secret's rotation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RotationState {
+    /// Never sent.
+    Unspecified = 0,
+    /// None is under way.
+    Idle = 1,
+    /// The new version is being made.
+    Creating = 2,
+    /// The new version is written, and lent to nobody.
+    Created = 3,
+    /// The target accepts the new value.
+    Applied = 4,
+    /// The new value was tried and works.
+    Tested = 5,
+    /// The new version is current; the old one has holders, or its deadline has not come.
+    Draining = 6,
+    /// The old value is being made unusable.
+    Retiring = 7,
+    /// The old version is being put away in its back end.
+    Closing = 8,
+    /// The new version is being thrown away.
+    Discarding = 9,
+    /// The old version is being made current again.
+    Reverting = 10,
+}
+impl RotationState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROTATION_STATE_UNSPECIFIED",
+            Self::Idle => "ROTATION_STATE_IDLE",
+            Self::Creating => "ROTATION_STATE_CREATING",
+            Self::Created => "ROTATION_STATE_CREATED",
+            Self::Applied => "ROTATION_STATE_APPLIED",
+            Self::Tested => "ROTATION_STATE_TESTED",
+            Self::Draining => "ROTATION_STATE_DRAINING",
+            Self::Retiring => "ROTATION_STATE_RETIRING",
+            Self::Closing => "ROTATION_STATE_CLOSING",
+            Self::Discarding => "ROTATION_STATE_DISCARDING",
+            Self::Reverting => "ROTATION_STATE_REVERTING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROTATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROTATION_STATE_IDLE" => Some(Self::Idle),
+            "ROTATION_STATE_CREATING" => Some(Self::Creating),
+            "ROTATION_STATE_CREATED" => Some(Self::Created),
+            "ROTATION_STATE_APPLIED" => Some(Self::Applied),
+            "ROTATION_STATE_TESTED" => Some(Self::Tested),
+            "ROTATION_STATE_DRAINING" => Some(Self::Draining),
+            "ROTATION_STATE_RETIRING" => Some(Self::Retiring),
+            "ROTATION_STATE_CLOSING" => Some(Self::Closing),
+            "ROTATION_STATE_DISCARDING" => Some(Self::Discarding),
+            "ROTATION_STATE_REVERTING" => Some(Self::Reverting),
+            _ => None,
+        }
+    }
+}
+/// How a secret is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RotationStrategy {
+    /// Not known.
+    Unspecified = 0,
+    /// A value that nobody else must be told.
+    Generate = 1,
+    /// One user, whose value changes in place.
+    Single = 2,
+    /// Two users, of whom the idle one is changed.
+    Alternating = 3,
+    /// By the back end itself.
+    ProviderNative = 4,
+    /// By an operator's program.
+    Command = 5,
+}
+impl RotationStrategy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROTATION_STRATEGY_UNSPECIFIED",
+            Self::Generate => "ROTATION_STRATEGY_GENERATE",
+            Self::Single => "ROTATION_STRATEGY_SINGLE",
+            Self::Alternating => "ROTATION_STRATEGY_ALTERNATING",
+            Self::ProviderNative => "ROTATION_STRATEGY_PROVIDER_NATIVE",
+            Self::Command => "ROTATION_STRATEGY_COMMAND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROTATION_STRATEGY_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROTATION_STRATEGY_GENERATE" => Some(Self::Generate),
+            "ROTATION_STRATEGY_SINGLE" => Some(Self::Single),
+            "ROTATION_STRATEGY_ALTERNATING" => Some(Self::Alternating),
+            "ROTATION_STRATEGY_PROVIDER_NATIVE" => Some(Self::ProviderNative),
+            "ROTATION_STRATEGY_COMMAND" => Some(Self::Command),
+            _ => None,
+        }
+    }
+}
+/// Why a rotation was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RotationCause {
+    /// Never sent.
+    Unspecified = 0,
+    /// Its time came.
+    Schedule = 1,
+    /// Somebody asked for it.
+    Request = 2,
+    /// A lease was revoked.
+    Revocation = 3,
+}
+impl RotationCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROTATION_CAUSE_UNSPECIFIED",
+            Self::Schedule => "ROTATION_CAUSE_SCHEDULE",
+            Self::Request => "ROTATION_CAUSE_REQUEST",
+            Self::Revocation => "ROTATION_CAUSE_REVOCATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROTATION_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROTATION_CAUSE_SCHEDULE" => Some(Self::Schedule),
+            "ROTATION_CAUSE_REQUEST" => Some(Self::Request),
+            "ROTATION_CAUSE_REVOCATION" => Some(Self::Revocation),
+            _ => None,
+        }
+    }
+}
+/// In which way a rotation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RotationOutcome {
+    /// Never sent.
+    Unspecified = 0,
+    /// The new version is current, and the old one retired.
+    Retired = 1,
+    /// The old version is current again, and the new one retired.
+    RolledBack = 2,
+    /// The new version was thrown away.
+    Discarded = 3,
+}
+impl RotationOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROTATION_OUTCOME_UNSPECIFIED",
+            Self::Retired => "ROTATION_OUTCOME_RETIRED",
+            Self::RolledBack => "ROTATION_OUTCOME_ROLLED_BACK",
+            Self::Discarded => "ROTATION_OUTCOME_DISCARDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROTATION_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROTATION_OUTCOME_RETIRED" => Some(Self::Retired),
+            "ROTATION_OUTCOME_ROLLED_BACK" => Some(Self::RolledBack),
+            "ROTATION_OUTCOME_DISCARDED" => Some(Self::Discarded),
             _ => None,
         }
     }
@@ -2339,6 +2895,9 @@ pub struct RevokeLeasesRequest {
     /// The client's own name for this request, for the audit records: 1 to 128 visible ASCII characters. Empty for none.
     #[prost(string, tag = "3")]
     pub request_id: ::prost::alloc::string::String,
+    /// Whether the secrets of the static ones among them are rotated, each decided by `RotateSecret`.
+    #[prost(bool, tag = "4")]
+    pub rotate: bool,
 }
 /// What became of each lease.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2396,6 +2955,9 @@ pub struct StartRevocationRequest {
     /// and id within a day is the same revocation. Empty for none.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Whether the secrets of the static leases among them are rotated, each once, decided by `RotateSecret`.
+    #[prost(bool, tag = "5")]
+    pub rotate: bool,
 }
 /// What was begun.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2624,6 +3186,140 @@ pub struct ChangeSecretRequest {
 /// It is as asked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChangeSecretResponse {}
+/// Rotates a secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateSecretRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Only says what would be done, and whether it could be.
+    #[prost(bool, tag = "2")]
+    pub dry_run: bool,
+    /// The reason, for the audit records: at most 256 bytes without control characters. Empty for none.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit records: 1 to 128 visible ASCII characters. Empty for none.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// What was begun, or would be.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateSecretResponse {
+    /// The rotation as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub rotation: ::core::option::Option<Rotation>,
+    /// Of a dry run: what would be done.
+    #[prost(message, optional, tag = "2")]
+    pub preview: ::core::option::Option<RotationPreview>,
+}
+/// Asks for a page of rotations.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRotationsRequest {
+    /// How many at most: 0 means 100, more than 1000 means 1000. A page may be shorter, or empty, and not be the last.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before, with the same filter; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Which; absent for all.
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<RotationFilter>,
+}
+/// A page of rotations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRotationsResponse {
+    /// The rotations, without their holders.
+    #[prost(message, repeated, tag = "1")]
+    pub rotations: ::prost::alloc::vec::Vec<Rotation>,
+    /// How to get the next page; empty on the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for one secret's rotation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRotationRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+}
+/// One secret's rotation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetRotationResponse {
+    /// The rotation.
+    #[prost(message, optional, tag = "1")]
+    pub rotation: ::core::option::Option<Rotation>,
+}
+/// Asks to be told how a secret's rotation goes on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRotationRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+}
+/// How it is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchRotationResponse {
+    /// The rotation as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub rotation: ::core::option::Option<Rotation>,
+}
+/// Pauses a secret's rotation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseRotationRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The reason, for the audit record: at most 256 bytes without control characters. Empty for none.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit record; as elsewhere. Empty for none.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// It is paused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PauseRotationResponse {
+    /// The rotation.
+    #[prost(message, optional, tag = "1")]
+    pub rotation: ::core::option::Option<Rotation>,
+}
+/// Resumes a secret's rotation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeRotationRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit record; as elsewhere. Empty for none.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// It goes on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeRotationResponse {
+    /// The rotation.
+    #[prost(message, optional, tag = "1")]
+    pub rotation: ::core::option::Option<Rotation>,
+}
+/// Takes a rotation back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollBackRotationRequest {
+    /// The secret's path. Required.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The reason, for the audit record: at most 256 bytes without control characters. Required.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The client's own name for this request, for the audit record; as elsewhere. Empty for none.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// It is on its way back.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollBackRotationResponse {
+    /// The rotation.
+    #[prost(message, optional, tag = "1")]
+    pub rotation: ::core::option::Option<Rotation>,
+}
 /// Asks for back ends to be tried.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CheckProviderRequest {
@@ -3153,6 +3849,195 @@ pub mod operator_service_client {
                 .insert(GrpcMethod::new("leasehold.v1.OperatorService", "ChangeSecret"));
             self.inner.unary(req, path, codec).await
         }
+        /// Rotates a secret now: begins, or coalesces with one that is wanted already; decided by `RotateSecret`. One that is
+        /// under way is an error. With `dry_run` everything up to the first write is tried, and nothing changed.
+        pub async fn rotate_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/RotateSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "RotateSecret"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the secrets that are rotated and on which policy allows `DescribeSecret`, in the order of their paths; the
+        /// others are left out. Of a mount's secrets those are known that were leased or rotated.
+        pub async fn list_rotations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRotationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRotationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ListRotations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "ListRotations"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows one secret's rotation, with the holders of the old version; decided by `DescribeSecret`.
+        pub async fn get_rotation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRotationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/GetRotation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("leasehold.v1.OperatorService", "GetRotation"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells how a secret's rotation goes on: as it is, then after every step; decided by `DescribeSecret` when it begins.
+        pub async fn watch_rotation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchRotationResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/WatchRotation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "WatchRotation"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Has nothing done about a secret's rotation until it is resumed; decided by `RotateSecret`. To pause what is paused is
+        /// a success.
+        pub async fn pause_rotation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseRotationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/PauseRotation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "PauseRotation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has it go on; decided by `RotateSecret`. To resume what is not paused is a success.
+        pub async fn resume_rotation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeRotationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/ResumeRotation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "ResumeRotation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes the old version current again while it is DRAINING, or gives a rotation up that has not promoted its new
+        /// version; decided by `RotateSecret`.
+        pub async fn roll_back_rotation(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollBackRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollBackRotationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/leasehold.v1.OperatorService/RollBackRotation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("leasehold.v1.OperatorService", "RollBackRotation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Tries whether back ends let the broker do what the catalog will ask of them, without changing anything there; decided
         /// by `CheckProvider` on the broker. Answers within about a minute.
         pub async fn check_provider(
@@ -3378,6 +4263,72 @@ pub mod operator_service_server {
             request: tonic::Request<super::ChangeSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ChangeSecretResponse>,
+            tonic::Status,
+        >;
+        /// Rotates a secret now: begins, or coalesces with one that is wanted already; decided by `RotateSecret`. One that is
+        /// under way is an error. With `dry_run` everything up to the first write is tried, and nothing changed.
+        async fn rotate_secret(
+            &self,
+            request: tonic::Request<super::RotateSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateSecretResponse>,
+            tonic::Status,
+        >;
+        /// Lists the secrets that are rotated and on which policy allows `DescribeSecret`, in the order of their paths; the
+        /// others are left out. Of a mount's secrets those are known that were leased or rotated.
+        async fn list_rotations(
+            &self,
+            request: tonic::Request<super::ListRotationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRotationsResponse>,
+            tonic::Status,
+        >;
+        /// Shows one secret's rotation, with the holders of the old version; decided by `DescribeSecret`.
+        async fn get_rotation(
+            &self,
+            request: tonic::Request<super::GetRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRotationResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchRotation method.
+        type WatchRotationStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchRotationResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Tells how a secret's rotation goes on: as it is, then after every step; decided by `DescribeSecret` when it begins.
+        async fn watch_rotation(
+            &self,
+            request: tonic::Request<super::WatchRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRotationStream>,
+            tonic::Status,
+        >;
+        /// Has nothing done about a secret's rotation until it is resumed; decided by `RotateSecret`. To pause what is paused is
+        /// a success.
+        async fn pause_rotation(
+            &self,
+            request: tonic::Request<super::PauseRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseRotationResponse>,
+            tonic::Status,
+        >;
+        /// Has it go on; decided by `RotateSecret`. To resume what is not paused is a success.
+        async fn resume_rotation(
+            &self,
+            request: tonic::Request<super::ResumeRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeRotationResponse>,
+            tonic::Status,
+        >;
+        /// Makes the old version current again while it is DRAINING, or gives a rotation up that has not promoted its new
+        /// version; decided by `RotateSecret`.
+        async fn roll_back_rotation(
+            &self,
+            request: tonic::Request<super::RollBackRotationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollBackRotationResponse>,
             tonic::Status,
         >;
         /// Tries whether back ends let the broker do what the catalog will ask of them, without changing anything there; decided
@@ -4161,6 +5112,327 @@ pub mod operator_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/RotateSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateSecretSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::RotateSecretRequest>
+                    for RotateSecretSvc<T> {
+                        type Response = super::RotateSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::rotate_secret(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ListRotations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRotationsSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ListRotationsRequest>
+                    for ListRotationsSvc<T> {
+                        type Response = super::ListRotationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRotationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::list_rotations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRotationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/GetRotation" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRotationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::GetRotationRequest>
+                    for GetRotationSvc<T> {
+                        type Response = super::GetRotationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRotationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::get_rotation(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRotationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/WatchRotation" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchRotationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::ServerStreamingService<super::WatchRotationRequest>
+                    for WatchRotationSvc<T> {
+                        type Response = super::WatchRotationResponse;
+                        type ResponseStream = T::WatchRotationStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRotationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::watch_rotation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchRotationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/PauseRotation" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseRotationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::PauseRotationRequest>
+                    for PauseRotationSvc<T> {
+                        type Response = super::PauseRotationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseRotationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::pause_rotation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseRotationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/ResumeRotation" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeRotationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::ResumeRotationRequest>
+                    for ResumeRotationSvc<T> {
+                        type Response = super::ResumeRotationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeRotationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::resume_rotation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeRotationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/leasehold.v1.OperatorService/RollBackRotation" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollBackRotationSvc<T: OperatorService>(pub Arc<T>);
+                    impl<
+                        T: OperatorService,
+                    > tonic::server::UnaryService<super::RollBackRotationRequest>
+                    for RollBackRotationSvc<T> {
+                        type Response = super::RollBackRotationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollBackRotationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OperatorService>::roll_back_rotation(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollBackRotationSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -152,6 +152,7 @@ impl ValueEnum for ActionArg {
             ActionArg(Action::DescribeSecret),
             ActionArg(Action::WriteSecret),
             ActionArg(Action::ChangeSecret),
+            ActionArg(Action::RotateSecret),
             ActionArg(Action::ReadStatus),
             ActionArg(Action::CheckProvider),
             ActionArg(Action::SweepOrphans),

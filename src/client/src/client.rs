@@ -79,6 +79,7 @@ impl Client {
             lease_id: lease.to_string(),
             ttl: ttl.map(duration).transpose()?,
             request_id: String::new(),
+            accept_rotation: false,
         };
         found(self.leases().renew_lease(request).await?.into_inner().lease)
     }

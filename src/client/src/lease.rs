@@ -128,6 +128,8 @@ pub enum LeaseChange {
     ExpiringSoon,
     /// The secret has another current version: this one still works.
     Rotated,
+    /// The lease was moved to the current version.
+    Moved,
     /// Something that this version does not know.
     Unknown,
 }
@@ -283,6 +285,7 @@ pub(crate) fn notice(response: v1::WatchLeasesResponse) -> Result<Option<Notice>
         v1::LeaseChange::Quarantined => LeaseChange::Quarantined,
         v1::LeaseChange::ExpiringSoon => LeaseChange::ExpiringSoon,
         v1::LeaseChange::Rotated => LeaseChange::Rotated,
+        v1::LeaseChange::Moved => LeaseChange::Moved,
     };
     let lease = event.lease.ok_or_else(|| missing("lease"))?.try_into()?;
     Ok(Some(Notice { resume_token: response.resume_token, change, lease }))

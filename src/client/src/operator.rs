@@ -128,6 +128,7 @@ impl Operator {
             lease_ids: leases.iter().map(ToString::to_string).collect(),
             reason: reason.unwrap_or_default(),
             request_id: String::new(),
+            rotate: false,
         };
         let results = self.service().revoke_leases(request).await?.into_inner().results;
         results.into_iter().map(Revocation::try_from).collect()

@@ -41,6 +41,7 @@ impl Operator {
             dry_run: start.dry_run,
             reason: start.reason,
             request_id: text(start.request_id.as_ref()),
+            rotate: false,
         };
         let response = self.service().start_revocation(request).await?.into_inner();
         response.revocation.ok_or_else(|| missing("revocation"))

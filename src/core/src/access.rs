@@ -25,6 +25,8 @@ pub enum Action {
     WriteSecret,
     /// Promote, disable, enable, destroy, delete, restore or purge what exists.
     ChangeSecret,
+    /// Rotate a secret, on schedule or at once; pause, resume and roll back its rotation.
+    RotateSecret,
     /// See the broker's state.
     ReadStatus,
     /// Have the broker try what its back ends allow it.
@@ -39,7 +41,7 @@ pub enum Action {
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::IssueLease,
         Self::RenewLease,
         Self::ReadLease,
@@ -48,6 +50,7 @@ impl Action {
         Self::DescribeSecret,
         Self::WriteSecret,
         Self::ChangeSecret,
+        Self::RotateSecret,
         Self::ReadStatus,
         Self::CheckProvider,
         Self::SweepOrphans,
@@ -66,6 +69,7 @@ impl Action {
             Self::DescribeSecret => "DescribeSecret",
             Self::WriteSecret => "WriteSecret",
             Self::ChangeSecret => "ChangeSecret",
+            Self::RotateSecret => "RotateSecret",
             Self::ReadStatus => "ReadStatus",
             Self::CheckProvider => "CheckProvider",
             Self::SweepOrphans => "SweepOrphans",

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     path::{PathPrefix, SecretPath},
     provider::{Capabilities, Demand, ProviderName},
+    rotation::Plan,
     ttl::TtlLimits,
 };
 
@@ -38,6 +39,8 @@ pub struct Entry {
     pub freshness: Freshness,
     /// A sentence for people.
     pub description: Option<Box<str>>,
+    /// How it is rotated, when it is.
+    pub rotation: Option<Arc<Plan>>,
 }
 
 /// Where a value comes from.
@@ -205,6 +208,7 @@ mod tests {
             max_leases: None,
             freshness: Freshness::default(),
             description: None,
+            rotation: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod ports;
 pub mod principal;
 pub mod provider;
 pub mod record;
+pub mod rotation;
 pub mod secret;
 pub mod state;
 pub mod ttl;

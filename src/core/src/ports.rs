@@ -1,5 +1,7 @@
 //! What the domain asks of the world. Adapters implement these traits; nothing here knows how.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -9,12 +11,13 @@ use crate::{
     access::AccessRequest,
     lease::RevocationHandle,
     provider::{
-        Capabilities, ChangeSecret, Demand, Fetch, Fetched, Finding, IssueCredential, IssuedCredential,
-        ProviderError, RenewCredential, RevokeCredential, SignIn, Tagged, Verification, VersionFacts,
-        WriteVersion,
+        Capabilities, ChangeSecret, Demand, Fetch, Fetched, Finding, Followed, IssueCredential,
+        IssuedCredential, ProviderError, RenewCredential, RevokeCredential, SignIn, Tagged, Trial, Turn,
+        Verification, VersionFacts, WriteVersion,
     },
     record::{Decision, ValueTag},
-    secret::VersionId,
+    rotation::{Generated, Generator, Program},
+    secret::{SecretBytes, SecretValue, VersionId},
     state::{Change, Commit, Entry, Key, KeyRange, LedgerError, Revision},
 };
 
@@ -77,6 +80,16 @@ pub trait Provider: Send + Sync + 'static {
         None
     }
 
+    /// What accepts values of secrets there, when it does.
+    fn target(&self) -> Option<&dyn Target> {
+        None
+    }
+
+    /// What rotates secrets there by itself, when it can.
+    fn native(&self) -> Option<&dyn NativeRotation> {
+        None
+    }
+
     /// Reads a static secret.
     async fn fetch(&self, _request: Fetch<'_>) -> Result<Fetched, ProviderError> {
         Err(ProviderError::unsupported("be read"))
@@ -95,6 +108,11 @@ pub trait Provider: Send + Sync + 'static {
     /// Changes a version or a secret that exists. One that is so already is a success.
     async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
         Err(ProviderError::unsupported(request.change.as_str()))
+    }
+
+    /// A value made by a rule that the back end has.
+    async fn generate(&self, _policy: &str) -> Result<SecretBytes, ProviderError> {
+        Err(ProviderError::unsupported("make values by rules of its own"))
     }
 
     /// Signs in and tries what the configuration will ask, without changing anything.
@@ -141,6 +159,58 @@ pub trait Issuer: Send + Sync {
     async fn tagged(&self) -> Result<Vec<Tagged>, ProviderError> {
         Err(ProviderError::unsupported("list the credentials made for the broker"))
     }
+}
+
+/// What accepts the values of secrets and has to be told of new ones: a database with its users, an operator's program.
+/// Every call is idempotent. Errors are classed like a provider's: [`ErrorClass::Invalid`] says that the target looked at
+/// the new value and will never take it, [`ErrorClass::Transient`] that nobody knows whether it took it; after any other,
+/// nothing has changed. No error holds a value.
+///
+/// [`ErrorClass::Invalid`]: crate::provider::ErrorClass::Invalid
+/// [`ErrorClass::Transient`]: crate::provider::ErrorClass::Transient
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Has the new value accepted. Where the old one names the same user, that one is accepted no longer.
+    async fn apply(&self, turn: Turn<'_>) -> Result<(), ProviderError>;
+
+    /// Tries a value, one of the turn's, as a client would.
+    async fn test(&self, turn: Turn<'_>, value: &SecretValue) -> Result<Trial, ProviderError>;
+
+    /// Has the old value accepted no longer, where the new one left it accepted.
+    async fn retire(&self, turn: Turn<'_>) -> Result<(), ProviderError>;
+
+    /// Tries whether the broker may do all this, without changing anything.
+    async fn check(&self, turn: Turn<'_>) -> Vec<Finding>;
+}
+
+/// Finds operators' programs.
+pub trait Programs: Send + Sync + 'static {
+    /// The program as a target.
+    fn target(&self, program: &Program) -> Arc<dyn Target>;
+}
+
+/// A back end that rotates by itself when it is told to.
+#[async_trait]
+pub trait NativeRotation: Send + Sync {
+    /// Starts a rotation. Idempotent by `token`; one that is under way already is a success.
+    async fn start(&self, reference: &str, token: &str) -> Result<(), ProviderError>;
+
+    /// How far it has come. `before` is what was current when it was started.
+    async fn follow(
+        &self,
+        reference: &str,
+        token: &str,
+        before: Option<&VersionId>,
+    ) -> Result<Followed, ProviderError>;
+}
+
+/// Makes new values.
+pub trait Generate: Send + Sync + 'static {
+    /// A value by this rule. Rules of back ends are not asked here: see [`Provider::generate`].
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    fn generate(&self, generator: &Generator) -> Result<Generated, NoEntropy>;
 }
 
 /// A secret of the broker's own, by which a back end of its own is signed in at.

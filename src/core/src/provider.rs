@@ -3,6 +3,7 @@
 mod check;
 mod error;
 mod made;
+mod rotate;
 mod stored;
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -16,6 +17,7 @@ pub use self::{
         IssueCredential, IssuedCredential, RenewCredential, Revocation, RevokeCredential, Tagged,
         Verification,
     },
+    rotate::{Followed, Trial, Turn},
     stored::{Change, ChangeSecret, Fetch, Fetched, Stage, VersionFacts, VersionState, WriteVersion},
 };
 

@@ -150,6 +150,70 @@ pub enum Kind {
     /// Something that exists was changed, such as a version disabled; `details` says what.
     #[serde(rename = "secret.changed")]
     SecretChanged,
+    /// The broker took note of a secret's current version, which it did not know, or which somebody else made
+    /// current.
+    #[serde(rename = "rotation.seen")]
+    RotationSeen,
+    /// A rotation began: the new version is about to be made, or is made anew; `details` says why and how.
+    #[serde(rename = "rotation.started")]
+    RotationStarted,
+    /// The new version was written, and is lent to nobody yet.
+    #[serde(rename = "rotation.created")]
+    RotationCreated,
+    /// The target accepts the new value.
+    #[serde(rename = "rotation.applied")]
+    RotationApplied,
+    /// The new value was tried and works.
+    #[serde(rename = "rotation.tested")]
+    RotationTested,
+    /// The new version is current, and the old one is draining.
+    #[serde(rename = "rotation.promoted")]
+    RotationPromoted,
+    /// The old version is held no longer, or its deadline came.
+    #[serde(rename = "rotation.drained")]
+    RotationDrained,
+    /// The old value was made unusable, and tried; `details` has what came of it.
+    #[serde(rename = "rotation.verified")]
+    RotationVerified,
+    /// The old version is put away: the rotation is over.
+    #[serde(rename = "rotation.retired")]
+    RotationRetired,
+    /// A step of a rotation did not work; `details` says which, why, and when it is tried again.
+    #[serde(rename = "rotation.failed")]
+    RotationFailed,
+    /// The new version is to be thrown away; `details` says why.
+    #[serde(rename = "rotation.given-up")]
+    RotationGivenUp,
+    /// The new version was thrown away: the rotation is over.
+    #[serde(rename = "rotation.discarded")]
+    RotationDiscarded,
+    /// The old version is being made current again.
+    #[serde(rename = "rotation.rolling-back")]
+    RotationRollingBack,
+    /// The old version is current again, and the new one is draining.
+    #[serde(rename = "rotation.rolled-back")]
+    RotationRolledBack,
+    /// A rotation was asked for.
+    #[serde(rename = "rotation.requested")]
+    RotationRequested,
+    /// It was asked what a rotation would do.
+    #[serde(rename = "rotation.previewed")]
+    RotationPreviewed,
+    /// A secret's rotation was paused.
+    #[serde(rename = "rotation.paused")]
+    RotationPaused,
+    /// A secret's rotation was resumed.
+    #[serde(rename = "rotation.resumed")]
+    RotationResumed,
+    /// Rotations were looked at.
+    #[serde(rename = "rotation.read")]
+    RotationRead,
+    /// Somebody began to watch a secret's versions.
+    #[serde(rename = "secret.watched")]
+    SecretWatched,
+    /// A lease was moved to the current version, whose value was disclosed.
+    #[serde(rename = "lease.moved")]
+    LeaseMoved,
     /// A back end was tried for what the configuration asks of it.
     #[serde(rename = "provider.checked")]
     ProviderChecked,

@@ -116,6 +116,21 @@ impl FieldName {
         Self("value".into())
     }
 
+    /// The field of a user's name.
+    pub fn username() -> Self {
+        Self("username".into())
+    }
+
+    /// The field of a user's password.
+    pub fn password() -> Self {
+        Self("password".into())
+    }
+
+    /// The field of the public half of a key.
+    pub fn public_key() -> Self {
+        Self("public_key".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -107,6 +107,10 @@ pub enum LedgerError {
 
 /// What the keys of current versions start with.
 const CURRENT: &str = "lease-current/";
+/// What the keys of rotations start with.
+const ROTATION: &str = "rotation/";
+/// What the keys of unfinished rotations start with.
+const ROTATION_OPEN: &str = "rotation-open/";
 
 impl Commit {
     /// A record that changes no state.
@@ -239,6 +243,22 @@ impl Key {
         Self::of(&[CURRENT, path.as_str()])
     }
 
+    /// What is known of a secret's versions and its rotation.
+    pub fn rotation(path: &SecretPath) -> Self {
+        Self::of(&[ROTATION, path.as_str()])
+    }
+
+    /// That something is to be done about a secret's rotation, or is deliberately not done.
+    pub fn rotation_open(path: &SecretPath) -> Self {
+        Self::of(&[ROTATION_OPEN, path.as_str()])
+    }
+
+    /// The secret in a key made by [`Key::rotation`] or [`Key::rotation_open`].
+    pub fn rotation_of(&self) -> Option<SecretPath> {
+        let rest = self.0.strip_prefix(ROTATION).or_else(|| self.0.strip_prefix(ROTATION_OPEN))?;
+        rest.parse().ok()
+    }
+
     /// The secret in a key made by [`Key::current`].
     pub fn current_of(&self) -> Option<SecretPath> {
         self.0.strip_prefix(CURRENT)?.parse().ok()
@@ -351,6 +371,26 @@ impl KeyRange {
     /// One holder's leases.
     pub fn held_by(holder: &SpiffeId) -> Self {
         Self::prefix(format!("holder/{holder} "))
+    }
+
+    /// What is known of every secret's rotation.
+    pub fn rotations() -> Self {
+        Self::prefix(ROTATION)
+    }
+
+    /// What is known of the rotation of the secrets under a prefix.
+    pub fn rotations_under(prefix: &PathPrefix) -> Self {
+        Self::prefix(format!("{ROTATION}{prefix}"))
+    }
+
+    /// The secrets about whose rotation something is to be done, or is deliberately not done.
+    pub fn open_rotations() -> Self {
+        Self::prefix(ROTATION_OPEN)
+    }
+
+    /// Who was ever issued a version of a secret under a prefix.
+    pub fn held_under(prefix: &PathPrefix) -> Self {
+        Self::prefix(format!("held/{prefix}"))
     }
 
     /// The live leases on any version of one secret.

@@ -8,8 +8,15 @@ use std::{
 };
 
 use leasehold_audit::{Files, Torn};
-use leasehold_core::{SpiffeId, ports::Clock, record::Actor, ttl::until};
-use leasehold_engine::Engine;
+use leasehold_core::{
+    SpiffeId,
+    ports::{Clock, Entropy},
+    principal::TrustDomain,
+    record::Actor,
+    ttl::until,
+};
+use leasehold_engine::{Engine, RotationParts};
+use leasehold_generate::Maker;
 use leasehold_ledger::{ArchiveRule, ClosedSegments, Embedded, EmbeddedOptions, Recovery, boot_id};
 use leasehold_policy::CedarAuthorizer;
 use leasehold_seal::{KeyRing, SystemEntropy};
@@ -28,6 +35,7 @@ use crate::{
     metrics::Exporter,
     own_secrets::OwnSecrets,
     place::Place,
+    programs::Children,
     providers::{self, Means},
     reload::Reload,
     start_error::StartError,
@@ -116,6 +124,7 @@ pub fn open(
     let started = summary(&config, &node, &recovery, tls.summary(), &policies);
     let tls = Store::new(tls);
     let authorizer = Arc::new(CedarAuthorizer::new(policies));
+    let rotation = rotation_parts(entropy.clone(), &config.identity.trust_domain)?;
     let engine = Engine::new(leasehold_engine::Parts {
         clock: clock.clone(),
         entropy,
@@ -127,6 +136,7 @@ pub fn open(
         catalog: config.catalog.clone(),
         settings: engine_settings(&config),
         broker,
+        rotation,
     });
     secrets.read_by(&engine);
     let last_reload = Arc::new(Mutex::new(None));
@@ -176,6 +186,19 @@ pub fn open(
         place,
         drain_timeout,
         _state: state,
+    })
+}
+
+/// What rotation needs beside the back ends.
+pub(crate) fn rotation_parts(
+    entropy: Arc<dyn Entropy>,
+    trust_domain: &TrustDomain,
+) -> Result<RotationParts, StartError> {
+    let scheduler = SpiffeId::new(trust_domain, "/leasehold/scheduler").map_err(StartError::Identity)?;
+    Ok(RotationParts {
+        generate: Arc::new(Maker::new(entropy)),
+        programs: Arc::new(Children),
+        scheduler: Actor::internal(scheduler),
     })
 }
 

@@ -23,6 +23,7 @@ pub mod notify;
 pub mod own_secrets;
 pub mod place;
 pub mod program;
+mod programs;
 pub mod providers;
 mod reload;
 mod shutdown;

@@ -65,11 +65,10 @@ impl Engine {
         if let Err(error) = changed {
             return self.fail(record, refused(error)).await;
         }
-        let writes = match (&request.version, request.change) {
-            (Some(version), Change::Promote) => self.rotation(&request.secret, version).await?,
-            _ => Vec::new(),
-        };
-        self.ledger.commit(Commit { record, conditions: Vec::new(), writes }).await?;
+        if let (Some(version), Change::Promote) = (&request.version, request.change) {
+            return self.record_current(record, &request.secret, version).await;
+        }
+        self.ledger.commit(Commit::record_only(record)).await?;
         Ok(())
     }
 }

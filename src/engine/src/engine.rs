@@ -22,6 +22,7 @@ use crate::{
     request::Held,
     resting::Resting,
     revocation::Revocations,
+    rotation::{RotationParts, Rotations},
     tally::{Tallied, Tally},
     upstream::Upstream,
     watch_leases::Feed,
@@ -44,6 +45,8 @@ pub struct Engine {
     pub(crate) feed: Feed,
     pub(crate) endings: Endings,
     pub(crate) revocations: Revocations,
+    pub(crate) rotations: Rotations,
+    pub(crate) rotation_parts: RotationParts,
     pub(crate) resting: Resting,
     /// Since when and why nothing is ended.
     pub(crate) hold: watch::Sender<Option<Held>>,
@@ -78,6 +81,8 @@ pub struct Parts {
     pub settings: Settings,
     /// As whom the broker itself acts.
     pub broker: Actor,
+    /// What rotation needs.
+    pub rotation: RotationParts,
 }
 
 /// The engine's limits. Each has a default that suits a small machine.
@@ -180,6 +185,8 @@ impl Engine {
             feed: Feed::default(),
             endings: Endings::default(),
             revocations: Revocations::default(),
+            rotations: Rotations::default(),
+            rotation_parts: parts.rotation,
             resting,
             hold: watch::Sender::new(None),
             inherited: Mutex::default(),

@@ -61,6 +61,12 @@ pub enum EngineError {
     /// A lease that is not on its way out was to be tried again or given up.
     #[error("the lease is not being revoked: revoke it first")]
     NotRevoking,
+    /// The secret's configuration does not say how it is rotated.
+    #[error("the secret is not rotated: its configuration has no `rotation`")]
+    NotRotated,
+    /// The rotation is not where this can be done.
+    #[error(transparent)]
+    Rotation(#[from] leasehold_core::rotation::StepError),
     /// A watcher did not keep up: it starts again from a snapshot.
     #[error("the watch fell behind and missed changes: start again")]
     WatchLagged,
@@ -105,6 +111,8 @@ impl EngineError {
             Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::NotRevoking => "LEASE_NOT_REVOKING",
+            Self::NotRotated => "NOT_ROTATED",
+            Self::Rotation(_) => "ROTATION_STATE",
             Self::WatchLagged => "WATCH_LAGGED",
             Self::Conflict => "CONFLICT",
             Self::JournalFull(_) => "JOURNAL_FULL",

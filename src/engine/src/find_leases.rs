@@ -154,6 +154,7 @@ mod tests {
             limits: TtlLimits::new(Duration::from_secs(60), Duration::from_secs(600)).unwrap(),
             freshness: Freshness::default(),
             description: None,
+            rotation: None,
             max_leases: None,
         }
     }

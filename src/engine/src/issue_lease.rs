@@ -22,7 +22,6 @@ use crate::{
     error::EngineError,
     idempotency::Memory,
     request::{IssueLease, IssuedLease},
-    shield::shield,
     tally::Place,
     upstream::Upstream,
 };
@@ -34,15 +33,8 @@ impl Engine {
     /// # Errors
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn issue_lease(self: &Arc<Self>, request: IssueLease) -> Result<IssuedLease, EngineError> {
-        let engine = self.clone();
-        shield(async move {
-            match engine.issue(&request).await {
-                // Two requests with one id met: the second now finds the first one's lease.
-                Err(EngineError::Conflict) => Box::pin(engine.issue(&request)).await,
-                result => result,
-            }
-        })
-        .await
+        // Two requests with one id that meet: the second time, the later one finds the first one's lease.
+        self.shielded(request, Self::issue).await
     }
 
     async fn issue(self: &Arc<Self>, request: &IssueLease) -> Result<IssuedLease, EngineError> {
@@ -90,7 +82,9 @@ impl Engine {
     ) -> Result<IssuedLease, EngineError> {
         let request = asked.request;
         let freshness = asked.resolved.entry.freshness;
-        let found = match self.value(asked.upstream, reference, None, freshness, record.time).await {
+        let pinned = self.pinned(&request.secret);
+        let found = match self.value(asked.upstream, reference, pinned.as_ref(), freshness, record.time).await
+        {
             Ok(found) => found,
             Err(error) => return self.fail(record, error).await,
         };

@@ -38,10 +38,11 @@ impl Engine {
         };
         let freshness = resolved.entry.freshness;
         let now = record.time;
-        let mut found = self.value(&upstream, reference, None, freshness, now).await;
+        let pinned = self.pinned(path);
+        let mut found = self.value(&upstream, reference, pinned.as_ref(), freshness, now).await;
         if found.as_ref().is_ok_and(|found| Some(&found.cached.version) == refused) {
             self.cache.invalidate(&upstream.name, reference);
-            found = self.value(&upstream, reference, None, freshness, now).await;
+            found = self.value(&upstream, reference, pinned.as_ref(), freshness, now).await;
         }
         let cached = match found {
             Ok(found) => found.cached,

@@ -17,7 +17,6 @@ use crate::{
     engine::Engine,
     error::EngineError,
     request::RenewLease,
-    shield::shield,
     upstream::Upstream,
 };
 
@@ -27,14 +26,7 @@ impl Engine {
     /// # Errors
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn renew_lease(self: &Arc<Self>, request: RenewLease) -> Result<Lease, EngineError> {
-        let engine = self.clone();
-        shield(async move {
-            match engine.renew(&request).await {
-                Err(EngineError::Conflict) => engine.renew(&request).await,
-                result => result,
-            }
-        })
-        .await
+        self.shielded(request, Self::renew).await
     }
 
     async fn renew(self: &Arc<Self>, request: &RenewLease) -> Result<Lease, EngineError> {

@@ -144,6 +144,8 @@ pub enum LeaseChange {
     ExpiringSoon,
     /// Its secret has another current version.
     Rotated,
+    /// It was moved to the current version.
+    Moved,
 }
 
 /// A secret as operators see it: never its value.

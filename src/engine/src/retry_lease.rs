@@ -2,17 +2,9 @@
 
 use std::sync::Arc;
 
-use leasehold_core::{
-    Lease,
-    access::Action,
-    lease::Event,
-    record::Kind,
-    state::{Commit, Condition, Key},
-};
+use leasehold_core::{Lease, access::Action, lease::Event, record::Kind};
 
-use crate::{
-    access::why, endings::Place, engine::Engine, error::EngineError, request::RetryLease, shield::shield,
-};
+use crate::{endings::Place, engine::Engine, error::EngineError, request::RetryLease};
 
 impl Engine {
     /// Tries at once to end the credential of a lease that is on its way out. The answer does not wait for the back end.
@@ -21,36 +13,15 @@ impl Engine {
     /// [`EngineError::NotRevoking`] of any other lease, and of one whose credential nothing can end; otherwise as
     /// [`EngineError`] says. Whatever was decided or failed has been recorded.
     pub async fn retry_lease(self: &Arc<Self>, request: RetryLease) -> Result<Lease, EngineError> {
-        let engine = self.clone();
-        shield(async move {
-            match engine.retry_now(&request).await {
-                Err(EngineError::Conflict) => engine.retry_now(&request).await,
-                result => result,
-            }
-        })
-        .await
+        self.shielded(request, Self::retry_now).await
     }
 
     async fn retry_now(self: &Arc<Self>, request: &RetryLease) -> Result<Lease, EngineError> {
         let mut record = self.record(Kind::LeaseRevoking, &request.actor);
-        let now = record.time;
-        record.lease = Some(request.lease);
         record.request_id = request.request_id.clone();
         record.details.insert("retry".to_owned(), "true".to_owned());
-        let Some((lease, revision)) = self.load(request.lease).await? else {
-            return self.deny(record, why::NO_SUCH_LEASE).await;
-        };
-        self.authorize_on_lease(&mut record, Action::RevokeLease, &lease).await?;
-        record.provider = Some(lease.provider.clone());
-        let Ok((next, _)) = lease.clone().step(Event::Retry, now) else {
-            return self.fail(record, EngineError::NotRevoking).await;
-        };
-        if let Err(held) = self.unless_on_hold() {
-            return self.fail(record, held).await;
-        }
-        let conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
-        let writes = next.writes(Some(&lease))?;
-        self.ledger.commit(Commit { record, conditions, writes }).await?;
+        let found = self.load_for(&mut record, Action::RevokeLease, request.lease).await?;
+        let next = self.step_on_its_way_out(record, found, Event::Retry).await?;
         self.end_soon(&next, Place::First);
         Ok(next)
     }

@@ -30,7 +30,6 @@ use crate::{
     engine::Engine,
     error::EngineError,
     request::{Page, Revocation, RevocationCounts, RevocationFigures, RevocationState, StartRevocation},
-    shield::shield,
 };
 
 /// The jobs that this process knows of.
@@ -62,15 +61,8 @@ impl Engine {
         self: &Arc<Self>,
         request: StartRevocation,
     ) -> Result<Revocation, EngineError> {
-        let engine = self.clone();
-        shield(async move {
-            match engine.begin_revocation(&request).await {
-                // Two requests with one id met: the second now finds the first one's job.
-                Err(EngineError::Conflict) => engine.begin_revocation(&request).await,
-                result => result,
-            }
-        })
-        .await
+        // Two requests with one id that meet: the second time, the later one finds the first one's job.
+        self.shielded(request, Self::begin_revocation).await
     }
 
     async fn begin_revocation(

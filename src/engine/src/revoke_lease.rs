@@ -10,9 +10,7 @@ use leasehold_core::{
     state::{Commit, Condition, Key, Revision, Write},
 };
 
-use crate::{
-    access::why, endings::Place, engine::Engine, error::EngineError, request::RevokeLease, shield::shield,
-};
+use crate::{access::why, endings::Place, engine::Engine, error::EngineError, request::RevokeLease};
 
 /// The end of a lease that was decided.
 pub(crate) struct Ending {
@@ -35,14 +33,7 @@ impl Engine {
     /// # Errors
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
     pub async fn revoke_lease(self: &Arc<Self>, request: RevokeLease) -> Result<Lease, EngineError> {
-        let engine = self.clone();
-        shield(async move {
-            match engine.revoke(&request).await {
-                Err(EngineError::Conflict) => engine.revoke(&request).await,
-                result => result,
-            }
-        })
-        .await
+        self.shielded(request, Self::revoke).await
     }
 
     async fn revoke(self: &Arc<Self>, request: &RevokeLease) -> Result<Lease, EngineError> {

@@ -9,8 +9,8 @@ use leasehold_core::{
     path::PathPrefix,
     provider::{ErrorClass, ProviderError, Stage, WriteVersion},
     record::{Actor, Kind},
-    secret::{SecretBytes, VersionId},
-    state::{Commit, Key, KeyRange, Write},
+    secret::VersionId,
+    state::{Commit, KeyRange},
 };
 use tokio::task::coop;
 
@@ -140,24 +140,8 @@ impl Engine {
         let fields = request.value.fields.iter();
         record.value_hmac =
             fields.map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose()))).collect();
-        let writes = self.rotation(&request.secret, &version).await?;
-        self.ledger.commit(Commit { record, conditions: Vec::new(), writes }).await?;
+        self.record_current(record, &request.secret, &version).await?;
         Ok(version)
-    }
-
-    /// The write that makes a version the current one, by which holders of others learn of it: nothing when it is so
-    /// already, as after a write that was repeated.
-    pub(crate) async fn rotation(
-        &self,
-        secret: &SecretPath,
-        version: &VersionId,
-    ) -> Result<Vec<Write>, EngineError> {
-        let key = Key::current(secret);
-        let before = self.ledger.get(&key).await?;
-        if before.is_some_and(|before| before.value.expose() == version.as_str().as_bytes()) {
-            return Ok(Vec::new());
-        }
-        Ok(vec![Write::put(key, SecretBytes::from(version.to_string()))])
     }
 
     async fn description(

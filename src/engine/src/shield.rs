@@ -4,12 +4,15 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     thread,
 };
 
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
+
+use crate::{engine::Engine, error::EngineError};
 
 /// A future that is polled where it is awaited, and moves to a task of its own when it is dropped before its end: the
 /// common case pays for no task.
@@ -21,6 +24,44 @@ pub(crate) struct Shielded<T: Send + 'static> {
 /// Shields `work`. What was never begun is not begun by being dropped.
 pub(crate) fn shield<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Shielded<T> {
     Shielded { work: Some(Box::pin(work)), begun: false }
+}
+
+/// A use case of the engine: an `async fn` of it and of a request, both borrowed.
+pub(crate) trait UseCase<'a, R: 'a, T>:
+    Fn(&'a Arc<Engine>, &'a R) -> <Self as UseCase<'a, R, T>>::Work
+{
+    /// It under way.
+    type Work: Future<Output = Result<T, EngineError>> + Send + 'a;
+}
+
+impl<'a, R: 'a, T, W, F> UseCase<'a, R, T> for F
+where
+    F: Fn(&'a Arc<Engine>, &'a R) -> W,
+    W: Future<Output = Result<T, EngineError>> + Send + 'a,
+{
+    type Work = W;
+}
+
+impl Engine {
+    /// Shields a use case. When the state changed while it was being decided, it is decided anew, once.
+    pub(crate) fn shielded<R, T>(
+        self: &Arc<Self>,
+        request: R,
+        use_case: impl for<'a> UseCase<'a, R, T> + Send + Sync + 'static,
+    ) -> Shielded<Result<T, EngineError>>
+    where
+        R: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let engine = self.clone();
+        shield(async move {
+            match use_case(&engine, &request).await {
+                // Boxed: the common case should not carry the room for the rare one.
+                Err(EngineError::Conflict) => Box::pin(use_case(&engine, &request)).await,
+                result => result,
+            }
+        })
+    }
 }
 
 impl<T: Send + 'static> Future for Shielded<T> {

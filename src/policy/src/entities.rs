@@ -16,6 +16,7 @@ use crate::identity::Directory;
 pub(crate) struct Vocabulary {
     workload: EntityTypeName,
     operator: EntityTypeName,
+    scheduler: EntityTypeName,
     group: EntityTypeName,
     spiffe_path: EntityTypeName,
     environment: EntityTypeName,
@@ -45,6 +46,7 @@ impl Vocabulary {
         Ok(Self {
             workload: name("Workload")?,
             operator: name("Operator")?,
+            scheduler: name("Scheduler")?,
             group: name("Group")?,
             spiffe_path: name("SpiffePath")?,
             environment: name("Environment")?,
@@ -59,7 +61,11 @@ impl Vocabulary {
     /// The principal of `id`: a workload or an operator, in its groups, under every start of its path, in its environment.
     pub(crate) fn principal(&self, directory: &Directory, id: &SpiffeId) -> Result<Party, String> {
         let profile = directory.profile(id);
-        let kind = if profile.operator { &self.operator } else { &self.workload };
+        let kind = match profile.operator {
+            _ if directory.is_scheduler(id) => &self.scheduler,
+            true => &self.operator,
+            false => &self.workload,
+        };
         let mut ancestors: HashSet<EntityUid> =
             profile.groups.iter().map(|group| uid(&self.group, group)).collect();
         ancestors.extend(starts(id).map(|start| uid(&self.spiffe_path, start)));

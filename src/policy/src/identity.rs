@@ -65,6 +65,11 @@ impl PolicySettings {
 }
 
 impl Directory {
+    /// Whether this is the broker itself, as it rotates secrets by schedule.
+    pub(crate) fn is_scheduler(&self, id: &SpiffeId) -> bool {
+        id.trust_domain() == self.trust_domain.as_str() && id.path() == "/leasehold/scheduler"
+    }
+
     /// Reads the settings, and notes every fault.
     pub(crate) fn new(settings: &PolicySettings, faults: &mut Vec<Fault>) -> Self {
         let mut fault = |message: String| faults.push(Fault::of(None, message));

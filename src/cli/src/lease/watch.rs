@@ -77,6 +77,7 @@ const fn name(change: LeaseChange) -> &'static str {
         LeaseChange::Quarantined => "quarantined",
         LeaseChange::ExpiringSoon => "expiring-soon",
         LeaseChange::Rotated => "rotated",
+        LeaseChange::Moved => "moved",
         _ => "unknown",
     }
 }

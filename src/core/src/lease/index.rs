@@ -47,7 +47,7 @@ impl Lease {
             writes.push(Write::delete(Key::answer(self.id)));
         }
         if let Some(version) = &self.version
-            && before.is_none_or(|b| b.version.is_none())
+            && before.is_none_or(|before| before.version.as_ref() != Some(version))
         {
             writes.push(Write::mark(Key::held(&self.secret, version, &self.holder)));
         }

@@ -44,6 +44,11 @@ pub enum Event {
         /// The new end; clipped to the maximum. Of a dynamic lease: what its back end granted.
         until: Timestamp,
     },
+    /// Its holder uses this version of the static secret from now on.
+    Move {
+        /// The version.
+        version: VersionId,
+    },
     /// It shall end now.
     Revoke {
         /// Why.
@@ -169,6 +174,14 @@ impl Lease {
                 };
                 self.expires_at = until.min(latest_end);
                 self.renewals = self.renewals.saturating_add(1);
+                Effects::default()
+            }
+            (LeaseState::Active, Event::Move { version }) if self.kind == LeaseKind::Static => {
+                if now >= self.expires_at {
+                    return Err(StepError::Expired);
+                }
+                self.version = Some(version);
+                self.stale_since = None;
                 Effects::default()
             }
             (LeaseState::Active, Event::Due) if now < self.expires_at => return Err(StepError::NotDue),

@@ -165,6 +165,7 @@ fn read_entry<'t, K>(section: Section<'t>, name: &Option<Found<K>>) -> Option<(I
         max_leases,
         freshness: Freshness { max_age, max_stale },
         description: description.map(Into::into),
+        rotation: None,
     };
     Some((Item { entry, place, provider: provider.place }, section))
 }

@@ -48,7 +48,7 @@ impl LeaseService for Leases {
         let (actor, message) = caller::split(request)?;
         let request = convert::renew_lease(actor, message)?;
         let lease = self.engine.renew_lease(request).await.map_err(|error| of_engine(&error))?;
-        Ok(Response::new(v1::RenewLeaseResponse { lease: Some(convert::lease(&lease)) }))
+        Ok(Response::new(v1::RenewLeaseResponse { lease: Some(convert::lease(&lease)), value: None }))
     }
 
     async fn revoke_lease(
@@ -84,6 +84,15 @@ impl LeaseService for Leases {
     }
 
     type WatchLeasesStream = BoxStream<'static, Result<v1::WatchLeasesResponse, Status>>;
+
+    type WatchSecretStream = BoxStream<'static, Result<v1::WatchSecretResponse, Status>>;
+
+    async fn watch_secret(
+        &self,
+        _request: Request<v1::WatchSecretRequest>,
+    ) -> Result<Response<Self::WatchSecretStream>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
 
     // Nothing is buffered here: the client's flow control holds the stream back, and the engine says when it lags.
     async fn watch_leases(

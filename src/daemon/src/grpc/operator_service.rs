@@ -198,6 +198,57 @@ impl OperatorService for Operators {
         Ok(Response::new(v1::ChangeSecretResponse {}))
     }
 
+    async fn rotate_secret(
+        &self,
+        _request: Request<v1::RotateSecretRequest>,
+    ) -> Result<Response<v1::RotateSecretResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn list_rotations(
+        &self,
+        _request: Request<v1::ListRotationsRequest>,
+    ) -> Result<Response<v1::ListRotationsResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn get_rotation(
+        &self,
+        _request: Request<v1::GetRotationRequest>,
+    ) -> Result<Response<v1::GetRotationResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn pause_rotation(
+        &self,
+        _request: Request<v1::PauseRotationRequest>,
+    ) -> Result<Response<v1::PauseRotationResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn resume_rotation(
+        &self,
+        _request: Request<v1::ResumeRotationRequest>,
+    ) -> Result<Response<v1::ResumeRotationResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn roll_back_rotation(
+        &self,
+        _request: Request<v1::RollBackRotationRequest>,
+    ) -> Result<Response<v1::RollBackRotationResponse>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    type WatchRotationStream = BoxStream<'static, Result<v1::WatchRotationResponse, Status>>;
+
+    async fn watch_rotation(
+        &self,
+        _request: Request<v1::WatchRotationRequest>,
+    ) -> Result<Response<Self::WatchRotationStream>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
     async fn check_provider(
         &self,
         request: Request<v1::CheckProviderRequest>,

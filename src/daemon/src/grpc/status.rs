@@ -110,6 +110,8 @@ pub(crate) fn reason_of(error: &EngineError) -> ErrorReason {
         EngineError::QuotaExceeded { .. } => ErrorReason::QuotaExceeded,
         EngineError::RateLimited { .. } => ErrorReason::RateLimited,
         EngineError::NotRevoking => ErrorReason::LeaseNotRevoking,
+        EngineError::NotRotated => ErrorReason::NotRotated,
+        EngineError::Rotation(_) => ErrorReason::RotationState,
         EngineError::WatchLagged => ErrorReason::WatchLagged,
         EngineError::Conflict => ErrorReason::Conflict,
         EngineError::JournalFull(_) => ErrorReason::JournalFull,
@@ -139,6 +141,8 @@ fn code(reason: ErrorReason) -> Code {
         | ErrorReason::LeaseAtMaximumTtl
         | ErrorReason::LeaseNotActive
         | ErrorReason::LeaseNotRevoking
+        | ErrorReason::NotRotated
+        | ErrorReason::RotationState
         | ErrorReason::BrokerOnHold
         | ErrorReason::ProviderDeniedBroker
         | ErrorReason::ProviderSecretAbsent

@@ -7,7 +7,9 @@ use leasehold_ledger::Memory;
 use leasehold_seal::{KeyRing, SystemEntropy};
 
 use super::*;
+
 use crate::{
+    compose::rotation_parts,
     config::Source,
     tls::authority::{Authority, Leaf, TestClock, write},
 };
@@ -53,6 +55,7 @@ impl Fixture {
             catalog: running.catalog.clone(),
             settings: leasehold_engine::Settings::default(),
             broker: Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap()),
+            rotation: rotation_parts(Arc::new(SystemEntropy), &"example.org".parse().unwrap()).unwrap(),
         });
         let reload =
             Reload { running, tls: Store::new(tls), authorizer, engine, clock, last: Arc::default() };

@@ -16,24 +16,31 @@ use leasehold_core::{
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
     lease::RevocationHandle,
-    ports::{Authorizer, Clock, Entropy, Issuer, Ledger, NoEntropy, Provider, ValueMac},
+    ports::{
+        Authorizer, Clock, Entropy, Generate, Issuer, Ledger, NoEntropy, Programs, Provider, Target, ValueMac,
+    },
     provider::{
         Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, IssueCredential,
         IssuedCredential, ProviderError, ProviderName, RenewCredential, Revocation, RevokeCredential, Tagged,
         Verification, VersionFacts, VersionState, WriteVersion,
     },
     record::{Actor, Decision, Effect, Kind, Outcome, ValueTag},
+    rotation::{Generated, Generator, Program},
     secret::VersionId,
     ttl::{TtlLimits, after, until},
 };
 use leasehold_engine::{
-    Engine, EngineError, Parts, ProviderLimits, Settings,
+    Engine, EngineError, Parts, ProviderLimits, RotationParts, Settings,
     request::{IssueLease, IssuedLease},
 };
 use leasehold_ledger::Memory;
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 pub(crate) const API: &str = "spiffe://example.org/prod/payments/api";
+pub(crate) const SCHEDULER: &str = "spiffe://example.org/leasehold/scheduler";
 pub(crate) const OTHER: &str = "spiffe://example.org/dev/other";
 pub(crate) const ADMIN: &str = "spiffe://example.org/operator/admin";
 pub(crate) const STATIC: &str = "prod/payments/db";
@@ -101,6 +108,11 @@ impl Broker {
             catalog: catalog(),
             settings,
             broker: Actor::internal("spiffe://example.org/leasehold/broker".parse().unwrap()),
+            rotation: RotationParts {
+                generate: Arc::new(Numbered::default()),
+                programs: Arc::new(NoPrograms),
+                scheduler: Actor::internal(SCHEDULER.parse().unwrap()),
+            },
         });
         Self { engine, ledger, back_end, rules, stop: watch::channel(false).0 }
     }
@@ -117,6 +129,20 @@ impl Broker {
 
     pub(crate) async fn issue(&self, path: &str) -> Result<IssuedLease, EngineError> {
         self.engine.issue_lease(issue(API, path)).await
+    }
+
+    /// A dynamic lease that is asked for, and whose intent is durable. Who wants it made later holds the back end's maker.
+    pub(crate) async fn making(&self) -> (LeaseId, JoinHandle<Result<IssuedLease, EngineError>>) {
+        let known: BTreeSet<_> = self.ledger.records().iter().filter_map(|record| record.lease).collect();
+        let engine = self.engine.clone();
+        let issuing = tokio::spawn(async move { engine.issue_lease(issue(API, DYNAMIC)).await });
+        loop {
+            tokio::task::yield_now().await;
+            let mut named = self.ledger.records().into_iter().filter_map(|record| record.lease);
+            if let Some(id) = named.find(|id| !known.contains(id)) {
+                return (id, issuing);
+            }
+        }
     }
 
     pub(crate) fn kinds(&self) -> Vec<(Kind, Outcome)> {
@@ -157,6 +183,7 @@ fn entry(source: Source) -> Entry {
         max_leases: None,
         freshness: Freshness { max_age: Duration::from_secs(30), max_stale: STALE },
         description: None,
+        rotation: None,
     }
 }
 
@@ -175,6 +202,25 @@ fn catalog() -> Catalog {
         (DYNAMIC.parse().unwrap(), entry(Source::Dynamic { role: "readonly".into() })),
     ];
     Catalog::new(secrets, []).unwrap()
+}
+
+/// Makes `new-1`, `new-2` and on.
+#[derive(Default)]
+pub(crate) struct Numbered(AtomicU64);
+
+impl Generate for Numbered {
+    fn generate(&self, _: &Generator) -> Result<Generated, NoEntropy> {
+        let number = self.0.fetch_add(1, SeqCst) + 1;
+        Ok(Generated { value: format!("new-{number}").into(), public: None })
+    }
+}
+
+struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn target(&self, program: &Program) -> Arc<dyn Target> {
+        panic!("{program:?} is run")
+    }
 }
 
 /// tokio's clock, counted from a fixed day: paused in tests, so nothing sleeps for real.

@@ -101,6 +101,7 @@ async fn a_secret_has_so_many_leases_and_its_own_limit_goes_first() {
         max_leases: Some(3),
         freshness: Freshness::default(),
         description: None,
+        rotation: None,
     };
     broker.engine.replace_catalog(Catalog::new([(STATIC.parse().unwrap(), entry)], []).unwrap());
     broker.issue(STATIC).await.unwrap();

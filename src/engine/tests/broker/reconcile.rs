@@ -239,14 +239,7 @@ async fn a_lease_that_is_due_soon_wakes_the_reconciler_even_in_the_middle_of_a_l
 async fn revoked_while_it_is_made(
     broker: &Broker,
 ) -> (LeaseId, JoinHandle<Result<IssuedLease, EngineError>>) {
-    let engine = broker.engine.clone();
-    let making = tokio::spawn(async move { engine.issue_lease(issue(API, DYNAMIC)).await });
-    let id = loop {
-        tokio::task::yield_now().await;
-        if let Some(id) = broker.ledger.records().iter().find_map(|record| record.lease) {
-            break id;
-        }
-    };
+    let (id, making) = broker.making().await;
     let revoke = RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None };
     broker.engine.revoke_lease(revoke).await.unwrap();
     sleep(Duration::from_secs(1)).await;

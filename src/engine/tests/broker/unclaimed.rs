@@ -16,7 +16,7 @@ use leasehold_engine::{
 };
 use tokio::time::sleep;
 
-use crate::kit::{ADMIN, API, Broker, DYNAMIC, actor, issue};
+use crate::kit::{ADMIN, API, Broker, DYNAMIC, actor};
 
 /// A broker that died while it made a credential, whose answer never came.
 async fn died(broker: &Broker) -> LeaseId {
@@ -91,14 +91,7 @@ async fn a_lease_on_its_way_out_takes_along_what_is_made_for_it_too_late() {
     broker.reconcile();
     let making = broker.back_end.maker.acquire().await.unwrap();
     let ending = broker.back_end.ender.acquire().await.unwrap();
-    let engine = broker.engine.clone();
-    let issuing = tokio::spawn(async move { engine.issue_lease(issue(API, DYNAMIC)).await });
-    let id = loop {
-        tokio::task::yield_now().await;
-        if let Some(id) = broker.ledger.records().iter().find_map(|record| record.lease) {
-            break id;
-        }
-    };
+    let (id, issuing) = broker.making().await;
     let revoke = RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None };
     broker.engine.revoke_lease(revoke).await.unwrap();
     sleep(Duration::from_millis(10)).await;
@@ -121,14 +114,7 @@ async fn a_lease_on_its_way_out_takes_along_what_is_made_for_it_too_late() {
 async fn a_stray_credential_is_tried_again_when_its_end_fails() {
     let broker = Broker::new();
     let making = broker.back_end.maker.acquire().await.unwrap();
-    let engine = broker.engine.clone();
-    let issuing = tokio::spawn(async move { engine.issue_lease(issue(API, DYNAMIC)).await });
-    let id = loop {
-        tokio::task::yield_now().await;
-        if let Some(id) = broker.ledger.records().iter().find_map(|record| record.lease) {
-            break id;
-        }
-    };
+    let (id, issuing) = broker.making().await;
     let revoke = RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None };
     broker.engine.revoke_lease(revoke).await.unwrap();
     sleep(Duration::from_secs(1)).await;

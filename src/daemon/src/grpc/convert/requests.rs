@@ -38,7 +38,7 @@ pub(crate) fn issue_lease(actor: Actor, message: v1::IssueLeaseRequest) -> Resul
 }
 
 pub(crate) fn renew_lease(actor: Actor, message: v1::RenewLeaseRequest) -> Result<RenewLease, EdgeError> {
-    let v1::RenewLeaseRequest { lease_id, ttl, request_id } = message;
+    let v1::RenewLeaseRequest { lease_id, ttl, request_id, accept_rotation: _ } = message;
     let mut faults = Violations::default();
     let lease = faults.required("lease_id", &lease_id);
     let ttl = faults.ttl("ttl", ttl);
@@ -61,7 +61,7 @@ pub(crate) fn revoke_leases(
     actor: &Actor,
     message: v1::RevokeLeasesRequest,
 ) -> Result<Vec<RevokeLease>, EdgeError> {
-    let v1::RevokeLeasesRequest { lease_ids, reason, request_id } = message;
+    let v1::RevokeLeasesRequest { lease_ids, reason, request_id, rotate: _ } = message;
     let mut faults = Violations::default();
     if lease_ids.is_empty() {
         faults.add("lease_ids", "is required");

@@ -87,6 +87,7 @@ pub(crate) fn notice(notice: &LeaseNotice) -> v1::WatchLeasesResponse {
         LeaseChange::Quarantined => v1::LeaseChange::Quarantined,
         LeaseChange::ExpiringSoon => v1::LeaseChange::ExpiringSoon,
         LeaseChange::Rotated => v1::LeaseChange::Rotated,
+        LeaseChange::Moved => v1::LeaseChange::Moved,
     };
     let event = v1::LeaseEvent { change: change.into(), lease: Some(lease(&notice.lease)) };
     v1::WatchLeasesResponse {

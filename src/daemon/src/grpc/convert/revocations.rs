@@ -13,7 +13,7 @@ pub(crate) fn start_revocation(
     actor: Actor,
     message: v1::StartRevocationRequest,
 ) -> Result<StartRevocation, EdgeError> {
-    let v1::StartRevocationRequest { filter, dry_run, reason, request_id } = message;
+    let v1::StartRevocationRequest { filter, dry_run, reason, request_id, rotate: _ } = message;
     let mut faults = Violations::default();
     let filter = filters::lease_filter(&mut faults, filter);
     if let Some(filter) = &filter {

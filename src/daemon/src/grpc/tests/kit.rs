@@ -39,6 +39,7 @@ use tonic_types::StatusExt;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
+    compose::rotation_parts,
     grpc::{BrokerFacts, Facts, LedgerFacts, Parts, Rate, RateLimits, Rates, Routes, Settings},
     listener::Peer,
 };
@@ -155,6 +156,7 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         max_leases: None,
         freshness: Freshness::default(),
         description: Some("the payments database".into()),
+        rotation: None,
     };
     let provider: Arc<dyn Provider> = Arc::new(BackEnd(facts.clone()));
     Engine::new(leasehold_engine::Parts {
@@ -168,6 +170,7 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         catalog: Catalog::new([(SECRET.parse().unwrap(), entry)], []).unwrap(),
         settings: leasehold_engine::Settings::default(),
         broker: actor("spiffe://example.org/leasehold/broker"),
+        rotation: rotation_parts(Arc::new(Counter::default()), &"example.org".parse().unwrap()).unwrap(),
     })
 }
 
