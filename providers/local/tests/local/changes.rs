@@ -1,7 +1,5 @@
 //! What is done to versions and secrets: durable, one step each, and honest about what is left.
 
-mod kit;
-
 use std::{fs, time::Duration};
 
 use leasehold_core::{
@@ -10,7 +8,7 @@ use leasehold_core::{
     secret::VersionId,
 };
 
-use self::kit::Local;
+use crate::kit::Local;
 
 #[tokio::test]
 async fn a_promoted_version_stays_current_until_something_is_written() {
@@ -110,7 +108,7 @@ async fn a_crash_in_the_middle_of_destroying_shows_nothing() {
     let kept = fs::read(&file).unwrap();
     local.change("a", Some(&one), Change::Destroy).await.unwrap();
     // As if the process had died after it was written down and before the file was removed.
-    kit::put_private(&file, &kept);
+    crate::kit::put_private(&file, &kept);
     let local = local.reopened();
     assert_eq!(local.read("a", Some(&one)).await.unwrap_err().class, ErrorClass::Absent);
     assert_eq!(local.state("a", &one).await, Some(VersionState::Destroyed));
@@ -238,7 +236,7 @@ async fn a_check_tells_what_is_there_what_is_not_yet_and_what_is_wrong() {
     local.write("deleted", "one").await;
     local.change("deleted", None, Change::Delete).await.unwrap();
     let version = local.write("damaged", "one").await;
-    kit::put_private(&local.file("damaged", version.as_str()), b"damaged");
+    crate::kit::put_private(&local.file("damaged", version.as_str()), b"damaged");
     let read = |reference: &str| Demand::Read { reference: reference.into() };
     let demands = [
         read("good"),

@@ -1,11 +1,4 @@
 //! Sealed bundles: there and back, and every way in which one can be wrong.
-#![expect(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "a test that meets one of these has failed"
-)]
-
-mod kit;
 
 use std::{
     fs,
@@ -17,7 +10,7 @@ use leasehold_core::provider::{Change, ErrorClass, Stage, VersionState};
 use leasehold_provider_local::{Bundle, BundleError, Moved};
 use leasehold_seal::{KeyRing, SystemEntropy};
 
-use self::kit::Local;
+use crate::kit::Local;
 
 fn key() -> KeyRing {
     KeyRing::generate(&SystemEntropy).unwrap()
@@ -112,7 +105,7 @@ async fn what_a_crash_left_of_an_import_is_no_obstacle() {
     let arriving = to.folder("team/db").with_file_name("@new");
     let mut folders = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(folders.recursive(true), 0o700).create(&arriving).unwrap();
-    kit::put_private(&arriving.join("v1-aaaaaaaa"), b"half of it");
+    crate::kit::put_private(&arriving.join("v1-aaaaaaaa"), b"half of it");
     let to = to.reopened();
     assert_eq!(to.read("team/db", None).await.unwrap_err().class, ErrorClass::Absent);
     assert_eq!(import(&to, &path, &key, false).unwrap(), moved);
@@ -215,7 +208,7 @@ async fn a_bundle_replaces_no_file_and_a_failed_export_leaves_none() {
     assert_eq!(fs::read(&path).unwrap(), before);
 
     let version = from.versions("plain").await[0].version.clone();
-    kit::put_private(&from.file("plain", version.as_str()), b"damaged");
+    crate::kit::put_private(&from.file("plain", version.as_str()), b"damaged");
     let second = from.home.path().join("second");
     let error = from.provider.export(&Bundle { path: &second, key: &key }, &SystemEntropy).unwrap_err();
     assert!(matches!(&error, BundleError::Secret { name, .. } if name == "plain"), "{error}");

@@ -1,6 +1,4 @@
 //! A directory with a clock that a test sets.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part of it")]
 
 use std::{
     fs,
@@ -19,12 +17,18 @@ use leasehold_core::{
     provider::{Change, ChangeSecret, Fetch, ProviderError, Stage, VersionFacts, VersionState, WriteVersion},
     secret::VersionId,
 };
-use leasehold_provider_local::{LocalConfig, LocalProvider};
+use leasehold_provider_local::{LocalConfig, LocalProvider, OpenError};
 use leasehold_seal::{KeyRing, SystemEntropy};
 use tempfile::TempDir;
 
 /// A clock that stands where it was set.
 pub(crate) struct SetClock(AtomicI64);
+
+impl SetClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_800_000_000)))
+    }
+}
 
 #[async_trait]
 impl Clock for SetClock {
@@ -36,7 +40,10 @@ impl Clock for SetClock {
 }
 
 /// No two writes of a test are the same write, in whatever directory.
-static TOKENS: AtomicU64 = AtomicU64::new(0);
+pub(crate) fn token() -> String {
+    static TOKENS: AtomicU64 = AtomicU64::new(0);
+    format!("t{}", TOKENS.fetch_add(1, SeqCst))
+}
 
 pub(crate) struct Local {
     pub(crate) provider: LocalProvider,
@@ -56,8 +63,8 @@ impl Local {
         let mut config = LocalConfig::new(home.path().join("local"));
         change(&mut config);
         let keys = Arc::new(KeyRing::generate(&SystemEntropy).unwrap());
-        let clock = Arc::new(SetClock(AtomicI64::new(1_800_000_000)));
-        let provider = open(&config, &keys, &clock);
+        let clock = SetClock::new();
+        let provider = open(&config, &keys, &clock).unwrap();
         Self { provider, config, keys, clock, home }
     }
 
@@ -65,7 +72,7 @@ impl Local {
     pub(crate) fn reopened(self) -> Self {
         let Self { provider, config, keys, clock, home } = self;
         drop(provider);
-        Self { provider: open(&config, &keys, &clock), config, keys, clock, home }
+        Self { provider: open(&config, &keys, &clock).unwrap(), config, keys, clock, home }
     }
 
     pub(crate) fn pass(&self, seconds: i64) {
@@ -73,7 +80,7 @@ impl Local {
     }
 
     pub(crate) async fn write(&self, reference: &str, text: &str) -> VersionId {
-        let token = format!("t{}", TOKENS.fetch_add(1, SeqCst));
+        let token = token();
         self.stage(reference, text, &token, Stage::Current).await.unwrap()
     }
 
@@ -95,7 +102,7 @@ impl Local {
         expected: &VersionId,
     ) -> Result<VersionId, ProviderError> {
         let value = SecretValue::plain(text.to_owned());
-        let token = format!("t{}", TOKENS.fetch_add(1, SeqCst));
+        let token = token();
         let expected = Some(expected);
         let write = WriteVersion { reference, value: &value, token: &token, expected, stage: Stage::Current };
         self.provider.write(write).await
@@ -150,6 +157,10 @@ pub(crate) fn put_private(path: &Path, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
-fn open(config: &LocalConfig, keys: &Arc<KeyRing>, clock: &Arc<SetClock>) -> LocalProvider {
-    LocalProvider::open(config.clone(), keys.clone(), clock.clone(), Arc::new(SystemEntropy)).unwrap()
+pub(crate) fn open(
+    config: &LocalConfig,
+    keys: &Arc<KeyRing>,
+    clock: &Arc<SetClock>,
+) -> Result<LocalProvider, OpenError> {
+    LocalProvider::open(config.clone(), keys.clone(), clock.clone(), Arc::new(SystemEntropy))
 }
