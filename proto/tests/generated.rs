@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::Path};
 
 use protox::Compiler;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "leasehold/v1/audit.proto",
     "leasehold/v1/error_reason.proto",
     "leasehold/v1/hold.proto",
