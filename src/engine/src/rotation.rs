@@ -2,6 +2,8 @@
 //!
 //! This file reads and writes the durable state; whatever changes it goes through [`Engine::step_rotation`].
 
+mod course;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -19,6 +21,7 @@ use leasehold_core::{
     state::{Commit, Condition, Key, KeyRange, LedgerError, Revision, Write},
 };
 
+pub use self::course::RotationPreview;
 use crate::{engine::Engine, error::EngineError};
 
 /// What rotation needs beside the back ends.
