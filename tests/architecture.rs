@@ -23,12 +23,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-generate", &["leasehold-core"]),
     ("leasehold-ledger", &["leasehold-audit", "leasehold-core", "leasehold-seal"]),
     ("leasehold-provider-local", &["leasehold-core", "leasehold-seal"]),
-    ("leasehold-provider-aws", &["leasehold-core", "leasehold-secret-file"]),
-    ("leasehold-provider-vault", &["leasehold-core", "leasehold-secret-file"]),
+    ("leasehold-provider-aws", &["leasehold-core", "leasehold-endpoint", "leasehold-secret-file"]),
+    ("leasehold-provider-vault", &["leasehold-core", "leasehold-endpoint", "leasehold-secret-file"]),
     ("leasehold-provider-azure", &["leasehold-core", "leasehold-secret-file"]),
-    ("leasehold-provider-gcp", &["leasehold-core", "leasehold-secret-file"]),
+    ("leasehold-provider-gcp", &["leasehold-core", "leasehold-endpoint", "leasehold-secret-file"]),
     ("leasehold-provider-postgres", &["leasehold-core", "leasehold-secret-file"]),
     ("leasehold-provider-conformance", &["leasehold-core"]),
+    // Where plain HTTP may go, judged in one way by every provider that is asked at a configured URL.
+    ("leasehold-endpoint", &[]),
     // The broker's own secrets in files, read in one way by every provider that has any.
     ("leasehold-secret-file", &["leasehold-core"]),
     (
@@ -94,6 +96,7 @@ const BARRED: &[(&str, &[&str])] = &[
     ("leasehold-seal", &["tokio", "tonic", "rustls"]),
     ("leasehold-ledger", &["tonic", "rustls"]),
     ("leasehold-secret-file", &["tokio", "tonic", "rustls"]),
+    ("leasehold-endpoint", &["tokio", "tonic", "rustls", "hyper"]),
 ];
 
 /// Never in the tree, however deep: one crypto provider, one TLS implementation.

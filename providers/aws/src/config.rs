@@ -5,9 +5,10 @@ mod role;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use leasehold_endpoint::Endpoint;
 use thiserror::Error;
 
-pub(crate) use self::endpoint::{Endpoint, Service, url_for};
+pub(crate) use self::endpoint::{Service, url_for};
 pub use self::role::{AssumedRole, AwsRole, AwsRoleFault, SessionRole};
 
 /// How AWS is reached, and as whom.
@@ -131,7 +132,7 @@ impl AwsConfig {
         ] {
             match url.as_ref().map(|url| Endpoint::of(&url.replace("{region}", "eu-central-1"))) {
                 Some(None) => faults.push(AwsConfigFault::Endpoint(name)),
-                Some(Some(Endpoint { plain: true, local: false })) if !self.allow_plaintext => {
+                Some(Some(endpoint)) if endpoint.exposes() && !self.allow_plaintext => {
                     faults.push(AwsConfigFault::Plaintext(name));
                 }
                 _ => {}

@@ -17,11 +17,9 @@ use aws_smithy_runtime_api::client::retries::classifiers::{RetryClassifierPriori
 
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
+use leasehold_endpoint::Endpoint;
 
-use crate::{
-    config::Endpoint,
-    error::{PlaintextRefused, retry_hint},
-};
+use crate::error::{PlaintextRefused, retry_hint};
 
 /// The longest wait, asked for by AWS, that is waited here. Longer hints go to the caller, who has better things to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -74,8 +72,8 @@ impl Intercept for NoPlaintext {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         match Endpoint::of(context.request().uri()) {
-            Some(Endpoint { plain: true, local: false }) | None => Err(PlaintextRefused.into()),
-            Some(_) => Ok(()),
+            Some(endpoint) if !endpoint.exposes() => Ok(()),
+            _ => Err(PlaintextRefused.into()),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use leasehold_endpoint::Endpoint;
 use thiserror::Error;
 
 use crate::{
-    endpoint::Endpoint,
     reference::{is_location, is_project},
     roles::GcpRole,
 };
@@ -120,8 +120,8 @@ impl GcpConfig {
         {
             match url.as_deref().map(Endpoint::of) {
                 Some(None) => faults.push(GcpConfigFault::Endpoint(name)),
-                Some(Some(Endpoint::Plaintext)) => faults.push(GcpConfigFault::Plaintext(name)),
-                Some(Some(Endpoint::Private)) | None => {}
+                Some(Some(endpoint)) if endpoint.exposes() => faults.push(GcpConfigFault::Plaintext(name)),
+                Some(Some(_)) | None => {}
             }
         }
         for (name, duration) in [("attempt_timeout", self.attempt_timeout), ("timeout", self.timeout)] {

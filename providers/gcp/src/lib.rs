@@ -6,7 +6,6 @@ mod change;
 mod check;
 mod client;
 mod config;
-mod endpoint;
 mod error;
 mod issuer;
 mod patience;

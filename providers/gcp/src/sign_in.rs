@@ -19,6 +19,7 @@ use google_cloud_auth::{
 };
 use http::{Extensions, HeaderMap, HeaderValue, header::AUTHORIZATION};
 use leasehold_core::{Timestamp, provider::SignIn};
+use leasehold_endpoint::Endpoint;
 use leasehold_secret_file::{Readers, SecretFile, SecretFileFault, Stamp};
 use serde_json::Value;
 use tokio::{
@@ -27,7 +28,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{config::Credentials, endpoint::Endpoint, error::sign_in_words};
+use crate::{config::Credentials, error::sign_in_words};
 
 /// As whom the broker asks. Cheap to clone.
 #[derive(Clone)]
@@ -273,7 +274,7 @@ impl CredentialsProvider for Account {
 fn google(json: Value) -> Result<Google, String> {
     for field in ["token_url", "token_uri", "service_account_impersonation_url"] {
         if let Some(url) = json.get(field).and_then(Value::as_str)
-            && Endpoint::of(url) != Some(Endpoint::Private)
+            && Endpoint::of(url).is_none_or(|endpoint| endpoint.exposes())
         {
             return Err(format!(
                 "`{field}` is not an https URL: the broker's credentials would travel in clear"

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use leasehold_endpoint::Endpoint;
 use thiserror::Error;
 
 use crate::role::VaultRole;
@@ -165,10 +166,10 @@ impl VaultConfig {
         let nodes =
             std::iter::once(("address", &self.address)).chain(self.cluster.iter().map(|n| ("cluster", n)));
         for (key, node) in nodes {
-            match Endpoint::of(node) {
+            match server(node) {
                 None => faults.push(Fault::Address(key)),
                 Some(endpoint) if endpoint.plain => {
-                    if !endpoint.local && !self.allow_plaintext {
+                    if endpoint.exposes() && !self.allow_plaintext {
                         faults.push(Fault::Plaintext(key));
                     }
                     if matches!(self.auth, Auth::Certificate { .. }) {
@@ -249,42 +250,9 @@ impl Auth {
     }
 }
 
-/// What matters of a server's URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// Plain HTTP.
-    pub(crate) plain: bool,
-    /// On this machine.
-    pub(crate) local: bool,
-    /// Scheme, host and port, by which two URLs are the same server.
-    pub(crate) origin: String,
-}
-
-impl Endpoint {
-    /// What `url` names; `None` when it is no HTTP URL, or has a user, a path, a query or a fragment.
-    pub(crate) fn of(url: &str) -> Option<Self> {
-        let uri: http::Uri = url.parse().ok()?;
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !url.contains('#');
-        Self::origin_of(&uri).filter(|_| bare)
-    }
-
-    /// The server in a URL, whatever follows it.
-    pub(crate) fn origin_of(uri: &http::Uri) -> Option<Self> {
-        let (plain, port) = match uri.scheme_str()? {
-            "http" => (true, 80),
-            "https" => (false, 443),
-            _ => return None,
-        };
-        let host = uri.host().filter(|host| !host.is_empty())?;
-        if uri.authority()?.as_str().contains('@') {
-            return None;
-        }
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-        let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-        let scheme = if plain { "http" } else { "https" };
-        let port = uri.port_u16().unwrap_or(port);
-        Some(Self { plain, local, origin: format!("{scheme}://{}:{port}", host.to_ascii_lowercase()) })
-    }
+/// A server: nothing follows it in its URL.
+pub(crate) fn server(url: &str) -> Option<Endpoint> {
+    Endpoint::of(url).filter(|endpoint| !endpoint.has_path)
 }
 
 fn is_name(text: &str) -> bool {
@@ -320,14 +288,6 @@ mod tests {
         {
             assert_eq!(at(bad, true), [VaultConfigFault::Address("address")], "{bad}");
         }
-    }
-
-    #[test]
-    fn one_server_has_one_origin() {
-        let origin = |url: &str| Endpoint::origin_of(&url.parse().unwrap()).unwrap().origin;
-        assert_eq!(origin("https://Vault.example.com/v1/x?y=z"), "https://vault.example.com:443");
-        assert_eq!(origin("https://vault.example.com:443"), "https://vault.example.com:443");
-        assert_ne!(origin("http://vault.example.com:443"), "https://vault.example.com:443");
     }
 
     #[test]

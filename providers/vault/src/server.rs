@@ -13,6 +13,7 @@ use leasehold_core::{
     ports::{Clock, Entropy},
     provider::{ErrorClass, ProviderError},
 };
+use leasehold_endpoint::Endpoint;
 use reqwest::Client;
 use rustify::endpoint::{Endpoint as Request, MiddleWare};
 use tokio::time::{sleep, timeout};
@@ -20,7 +21,7 @@ use vaultrs::api::EndpointMiddleware;
 
 use crate::{
     answer::{Refusal, Reply},
-    config::{Endpoint, VaultConfig},
+    config::{VaultConfig, server},
     connection::Connection,
     error::{Call, Failure, classify, unanswered},
     token::Token,
@@ -81,7 +82,7 @@ impl Server {
         let nodes = std::iter::once(&config.address)
             .chain(&config.cluster)
             .filter_map(|base| {
-                Some(Node { base: base.trim_end_matches('/').to_owned(), origin: Endpoint::of(base)?.origin })
+                Some(Node { base: base.trim_end_matches('/').to_owned(), origin: server(base)?.origin })
             })
             .collect();
         Self { config, clock, entropy, nodes, active: AtomicUsize::new(0), connection: Connection::default() }
@@ -179,7 +180,7 @@ impl Server {
     /// The configured node to which a redirect leads: its path is not looked at, the request is made again as it was.
     fn node_at(&self, location: &str) -> Option<usize> {
         let uri: http::Uri = location.parse().ok()?;
-        let origin = Endpoint::origin_of(&uri)?.origin;
+        let origin = Endpoint::of_uri(&uri)?.origin;
         self.nodes.iter().position(|node| node.origin == origin)
     }
 

@@ -1,35 +1,11 @@
-//! Where a service is asked: what an endpoint's URL may be, and for which regions it stands.
+//! Where a service is asked, and for which regions an endpoint's URL stands.
+
+use leasehold_endpoint::Endpoint;
 
 use super::AwsConfig;
 
 /// The place of a region's name in an endpoint's URL.
 const REGION: &str = "{region}";
-
-/// What matters of an endpoint's URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// Plain HTTP.
-    pub(crate) plain: bool,
-    /// On this machine.
-    pub(crate) local: bool,
-}
-
-impl Endpoint {
-    /// What `url` names; `None` when it is no HTTP URL, or holds a user, a query or a fragment.
-    pub(crate) fn of(url: &str) -> Option<Self> {
-        let uri: http::Uri = url.parse().ok()?;
-        let plain = match uri.scheme_str()? {
-            "http" => true,
-            "https" => false,
-            _ => return None,
-        };
-        let bare = uri.query().is_none() && !url.contains('#') && !uri.authority()?.as_str().contains('@');
-        let host = uri.host().filter(|host| bare && !host.is_empty())?;
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-        let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-        Some(Self { plain, local })
-    }
-}
 
 /// A service that has an endpoint of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
