@@ -27,7 +27,7 @@ pub use self::{
         StartRevocation,
     },
 };
-pub use crate::rotation::RotationPreview;
+pub use crate::rotation::{RotationPreview, Standing};
 pub use crate::watch_leases::{Left, WatchPosition};
 
 /// Take a lease on a secret.

@@ -3,6 +3,7 @@
 //! This file reads and writes the durable state; whatever changes it goes through [`Engine::step_rotation`].
 
 mod course;
+mod timetable;
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,7 @@ use leasehold_core::{
     state::{Commit, Condition, Key, KeyRange, LedgerError, Revision, Write},
 };
 
-pub use self::course::RotationPreview;
+pub use self::{course::RotationPreview, timetable::Standing};
 use crate::{engine::Engine, error::EngineError};
 
 /// What rotation needs beside the back ends.
