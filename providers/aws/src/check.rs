@@ -127,6 +127,18 @@ impl AwsProvider {
                     }
                 }
             }
+            Demand::Rotate { reference } => {
+                let name = reference.replace("{rest}", PROBE);
+                match Reference::parse_secret(&name) {
+                    Err(error) => Tried::failed(step, &error),
+                    Ok(secret) => {
+                        let grant = account.rotate_secret(&secret, cloud.home());
+                        let answer = self.try_rotating(cloud, &secret).await;
+                        let tree = reference.contains("{rest}");
+                        self.judge_rotation(step, self.noted(cloud, answer).await, tree, grant)
+                    }
+                }
+            }
             Demand::Issue { role } => self.try_role(cloud, &account, step, role).await,
         }
     }
@@ -195,6 +207,43 @@ impl AwsProvider {
         }
     }
 
+    /// Whether AWS knows how to rotate a secret.
+    async fn try_rotating(&self, cloud: &Cloud, secret: &SecretReference<'_>) -> Result<bool, ProviderError> {
+        let secrets = cloud.secrets(secret.region)?;
+        secrets.versions(secret.secret).await?;
+        secrets.describe(secret.secret).await.map(|described| described.rotates)
+    }
+
+    /// A rotation cannot be tried without starting one.
+    fn judge_rotation(
+        &self,
+        step: String,
+        answer: Result<bool, ProviderError>,
+        tree: bool,
+        grant: String,
+    ) -> Tried {
+        if !self.config.writable {
+            let problem = "the provider is configured to be read only";
+            return Finding::failed(step, problem, "set `writable = true` in its [[provider]]").into();
+        }
+        match answer {
+            Ok(false) => Finding::failed(
+                step,
+                "AWS has no rotation for this secret",
+                "configure its rotation function in AWS, or choose another `strategy`",
+            )
+            .into(),
+            Err(error) if !(tree && error.class == ErrorClass::Absent) => {
+                judged(step, Err(error), tree, grant)
+            }
+            _ => Finding::not_tried(
+                step,
+                format!("only a rotation could tell whether it is allowed; it needs this statement:\n{grant}"),
+            )
+            .into(),
+        }
+    }
+
     async fn try_role(&self, cloud: &Arc<Cloud>, account: &Account, step: String, name: &str) -> Tried {
         let (answer, grant) = match self.role(name) {
             Err(error) => return Tried::failed(step, &error),
@@ -239,6 +288,7 @@ fn step(demand: &Demand) -> String {
     match demand {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
+        Demand::Rotate { reference } => format!("rotate `{reference}`"),
         Demand::Issue { role } => format!("lend sessions of the role `{role}`"),
     }
 }
@@ -256,7 +306,7 @@ fn service_of(demand: &Demand) -> Asked {
         Demand::Read { reference } | Demand::Write { reference } if reference.starts_with("ssm:") => {
             Asked::Parameters
         }
-        Demand::Read { .. } | Demand::Write { .. } => Asked::Secrets,
+        Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } => Asked::Secrets,
     }
 }
 

@@ -11,7 +11,7 @@ use leasehold_core::Timestamp;
 pub(crate) use self::{
     connect::Cloud,
     parameters::Parameters,
-    secrets::{Secrets, Which},
+    secrets::{PasswordRule, Secrets, VersionLabels, Which},
     tokens::{AssumeRole, Caller, Session, Tokens},
 };
 

@@ -31,6 +31,8 @@ pub(crate) enum Call {
     ListSecretVersionIds,
     DeleteSecret,
     RestoreSecret,
+    RotateSecret,
+    GetRandomPassword,
     GetParameter,
     GetParameterHistory,
     AssumeRole,

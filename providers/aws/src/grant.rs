@@ -63,6 +63,12 @@ impl Account {
         self.of_secret(&actions, secret, home)
     }
 
+    /// What having AWS rotate a secret needs.
+    pub(crate) fn rotate_secret(&self, secret: &SecretReference<'_>, home: &str) -> String {
+        let actions = ["GetSecretValue", "DescribeSecret", "ListSecretVersionIds", "RotateSecret"];
+        self.of_secret(&actions, secret, home)
+    }
+
     fn of_secret(&self, actions: &[&str], secret: &SecretReference<'_>, home: &str) -> String {
         let name = if secret.secret.starts_with("arn:") {
             secret.secret.to_owned()

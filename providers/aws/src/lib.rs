@@ -15,6 +15,7 @@ mod principal;
 mod provider;
 mod read;
 mod reference;
+mod rotation;
 mod rules;
 mod skew;
 mod standing;

@@ -4,7 +4,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use leasehold_core::{
-    ports::{Clock, Issuer, Provider},
+    SecretBytes,
+    ports::{Clock, Issuer, NativeRotation, Provider},
     provider::{
         Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, ProviderError,
         SignIn, VersionFacts, WriteVersion,
@@ -21,7 +22,8 @@ use crate::{
     read::{parameter_versions, read_parameter, read_secret, secret_versions},
     reference::Reference,
     standing::Standing,
-    write::{change_secret, write_secret},
+    rotation::password_rule,
+    write::{change_secret, discard_pending, write_secret},
 };
 
 /// So much longer is waited for a whole call, so that what its last request says of itself is heard first.
@@ -30,7 +32,7 @@ const GRACE: Duration = Duration::from_millis(50);
 /// The secrets, parameters and sessions of one identity.
 pub struct AwsProvider {
     pub(crate) config: AwsConfig,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     standing: Arc<Standing>,
     cloud: Mutex<Option<Arc<Cloud>>>,
 }
@@ -141,6 +143,7 @@ impl Provider for AwsProvider {
             } else {
                 &[]
             },
+            rotate: self.config.writable,
             issue,
             min_ttl: issue.then_some(SHORTEST),
             max_ttl: issue.then_some(longest),
@@ -154,6 +157,10 @@ impl Provider for AwsProvider {
 
     fn issuer(&self) -> Option<&dyn Issuer> {
         (!self.config.roles.is_empty()).then_some(self)
+    }
+
+    fn native(&self) -> Option<&dyn NativeRotation> {
+        self.config.writable.then_some(self)
     }
 
     async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
@@ -201,6 +208,28 @@ impl Provider for AwsProvider {
             self.noted(&cloud, answer).await
         };
         self.in_time(request.reference, change).await
+    }
+
+    async fn discard(&self, reference: &str, pending: &VersionId) -> Result<(), ProviderError> {
+        if !self.config.writable {
+            return Err(ProviderError::unsupported("hold versions that wait: its `writable` is not set"));
+        }
+        let secret = Reference::parse_secret(reference)?;
+        let discard = async {
+            let cloud = self.cloud().await?;
+            self.noted(&cloud, discard_pending(&cloud, secret, pending).await).await
+        };
+        self.in_time(reference, discard).await
+    }
+
+    async fn generate(&self, policy: &str) -> Result<SecretBytes, ProviderError> {
+        let rule = password_rule(policy)?;
+        let make = async {
+            let cloud = self.cloud().await?;
+            let answer = cloud.secrets(None)?.password(&rule).await;
+            self.noted(&cloud, answer).await
+        };
+        self.in_time("GetRandomPassword", make).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

@@ -14,7 +14,10 @@ use crate::{
 };
 
 /// The label of a version that waits for [`Change::Promote`]; AWS's own rotation uses it for the same.
-const PENDING: &str = "AWSPENDING";
+pub(crate) const PENDING: &str = "AWSPENDING";
+
+/// The label that AWS leaves on the version that was current before.
+const PREVIOUS: &str = "AWSPREVIOUS";
 
 /// The label of a version until a conditional write makes it current; it moves on with the next write.
 const WAITING: &str = "leasehold-pending";
@@ -79,7 +82,7 @@ pub(crate) async fn change_secret(
             let version = request.version.ok_or_else(|| {
                 ProviderError::new(ErrorClass::Invalid, "which version is to be promoted is not said")
             })?;
-            promote(&secrets, secret, checked(version)?).await
+            promote(&secrets, secret, checked(version)?, request.expected.map(checked).transpose()?).await
         }
         Change::Delete if deleted => Ok(()),
         Change::Delete => gone(secrets.delete(secret, Some(recovery_days)).await),
@@ -93,6 +96,28 @@ pub(crate) async fn change_secret(
         other => Err(ProviderError::unsupported(other.as_str())),
     }
 }
+
+/// Takes `AWSPENDING` from a version: AWS removes what has no label when it needs the room, and until then nobody comes by
+/// it but by its id.
+pub(crate) async fn discard_pending(
+    cloud: &Cloud,
+    reference: SecretReference<'_>,
+    version: &VersionId,
+) -> Result<(), ProviderError> {
+    let (secrets, secret) = (cloud.secrets(reference.region)?, reference.secret);
+    let version = checked(version)?;
+    let versions = secrets.versions(secret).await?;
+    let labels = versions.iter().find(|known| known.id == version).map(|known| &*known.labels);
+    let has = |label: &str| labels.is_some_and(|labels| labels.iter().any(|has| has == label));
+    if has(CURRENT) || has(PREVIOUS) {
+        return Err(ProviderError::new(
+            ErrorClass::Invalid,
+            format!("version {version} of `{secret}` is or was current: only what waits is put away"),
+        ));
+    }
+    if has(PENDING) { take_pending(&secrets, secret, version).await } else { Ok(()) }
+}
+
 /// What was there a moment ago is gone: by this call, whose answer was lost on the way, or by somebody else's.
 fn gone(answer: Result<(), ProviderError>) -> Result<(), ProviderError> {
     match answer {
@@ -102,8 +127,14 @@ fn gone(answer: Result<(), ProviderError>) -> Result<(), ProviderError> {
 }
 
 /// Moves `AWSCURRENT`, with which AWS moves `AWSPREVIOUS`, and takes `AWSPENDING` away: AWS's own rotation takes a
-/// pending version that is not current for a rotation that goes on.
-async fn promote(secrets: &Secrets, secret: &str, version: &str) -> Result<(), ProviderError> {
+/// pending version that is not current for a rotation that goes on. AWS moves a label only from the version that is said
+/// to have it, so that nobody's change is undone unseen.
+async fn promote(
+    secrets: &Secrets,
+    secret: &str,
+    version: &str,
+    expected: Option<&str>,
+) -> Result<(), ProviderError> {
     let versions = secrets.versions(secret).await?;
     let has = |id: &str, label: &str| {
         versions.iter().any(|known| known.id == id && known.labels.iter().any(|has| has == label))
@@ -113,6 +144,9 @@ async fn promote(secrets: &Secrets, secret: &str, version: &str) -> Result<(), P
     }
     if !has(version, CURRENT) {
         let from = versions.iter().find(|known| has(&known.id, CURRENT)).map(|known| &*known.id);
+        if let Some(expected) = expected.filter(|expected| from != Some(*expected)) {
+            return Err(conflict(secret, from.unwrap_or("none"), expected));
+        }
         match secrets.move_label(secret, CURRENT, from, Some(version)).await {
             // It was moved, and the answer lost on the way; or somebody else was faster.
             Err(error) if error.class == ErrorClass::Invalid => {
@@ -174,7 +208,7 @@ fn conflict(secret: &str, current: &str, expected: &str) -> ProviderError {
 }
 
 /// AWS takes tokens of 32 to 64 characters and makes them the version's id; another one is hashed (SHA-256).
-fn version_token(token: &str) -> String {
+pub(crate) fn version_token(token: &str) -> String {
     if is_version(token) {
         return token.to_owned();
     }

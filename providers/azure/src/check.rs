@@ -33,6 +33,7 @@ impl AzureProvider {
         for demand in demands {
             findings.push(match demand {
                 Demand::Issue { role } => self.check_role(role).await,
+                Demand::Rotate { reference } => Finding::not_native(reference),
                 Demand::Read { reference } if !open => {
                     Finding::not_tried(format!("read `{reference}`"), SEE_ABOVE)
                 }

@@ -77,6 +77,7 @@ impl GcpProvider {
                 Finding::not_tried(step, "what a mount's secrets are called is known when they are written")
             }
             Demand::Write { reference } => self.check_write(step, reference).await,
+            Demand::Rotate { reference } => Finding::not_native(reference),
             Demand::Issue { role } => self.check_issue(step, role).await,
         }
     }
@@ -233,6 +234,7 @@ fn step_of(demand: &Demand) -> String {
     match demand {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
+        Demand::Rotate { reference } => format!("rotate `{reference}`"),
         Demand::Issue { role } => format!("make a token of the role `{role}`"),
     }
 }

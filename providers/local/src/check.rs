@@ -15,6 +15,7 @@ impl Store {
         findings.extend(demands.iter().map(|demand| match demand {
             Demand::Read { reference } => self.check_read(reference),
             Demand::Write { reference } => self.check_write(reference),
+            Demand::Rotate { reference } => Finding::not_native(reference),
             Demand::Issue { role } => Finding::failed(
                 format!("make credentials of `{role}`"),
                 "this back end makes no credentials",

@@ -94,10 +94,11 @@ impl Provider for LocalProvider {
 
     async fn change(&self, request: ChangeSecret<'_>) -> Result<(), ProviderError> {
         let change = request.change;
+        let expected = request.expected.map(Version::from_id).transpose()?;
         match request.version.map(Version::from_id).transpose()? {
             Some(version) => {
                 let work = move |store: &Store, reference: &Reference| match change {
-                    Change::Promote => store.promote(reference, &version),
+                    Change::Promote => store.promote(reference, &version, expected.as_ref()),
                     Change::Disable => store.disable(reference, &version),
                     Change::Enable => store.enable(reference, &version),
                     Change::Destroy => store.destroy(reference, &version),
@@ -117,6 +118,11 @@ impl Provider for LocalProvider {
                 self.run(request.reference, work).await
             }
         }
+    }
+
+    async fn discard(&self, reference: &str, pending: &VersionId) -> Result<(), ProviderError> {
+        let version = Version::from_id(pending)?;
+        self.run(reference, move |store, reference| store.discard(reference, &version)).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

@@ -134,7 +134,7 @@ impl Store {
                 labels,
             })
         };
-        let mut listed = BTreeMap::new();
+        let mut listed: BTreeMap<_, Option<VersionFacts>> = BTreeMap::new();
         for (version, created_at) in &standing.destroyed {
             listed.insert(version.clone(), facts(version, VersionState::Destroyed, *created_at, Vec::new()));
         }
@@ -148,6 +148,10 @@ impl Store {
             let waits = stored.as_ref().is_some_and(|stored| stored.pending);
             let waits = waits && !standing.released.contains(version) && current.as_ref() != Some(version);
             let labels = if waits { vec![PENDING.into()] } else { Vec::new() };
+            if waits {
+                // The newest one that waits is the one that will be promoted.
+                listed.values_mut().flatten().for_each(|facts| facts.labels.clear());
+            }
             let state = if standing.deleted_at.is_some() {
                 VersionState::Deleted
             } else if standing.disabled.contains(version) {
@@ -200,13 +204,21 @@ impl Store {
         Ok(version)
     }
 
-    /// Makes a version current.
-    pub(crate) fn promote(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+    /// Makes a version current, if `expected` is, when that is given.
+    pub(crate) fn promote(
+        &self,
+        reference: &Reference,
+        version: &Version,
+        expected: Option<&Version>,
+    ) -> Result<(), Fault> {
         self.change(
             reference,
             |present, standing, current| {
                 if current == Some(version) {
                     return Ok(false);
+                }
+                if let Some(expected) = expected.filter(|expected| current != Some(*expected)) {
+                    return Err(Fault::Conflict { current: current.cloned(), expected: expected.clone() });
                 }
                 if standing.disabled.contains(version) {
                     return Err(Fault::NotPromotable(version.clone()));
@@ -261,6 +273,35 @@ impl Store {
             Err(fault) => return Err(fault),
         }
         // It is unreadable from here on; a crash before this leaves the file to the next one who asks.
+        let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        files::remove(&directory, &version.to_string())
+    }
+
+    /// Removes a version that waits, and was never current, for good. One that is gone is a success.
+    pub(crate) fn discard(&self, reference: &Reference, version: &Version) -> Result<(), Fault> {
+        let directory = reference.directory(&self.root);
+        let gone = self.change(
+            reference,
+            |_, standing, current| {
+                let stored = match self.files.load(reference, &directory, version) {
+                    Err(fault) if fault.is_damage() => None,
+                    loaded => Some(loaded?),
+                };
+                let waits = stored.as_ref().is_none_or(|stored| stored.pending);
+                if !waits || current == Some(version) || standing.released.contains(version) {
+                    return Err(Fault::Unfit("it is or was current: only what waits is put away"));
+                }
+                standing.destroyed.insert(version.clone(), stored.map(|stored| stored.created_at));
+                standing.disabled.remove(version);
+                Ok(true)
+            },
+            Some(version),
+        );
+        match gone {
+            Ok(()) | Err(Fault::Destroyed(_)) => {}
+            Err(Fault::Absent) => return Ok(()),
+            Err(fault) => return Err(fault),
+        }
         let _alone = self.access.write().unwrap_or_else(PoisonError::into_inner);
         files::remove(&directory, &version.to_string())
     }
@@ -398,8 +439,8 @@ impl Store {
         if new.value.fields.is_empty() {
             return Err(Fault::Unfit("a value has at least one field"));
         }
-        if new.token.is_empty() || new.token.len() > 256 || new.value.content_type.len() > 256 {
-            return Err(Fault::Unfit("a token has 1 to 256 bytes, and a content type at most 256"));
+        if new.token.is_empty() || new.token.len() > 1024 || new.value.content_type.len() > 256 {
+            return Err(Fault::Unfit("a token has 1 to 1024 bytes, and a content type at most 256"));
         }
         Ok(())
     }

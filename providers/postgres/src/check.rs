@@ -99,6 +99,7 @@ fn step(demand: &Demand) -> String {
     match demand {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
+        Demand::Rotate { reference } => format!("rotate `{reference}`"),
         Demand::Issue { role } => format!("make users of the role `{role}`"),
     }
 }

@@ -198,7 +198,7 @@ async fn judge(provider: &VaultProvider, standing: &Arc<Standing>, demand: &Dema
             }
         }
         Demand::Issue { .. } => Finding::passed(step, "allowed; nothing was made"),
-        Demand::Read { .. } | Demand::Write { .. } => Finding::passed(step, "allowed"),
+        Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } => Finding::passed(step, "allowed"),
     }
 }
 
@@ -225,6 +225,7 @@ fn step(demand: &Demand) -> String {
     match demand {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
+        Demand::Rotate { reference } => format!("rotate `{reference}`"),
         Demand::Issue { role } => format!("make credentials of the role `{role}`"),
     }
 }
@@ -250,6 +251,7 @@ fn needs(standing: &Standing, demand: &Demand) -> Result<Vec<Need>, String> {
                 need(path(&reference.beside("destroy")), UPDATE),
             ],
         }),
+        Demand::Rotate { reference } => Err(format!("`{reference}` is not rotated by Vault")),
         Demand::Issue { role: name } => {
             let role = config.roles.get(&**name);
             let role = role.ok_or_else(|| format!("there is no [[role]] `{name}` for this provider"))?;

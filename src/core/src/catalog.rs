@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::{
     path::{PathPrefix, SecretPath},
     provider::{Capabilities, Demand, ProviderName},
-    rotation::Plan,
+    rotation::{Plan, Strategy},
     ttl::TtlLimits,
 };
 
@@ -169,7 +169,12 @@ impl Catalog {
             match &entry.source {
                 Source::Static { reference } => {
                     demands.insert(Demand::Read { reference: reference.clone() });
-                    if capabilities.write {
+                    let plan = entry.rotation.as_deref();
+                    let native = plan.is_some_and(|plan| plan.strategy == Strategy::Native);
+                    if native {
+                        demands.insert(Demand::Rotate { reference: reference.clone() });
+                    }
+                    if capabilities.write || (plan.is_some() && !native) {
                         demands.insert(Demand::Write { reference: reference.clone() });
                     }
                 }
@@ -259,6 +264,24 @@ mod tests {
         let write = |reference: &str| Demand::Write { reference: reference.into() };
         let asked = catalog.demands(&main, &writable);
         assert_eq!(asked, [read("db"), read("kv/{rest}"), write("db"), write("kv/{rest}"), issue]);
+    }
+
+    #[test]
+    fn what_rotates_is_asked_for_whatever_may_be_written() {
+        let rotated = |reference: &str, strategy| Entry {
+            rotation: Some(Arc::new(Plan::new(strategy))),
+            ..entry(reference)
+        };
+        let secrets = [
+            ("prod/a".parse().unwrap(), rotated("a", Strategy::Native)),
+            ("prod/b".parse().unwrap(), rotated("b", Strategy::Generate)),
+        ];
+        let catalog = Catalog::new(secrets, []).unwrap();
+        let asked = catalog.demands(&"main".parse().unwrap(), &Capabilities::default());
+        let read = |reference: &str| Demand::Read { reference: reference.into() };
+        let write = Demand::Write { reference: "b".into() };
+        let rotate = Demand::Rotate { reference: "a".into() };
+        assert_eq!(asked, [read("a"), read("b"), write, rotate]);
     }
 
     #[test]

@@ -110,6 +110,14 @@ pub trait Provider: Send + Sync + 'static {
         Err(ProviderError::unsupported(request.change.as_str()))
     }
 
+    /// Puts a pending version away, so that nobody takes it for one that waits. One that is away already, or was never
+    /// there, is a success; one that is or was current is [`ErrorClass::Invalid`].
+    ///
+    /// [`ErrorClass::Invalid`]: crate::provider::ErrorClass::Invalid
+    async fn discard(&self, _reference: &str, _pending: &VersionId) -> Result<(), ProviderError> {
+        Err(ProviderError::unsupported("hold versions that wait"))
+    }
+
     /// A value made by a rule that the back end has.
     async fn generate(&self, _policy: &str) -> Result<SecretBytes, ProviderError> {
         Err(ProviderError::unsupported("make values by rules of its own"))

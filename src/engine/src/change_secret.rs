@@ -55,8 +55,12 @@ impl Engine {
         }
         // The intent is durable before the back end changes, so that no change is without a trace.
         self.ledger.commit(Commit::record_only(record.clone())).await?;
-        let change =
-            provider::ChangeSecret { reference, version: request.version.as_ref(), change: request.change };
+        let change = provider::ChangeSecret {
+            reference,
+            version: request.version.as_ref(),
+            change: request.change,
+            expected: None,
+        };
         let changed = upstream.call(upstream.provider.change(change)).await;
         // Even a change that failed may have happened.
         self.cache.invalidate(&upstream.name, reference);

@@ -53,6 +53,27 @@ pub(crate) struct Described {
     pub(crate) deleted_at: Option<Timestamp>,
     /// The AWS service that it belongs to.
     pub(crate) owner: Option<String>,
+    /// Whether AWS knows how to rotate it.
+    pub(crate) rotates: bool,
+}
+
+/// Of what AWS makes a password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PasswordRule {
+    /// `PasswordLength`.
+    pub(crate) length: Option<u16>,
+    /// `ExcludeCharacters`.
+    pub(crate) without: Option<String>,
+    /// `ExcludeLowercase`.
+    pub(crate) no_lowercase: bool,
+    /// `ExcludeUppercase`.
+    pub(crate) no_uppercase: bool,
+    /// `ExcludeNumbers`.
+    pub(crate) no_numbers: bool,
+    /// `ExcludePunctuation`.
+    pub(crate) no_punctuation: bool,
+    /// `IncludeSpace`.
+    pub(crate) space: bool,
 }
 
 impl Secrets {
@@ -117,6 +138,7 @@ impl Secrets {
         Ok(Described {
             deleted_at: answer.deleted_date.as_ref().and_then(timestamp),
             owner: answer.owning_service,
+            rotates: answer.rotation_enabled.unwrap_or_default(),
         })
     }
 
@@ -151,6 +173,28 @@ impl Secrets {
             None => call.force_delete_without_recovery(true),
         };
         call.send().await.map(drop).map_err(|error| classify(Call::DeleteSecret, secret, &error))
+    }
+
+    /// `RotateSecret`, at once and as it is configured, into the version `token`.
+    pub(crate) async fn rotate(&self, secret: &str, token: &str) -> Result<(), ProviderError> {
+        let call = self.client.rotate_secret().secret_id(secret).client_request_token(token);
+        let answer = call.send().await;
+        answer.map(drop).map_err(|error| classify(Call::RotateSecret, secret, &error))
+    }
+
+    /// `GetRandomPassword`, with a character of each kind that is not left out.
+    pub(crate) async fn password(&self, rule: &PasswordRule) -> Result<SecretBytes, ProviderError> {
+        let call = self.client.get_random_password().require_each_included_type(true);
+        let call = call.set_password_length(rule.length.map(i64::from));
+        let call = call.set_exclude_characters(rule.without.clone());
+        let call = call.exclude_lowercase(rule.no_lowercase).exclude_uppercase(rule.no_uppercase);
+        let call = call.exclude_numbers(rule.no_numbers).exclude_punctuation(rule.no_punctuation);
+        let answer = call.include_space(rule.space).send().await;
+        let answer = answer.map_err(|error| classify(Call::GetRandomPassword, "a password", &error))?;
+        let password = answer.random_password.filter(|password| !password.is_empty());
+        password.map(Into::into).ok_or_else(|| {
+            ProviderError::new(ErrorClass::Permanent, "AWS answered GetRandomPassword without a password")
+        })
     }
 
     /// `RestoreSecret`.

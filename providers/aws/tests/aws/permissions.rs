@@ -55,7 +55,7 @@ async fn do_everything(provider: &AwsProvider, round: u32) -> Result<(), Provide
     for (change, version) in
         [(Change::Promote, Some(&version)), (Change::Delete, None), (Change::Restore, None)]
     {
-        provider.change(ChangeSecret { reference, version, change }).await?;
+        provider.change(ChangeSecret { reference, version, change, expected: None }).await?;
     }
     fetch(provider, "ssm:/payments/db").await?;
     provider.versions("ssm:/payments/db").await?;

@@ -19,7 +19,7 @@ const NEW: &str = "99999999-2222-4333-8444-555555555555";
 
 async fn change(provider: &AwsProvider, change: Change, version: Option<&str>) -> Result<(), ProviderError> {
     let version = version.map(|version| version.parse::<VersionId>().unwrap());
-    provider.change(ChangeSecret { reference: "a", version: version.as_ref(), change }).await
+    provider.change(ChangeSecret { reference: "a", version: version.as_ref(), change, expected: None }).await
 }
 
 fn done() -> Reply {

@@ -49,7 +49,7 @@ async fn parameters_are_only_read() {
     let reference = "ssm:/prod/db";
     let write = WriteVersion { reference, value: &value, token: "t", expected: None, stage: Stage::Current };
     assert_eq!(provider.write(write).await.unwrap_err().class, ErrorClass::Permanent);
-    let delete = ChangeSecret { reference, version: None, change: Change::Delete };
+    let delete = ChangeSecret { reference, version: None, change: Change::Delete, expected: None };
     assert_eq!(provider.change(delete).await.unwrap_err().class, ErrorClass::Permanent);
     for version in ["0", "latest", "11111111-2222-4333-8444-555555555555"] {
         let version = version.parse().unwrap();

@@ -18,7 +18,7 @@ async fn change(
     change: Change,
 ) -> Result<(), ProviderError> {
     let version = version.map(|id| id.parse().unwrap());
-    provider.change(ChangeSecret { reference, version: version.as_ref(), change }).await
+    provider.change(ChangeSecret { reference, version: version.as_ref(), change, expected: None }).await
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ async fn ask(
     version: Option<&VersionId>,
     change: Change,
 ) -> Result<(), ProviderError> {
-    subject.provider().change(ChangeSecret { reference, version, change }).await
+    subject.provider().change(ChangeSecret { reference, version, change, expected: None }).await
 }
 
 async fn change(

@@ -155,7 +155,7 @@ pub(super) async fn hostile(subject: &dyn Fixture) -> Result<(), String> {
         }
         for &change in can.changes {
             let version = change.is_of_version().then_some(&version);
-            let request = ChangeSecret { reference: &reference, version, change };
+            let request = ChangeSecret { reference: &reference, version, change, expected: None };
             is(provider.change(request).await, ErrorClass::Invalid, &format!("to {change} {what}"))?;
         }
         let made = calls.map_or(0, |calls| calls.load(Ordering::SeqCst));

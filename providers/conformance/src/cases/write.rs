@@ -169,7 +169,7 @@ pub(super) async fn denied_capabilities(subject: &dyn Fixture) -> Result<(), Str
     }
     for change in Change::ALL.into_iter().filter(|change| !can.can(*change)) {
         let version = change.is_of_version().then_some(&version);
-        let request = ChangeSecret { reference: &reference, version, change };
+        let request = ChangeSecret { reference: &reference, version, change, expected: None };
         is(provider.change(request).await, denied, change.as_str())?;
     }
     let issuer = provider.issuer();

@@ -35,7 +35,7 @@ async fn change(
     change: Change,
 ) -> Result<(), ProviderError> {
     let version = version.parse().unwrap();
-    provider.change(ChangeSecret { reference, version: Some(&version), change }).await
+    provider.change(ChangeSecret { reference, version: Some(&version), change, expected: None }).await
 }
 
 #[tokio::test]

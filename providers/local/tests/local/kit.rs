@@ -123,7 +123,7 @@ impl Local {
         version: Option<&VersionId>,
         change: Change,
     ) -> Result<(), ProviderError> {
-        self.provider.change(ChangeSecret { reference, version, change }).await
+        self.provider.change(ChangeSecret { reference, version, change, expected: None }).await
     }
 
     pub(crate) async fn versions(&self, reference: &str) -> Vec<VersionFacts> {

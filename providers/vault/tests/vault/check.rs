@@ -140,10 +140,10 @@ async fn the_examples_policy_is_enough() {
     assert_eq!(provider.versions(reference).await.unwrap().len(), 2);
     for change in [Change::Disable, Change::Enable, Change::Destroy] {
         let version = version(1);
-        provider.change(ChangeSecret { reference, version: Some(&version), change }).await.unwrap();
+        provider.change(ChangeSecret { reference, version: Some(&version), change, expected: None }).await.unwrap();
     }
     for change in [Change::Delete, Change::Restore, Change::Delete, Change::Purge] {
-        provider.change(ChangeSecret { reference, version: None, change }).await.unwrap();
+        provider.change(ChangeSecret { reference, version: None, change, expected: None }).await.unwrap();
     }
     let issuer = provider.issuer().unwrap();
     let holder: SpiffeId = "spiffe://example.org/prod/web".parse().unwrap();

@@ -44,7 +44,7 @@ async fn version_one_has_a_version_that_changes_with_its_value() {
     let request =
         WriteVersion { reference, value: &value, token: "t3", expected: Some(&two), stage: Stage::Current };
     assert_eq!(provider.write(request).await.unwrap_err().class, ErrorClass::Permanent);
-    let request = ChangeSecret { reference, version: Some(&two), change: Change::Destroy };
+    let request = ChangeSecret { reference, version: Some(&two), change: Change::Destroy, expected: None };
     assert_eq!(provider.change(request).await.unwrap_err().class, ErrorClass::Permanent);
 }
 
@@ -61,7 +61,7 @@ async fn what_was_disabled_before_a_secret_was_deleted_stays_so_when_it_is_resto
     let version = |number: u64| number.to_string().parse::<VersionId>().unwrap();
     let change = async |number: Option<u64>, change| {
         let version = number.map(version);
-        provider.change(ChangeSecret { reference, version: version.as_ref(), change }).await
+        provider.change(ChangeSecret { reference, version: version.as_ref(), change, expected: None }).await
     };
     change(Some(1), Change::Destroy).await.unwrap();
     change(Some(2), Change::Disable).await.unwrap();

@@ -15,6 +15,11 @@ pub enum Demand {
         /// The back end's own name.
         reference: Box<str>,
     },
+    /// Rotate a secret by itself.
+    Rotate {
+        /// The back end's own name.
+        reference: Box<str>,
+    },
     /// Make, renew and end credentials of a role.
     Issue {
         /// The role.
@@ -73,6 +78,15 @@ impl Finding {
     /// A step that was not tried.
     pub fn not_tried(step: impl Into<String>, why: impl Into<String>) -> Self {
         Self { step: step.into(), verdict: Verdict::NotTried(why.into()) }
+    }
+
+    /// What a back end says that is asked to rotate a secret by itself, and cannot.
+    pub fn not_native(reference: &str) -> Self {
+        Self::failed(
+            format!("rotate `{reference}`"),
+            "this back end rotates nothing by itself",
+            "choose another `strategy` for its rotation: see docs/rotation.md",
+        )
     }
 
     /// With the lines of policy that would allow a failed step.

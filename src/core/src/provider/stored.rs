@@ -88,6 +88,9 @@ pub struct ChangeSecret<'a> {
     pub version: Option<&'a VersionId>,
     /// What to do.
     pub change: Change,
+    /// Of [`Change::Promote`] where the back end can stage: the version that must be current, so that nobody's change is
+    /// undone unseen. `None` promotes whatever is.
+    pub expected: Option<&'a VersionId>,
 }
 
 /// What can be done to a version, or to a secret with all its versions.
