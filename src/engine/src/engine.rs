@@ -170,10 +170,11 @@ impl Engine {
             })
             .collect();
         let tally = Arc::new(Tally::of_what_is_there());
+        let rotations = Rotations::default();
         Arc::new(Self {
             clock: parts.clock,
             entropy: parts.entropy,
-            ledger: Arc::new(Tallied::new(parts.ledger, tally.clone())),
+            ledger: Arc::new(Tallied::new(parts.ledger, tally.clone(), rotations.draining.clone())),
             tally,
             authorizer: parts.authorizer,
             mac: parts.mac,
@@ -185,7 +186,7 @@ impl Engine {
             feed: Feed::default(),
             endings: Endings::default(),
             revocations: Revocations::default(),
-            rotations: Rotations::default(),
+            rotations,
             rotation_parts: parts.rotation,
             resting,
             hold: watch::Sender::new(None),

@@ -3,6 +3,7 @@
 //! This file reads and writes the durable state; whatever changes it goes through [`Engine::step_rotation`].
 
 mod course;
+mod drain;
 mod timetable;
 
 use std::{
@@ -22,7 +23,8 @@ use leasehold_core::{
     state::{Commit, Condition, Key, KeyRange, LedgerError, Revision, Write},
 };
 
-pub use self::{course::RotationPreview, timetable::Standing};
+pub(crate) use self::drain::Draining;
+pub use self::{course::RotationPreview, drain::VersionHolder, timetable::Standing};
 use crate::{engine::Engine, error::EngineError};
 
 /// What rotation needs beside the back ends.
@@ -39,6 +41,8 @@ pub struct RotationParts {
 #[derive(Default)]
 pub(crate) struct Rotations {
     pins: Pins,
+    /// Every commit is shown to it.
+    pub(crate) draining: Arc<Draining>,
 }
 
 /// The versions that are lent although their back ends have newer ones, which are not promoted. Empty nearly always.
@@ -88,6 +92,7 @@ impl Engine {
             for path in page.iter().filter_map(|entry| entry.key.rotation_of()) {
                 let (rotation, _) = self.rotation(&path).await?;
                 self.rotations.pins.set(&path, rotation.pinned());
+                self.rotations.draining.note(&rotation);
                 open.push(path);
             }
             match page.last() {
@@ -169,6 +174,7 @@ impl Engine {
         if next.pinned().is_none() {
             self.rotations.pins.set(&next.secret, None);
         }
+        self.rotations.draining.note(&next);
         Ok((next, revision))
     }
 }

@@ -1,4 +1,5 @@
-//! The one place where the tally hears that a lease is over: every commit passes here.
+//! The one place where the tally hears that a lease is over, and where it is noticed that a draining version is let go of:
+//! every commit passes here.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -11,39 +12,52 @@ use leasehold_core::{
 };
 
 use super::Tally;
+use crate::rotation::Draining;
 
-/// A ledger whose commits tell the tally which leases end by them.
+/// A ledger whose commits tell the tally which leases end by them, and which versions are let go of.
 pub(crate) struct Tallied {
     ledger: Arc<dyn Ledger>,
     tally: Arc<Tally>,
+    draining: Arc<Draining>,
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
 
 impl Tallied {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, tally: Arc<Tally>) -> Self {
-        Self { ledger, tally }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, tally: Arc<Tally>, draining: Arc<Draining>) -> Self {
+        Self { ledger, tally, draining }
     }
 
-    /// Dropping it does not undo the commit, but the tally would not hear of it: use cases run to their end.
-    async fn commit_ends(&self, commit: Commit, ends: Vec<End>) -> Result<Revision, LedgerError> {
+    /// Dropping it does not undo the commit, but nobody would hear of it: use cases run to their end.
+    async fn commit_ends(
+        &self,
+        commit: Commit,
+        ends: Vec<End>,
+        released: Vec<Key>,
+    ) -> Result<Revision, LedgerError> {
         ends.iter().for_each(|end| self.tally.ending(end.lease));
         let committed = self.ledger.commit(commit).await;
         for end in &ends {
             self.tally.ended(end.lease, end.parties(), committed.is_ok());
         }
+        if committed.is_ok() {
+            self.draining.let_go(&released);
+        }
         committed
     }
 }
 
-// Written out, so that what ends no lease is handed on without a future of its own.
+// Written out, so that what ends and moves no lease is handed on without a future of its own.
 impl Ledger for Tallied {
     fn commit<'a, 'f>(&'a self, commit: Commit) -> Answer<'f, Revision>
     where
         'a: 'f,
     {
-        let ends = ends(&commit.writes);
-        if ends.is_empty() { self.ledger.commit(commit) } else { Box::pin(self.commit_ends(commit, ends)) }
+        let (ends, released) = (ends(&commit.writes), self.draining.released(&commit.writes));
+        if ends.is_empty() && released.is_empty() {
+            return self.ledger.commit(commit);
+        }
+        Box::pin(self.commit_ends(commit, ends, released))
     }
 
     fn get<'a, 'k, 'f>(&'a self, key: &'k Key) -> Answer<'f, Option<Entry>>
