@@ -348,7 +348,7 @@ impl Engine {
 }
 
 /// By which a record recognises each field of a value.
-type Tags = BTreeMap<FieldName, ValueTag>;
+pub(crate) type Tags = BTreeMap<FieldName, ValueTag>;
 
 /// A request that was allowed, with what it is about.
 struct Asked<'a> {
@@ -361,7 +361,7 @@ struct Asked<'a> {
 }
 
 /// The fields that were asked for; all when none was named.
-fn select(value: &SecretValue, fields: &[FieldName]) -> Result<SecretValue, EngineError> {
+pub(crate) fn select(value: &SecretValue, fields: &[FieldName]) -> Result<SecretValue, EngineError> {
     if fields.is_empty() {
         return Ok(value.clone());
     }
@@ -376,7 +376,7 @@ fn select(value: &SecretValue, fields: &[FieldName]) -> Result<SecretValue, Engi
 }
 
 /// Puts into the record what is about to be disclosed.
-fn describe(record: &mut Record, lease: &Lease, tags: &Tags, now: Timestamp) {
+pub(crate) fn describe(record: &mut Record, lease: &Lease, tags: &Tags, now: Timestamp) {
     record.lease = Some(lease.id);
     record.version.clone_from(&lease.version);
     record.expires_at = Some(lease.expires_at);

@@ -1,35 +1,48 @@
-//! RenewLease: the holder moves its lease's end, never past the maximum.
+//! RenewLease: the holder moves its lease's end, never past the maximum, and with `accept_rotation` the lease itself to the
+//! secret's current version.
 
 use std::sync::Arc;
 
 use leasehold_core::{
-    Lease, Timestamp,
+    Lease, SecretValue, Timestamp,
     access::Action,
+    catalog::Source,
     lease::{Cause, Event, LeaseKind, StepError},
     provider::{ErrorClass, ProviderError, RenewCredential},
     record::{Kind, Record},
     state::{Commit, Condition, Key, Revision},
-    ttl::after,
+    ttl::{TtlLimits, after},
 };
 
 use crate::{
     access::{Admitted, lending, why},
+    cache::Found,
     engine::Engine,
     error::EngineError,
-    request::RenewLease,
+    issue_lease::{describe, select},
+    request::{RenewLease, Renewed},
     upstream::Upstream,
 };
 
+/// The current version of the secret of a lease that holds another one.
+struct Current {
+    found: Found,
+    value: SecretValue,
+    limits: TtlLimits,
+}
+
 impl Engine {
-    /// Renews a lease. Policy is asked again: who lost the right to a secret does not keep it by renewing.
+    /// Renews a lease. Policy is asked again: who lost the right to a secret does not keep it by renewing. Whoever accepts
+    /// a rotation is given the current version's value, and policy is asked for that, too; when the lease is on that version
+    /// already, nothing is disclosed.
     ///
     /// # Errors
     /// As [`EngineError`] says; whatever was decided or failed has been recorded.
-    pub async fn renew_lease(self: &Arc<Self>, request: RenewLease) -> Result<Lease, EngineError> {
+    pub async fn renew_lease(self: &Arc<Self>, request: RenewLease) -> Result<Renewed, EngineError> {
         self.shielded(request, Self::renew).await
     }
 
-    async fn renew(self: &Arc<Self>, request: &RenewLease) -> Result<Lease, EngineError> {
+    async fn renew(self: &Arc<Self>, request: &RenewLease) -> Result<Renewed, EngineError> {
         let mut record = self.record(Kind::LeaseRenewed, &request.actor);
         let now = record.time;
         record.lease = Some(request.lease);
@@ -43,7 +56,7 @@ impl Engine {
         record.secret = Some(lease.secret.clone());
         record.version.clone_from(&lease.version);
         let context = lending(request.ttl, &lease.fields);
-        let Admitted { upstream, limits, .. } =
+        let Admitted { upstream, mut limits, .. } =
             match self.admit(&mut record, Action::RenewLease, &lease.secret, context) {
                 Ok(admitted) => admitted,
                 Err(why) => return self.deny(record, why).await,
@@ -52,6 +65,17 @@ impl Engine {
             && let Err(held) = self.unless_on_hold()
         {
             return self.fail(record, held).await;
+        }
+        let mut current = None;
+        if request.accept_rotation && lease.kind == LeaseKind::Static && lease.is_live(now) {
+            match Box::pin(self.current(request, &lease, &mut record)).await {
+                Ok(found) => current = found,
+                Err(NotGiven::Denied(why)) => return self.deny(record, why).await,
+                Err(NotGiven::Failed(error)) => return self.fail(record, error).await,
+            }
+        }
+        if let Some(current) = &current {
+            limits = limits.clipped(current.limits.max_ttl());
         }
         // Limits that were tightened since the issue hold from now on.
         let latest = after(lease.issued_at, limits.max_ttl()).min(lease.max_expires_at);
@@ -66,16 +90,69 @@ impl Engine {
         };
         let renewed = match lease.clone().step(Event::Renew { until }, now) {
             Ok((renewed, _)) => renewed,
+            // There is no more time to be had, but another version.
+            Err(StepError::AtMaximum) if current.is_some() => lease.clone(),
             Err(error) => return self.fail(record, error.into()).await,
         };
-        record.expires_at = Some(renewed.expires_at);
+        let renewed = match &current {
+            Some(current) => match moved_to(renewed, &current.found, now) {
+                Ok(moved) => moved,
+                Err(error) => return self.fail(record, error.into()).await,
+            },
+            None => renewed,
+        };
+        match &current {
+            Some(current) => describe(&mut record, &renewed, &current.found.cached.tags, now),
+            None => record.expires_at = Some(renewed.expires_at),
+        }
         let commit = Commit {
             record,
             conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
             writes: renewed.writes(Some(&lease))?,
         };
         self.ledger.commit(commit).await?;
-        Ok(renewed)
+        Ok(Renewed { lease: renewed, value: current.map(|current| current.value) })
+    }
+
+    /// What the lease can be moved to, when it is on another version, and policy lets its holder have that. The record is
+    /// then of a move, and of the decision to disclose.
+    async fn current(
+        self: &Arc<Self>,
+        request: &RenewLease,
+        lease: &Lease,
+        record: &mut Record,
+    ) -> Result<Option<Current>, NotGiven> {
+        let renewal = record.decision.clone();
+        let context = lending(request.ttl, &lease.fields);
+        let admitted = self.admit(record, Action::IssueLease, &lease.secret, context);
+        if admitted.is_err() {
+            record.kind = Kind::LeaseMoved;
+        }
+        let Admitted { resolved, upstream, limits } = admitted.map_err(NotGiven::Denied)?;
+        // What is lent from elsewhere by now is not another version of what this lease is on.
+        let Source::Static { reference } = &resolved.entry.source else {
+            record.decision = renewal;
+            return Ok(None);
+        };
+        let pinned = self.pinned(&lease.secret);
+        let freshness = resolved.entry.freshness;
+        let found = self
+            .value(&upstream, reference, pinned.as_ref(), freshness, record.time)
+            .await
+            .map_err(NotGiven::Failed)?;
+        if lease.version.as_ref() == Some(&found.cached.version) {
+            record.decision = renewal;
+            return Ok(None);
+        }
+        let value = select(&found.cached.value, &lease.fields).map_err(NotGiven::Failed)?;
+        record.kind = Kind::LeaseMoved;
+        if let Some(from) = &lease.version {
+            record.details.insert("from_version".to_owned(), from.to_string());
+        }
+        if let Some(renewal) = renewal {
+            record.details.insert("renewal_policies".to_owned(), renewal.policies.join(", "));
+        }
+        Ok(Some(Current { found, value, limits }))
     }
 
     /// The end that the back end grants; of a static value the broker alone decides.
@@ -103,9 +180,21 @@ impl Engine {
         mut record: Record,
         lease: &Lease,
         revision: Revision,
-    ) -> Result<Lease, EngineError> {
+    ) -> Result<Renewed, EngineError> {
         self.end_gone(lease, revision, record.time).await?;
         record.details.insert("cause".to_owned(), Cause::Upstream.name().to_owned());
         self.fail(record, StepError::Revoked.into()).await
     }
+}
+
+/// Why a holder is not given the current version.
+enum NotGiven {
+    Denied(&'static str),
+    Failed(EngineError),
+}
+
+fn moved_to(lease: Lease, found: &Found, now: Timestamp) -> Result<Lease, StepError> {
+    let (mut moved, _) = lease.step(Event::Move { version: found.cached.version.clone() }, now)?;
+    moved.stale_since = found.stale_since;
+    Ok(moved)
 }

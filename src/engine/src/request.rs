@@ -63,8 +63,19 @@ pub struct RenewLease {
     pub lease: LeaseId,
     /// How long from now; the secret's default when absent.
     pub ttl: Option<Duration>,
+    /// Whether a static lease is moved to its secret's current version.
+    pub accept_rotation: bool,
     /// The client's name for this request, for the record.
     pub request_id: Option<RequestId>,
+}
+
+/// A lease whose end was moved.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The lease.
+    pub lease: Lease,
+    /// The fields that were asked for, when the lease was moved to another version.
+    pub value: Option<SecretValue>,
 }
 
 /// End a lease.

@@ -47,8 +47,11 @@ impl LeaseService for Leases {
     ) -> Result<Response<v1::RenewLeaseResponse>, Status> {
         let (actor, message) = caller::split(request)?;
         let request = convert::renew_lease(actor, message)?;
-        let lease = self.engine.renew_lease(request).await.map_err(|error| of_engine(&error))?;
-        Ok(Response::new(v1::RenewLeaseResponse { lease: Some(convert::lease(&lease)), value: None }))
+        let renewed = self.engine.renew_lease(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::RenewLeaseResponse {
+            lease: Some(convert::lease(&renewed.lease)),
+            value: renewed.value.map(convert::secret_value),
+        }))
     }
 
     async fn revoke_lease(

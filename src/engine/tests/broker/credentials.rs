@@ -32,7 +32,8 @@ fn irrevocable(seconds: i64) -> Broker {
 }
 
 fn renew(lease: LeaseId, seconds: u64) -> RenewLease {
-    RenewLease { actor: actor(API), lease, ttl: Some(Duration::from_secs(seconds)), request_id: None }
+    let ttl = Some(Duration::from_secs(seconds));
+    RenewLease { actor: actor(API), lease, ttl, accept_rotation: false, request_id: None }
 }
 
 fn revoke(lease: LeaseId) -> RevokeLease {
@@ -159,7 +160,7 @@ async fn an_irrevocable_lease_that_expires_waits_for_its_credential_too() {
 async fn renewing_stops_where_an_irrevocable_credential_ends() {
     let broker = irrevocable(90);
     let id = broker.issue(DYNAMIC).await.unwrap().lease.id;
-    let renewed = broker.engine.renew_lease(renew(id, 300)).await.unwrap();
+    let renewed = broker.engine.renew_lease(renew(id, 300)).await.unwrap().lease;
     assert_eq!(renewed.expires_at, Timestamp::from_second(90).unwrap());
     let error = broker.engine.renew_lease(renew(id, 300)).await.unwrap_err();
     assert!(matches!(error, EngineError::Lease(StepError::AtMaximum)), "{error}");
@@ -215,7 +216,7 @@ async fn a_renewal_for_less_than_is_left_takes_no_time_from_the_credential() {
     let broker = Broker::new();
     let long = IssueLease { ttl: Some(Duration::from_secs(500)), ..issue(API, DYNAMIC) };
     let lease = broker.engine.issue_lease(long).await.unwrap().lease;
-    let renewed = broker.engine.renew_lease(renew(lease.id, 60)).await.unwrap();
+    let renewed = broker.engine.renew_lease(renew(lease.id, 60)).await.unwrap().lease;
     assert_eq!(renewed.expires_at, lease.expires_at);
     assert_eq!(*broker.back_end.wanted.lock().unwrap(), Some(lease.expires_at));
 }

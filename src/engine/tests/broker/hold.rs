@@ -28,7 +28,7 @@ fn revoke(id: LeaseId) -> RevokeLease {
 }
 
 fn renew(id: LeaseId) -> RenewLease {
-    RenewLease { actor: actor(API), lease: id, ttl: None, request_id: None }
+    RenewLease { actor: actor(API), lease: id, ttl: None, accept_rotation: false, request_id: None }
 }
 
 /// A broker that starts on what this one leaves.

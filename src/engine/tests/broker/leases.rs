@@ -28,7 +28,8 @@ use crate::kit::{
 };
 
 fn renew(who: &str, lease: LeaseId, ttl: Option<u64>) -> RenewLease {
-    RenewLease { actor: actor(who), lease, ttl: ttl.map(Duration::from_secs), request_id: None }
+    let ttl = ttl.map(Duration::from_secs);
+    RenewLease { actor: actor(who), lease, ttl, accept_rotation: false, request_id: None }
 }
 
 fn revoke(who: &str, lease: LeaseId) -> RevokeLease {
@@ -107,9 +108,9 @@ async fn a_ttl_is_clipped_and_a_renewal_stops_at_the_maximum() {
 
     let lease = broker.issue(STATIC).await.unwrap().lease;
     advance(Duration::from_secs(30)).await;
-    let renewed = broker.engine.renew_lease(renew(API, lease.id, None)).await.unwrap();
+    let renewed = broker.engine.renew_lease(renew(API, lease.id, None)).await.unwrap().lease;
     assert_eq!(renewed.expires_at.duration_since(lease.issued_at).as_secs(), 90);
-    let renewed = broker.engine.renew_lease(renew(API, lease.id, Some(9999))).await.unwrap();
+    let renewed = broker.engine.renew_lease(renew(API, lease.id, Some(9999))).await.unwrap().lease;
     assert_eq!(renewed.expires_at, lease.max_expires_at);
     let error = broker.engine.renew_lease(renew(API, lease.id, None)).await.unwrap_err();
     assert!(matches!(error, EngineError::Lease(StepError::AtMaximum)), "{error}");

@@ -54,7 +54,7 @@ async fn lasting(broker: &Broker, seconds: u64) -> LeaseId {
 
 async fn renew(broker: &Broker, lease: LeaseId, seconds: u64) {
     let ttl = Some(Duration::from_secs(seconds));
-    let request = RenewLease { actor: actor(API), lease, ttl, request_id: None };
+    let request = RenewLease { actor: actor(API), lease, ttl, accept_rotation: false, request_id: None };
     broker.engine.renew_lease(request).await.unwrap();
 }
 
@@ -81,8 +81,7 @@ async fn a_watch_tells_what_is_and_what_comes() {
     let new = broker.issue(STATIC).await.unwrap().lease.id;
     let notice = next(&mut watch).await;
     assert_eq!((notice.lease.id, notice.change), (new, LeaseChange::Issued));
-    let request = RenewLease { actor: actor(API), lease: new, ttl: None, request_id: None };
-    broker.engine.renew_lease(request).await.unwrap();
+    renew(&broker, new, 60).await;
     let renewed = next(&mut watch).await;
     assert_eq!(renewed.change, LeaseChange::Renewed);
     broker.reconcile();
@@ -162,7 +161,13 @@ async fn what_changes_while_the_snapshot_is_read_is_not_lost_to_who_resumes_behi
     let event = async move {
         let revoke = RevokeLease { actor: actor(API), lease: first, reason: None, request_id: None };
         engine.revoke_lease(revoke).await.unwrap();
-        let renew = RenewLease { actor: actor(API), lease: second, ttl: None, request_id: None };
+        let renew = RenewLease {
+            actor: actor(API),
+            lease: second,
+            ttl: None,
+            accept_rotation: false,
+            request_id: None,
+        };
         engine.renew_lease(renew).await.unwrap();
     };
     let event: BoxFuture<'static, ()> = Box::pin(event);

@@ -38,12 +38,13 @@ pub(crate) fn issue_lease(actor: Actor, message: v1::IssueLeaseRequest) -> Resul
 }
 
 pub(crate) fn renew_lease(actor: Actor, message: v1::RenewLeaseRequest) -> Result<RenewLease, EdgeError> {
-    let v1::RenewLeaseRequest { lease_id, ttl, request_id, accept_rotation: _ } = message;
+    let v1::RenewLeaseRequest { lease_id, ttl, request_id, accept_rotation } = message;
     let mut faults = Violations::default();
     let lease = faults.required("lease_id", &lease_id);
     let ttl = faults.ttl("ttl", ttl);
     let request_id = faults.optional("request_id", &request_id);
-    let made = || Some(RenewLease { actor, lease: lease?, ttl: ttl?, request_id: request_id? });
+    let made =
+        || Some(RenewLease { actor, lease: lease?, ttl: ttl?, accept_rotation, request_id: request_id? });
     faults.finish(made())
 }
 
