@@ -20,7 +20,9 @@ pub use self::{
     generator::{Generated, Generator},
     news::{Notice, Told},
     plan::{Plan, Program, Retire, Strategy, TargetName},
-    schedule::{Hindrance, Opening, Schedule, spread_of},
+    schedule::{
+        Blackout, Cron, Hindrance, InvalidBlackout, InvalidCron, Opening, Rhythm, Schedule, spread_of,
+    },
     step::{Event, StepError},
 };
 use crate::{
@@ -52,6 +54,12 @@ pub struct Rotation {
     /// Since when nothing is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Timestamp>,
+    /// Why none could be begun although its time has come, or is not to be yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindered: Option<Failure>,
+    /// How many in a row were thrown away.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub setbacks: u32,
     /// How the last one ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Ended>,
@@ -70,7 +78,14 @@ pub struct Current {
     pub version: VersionId,
     /// When it was made; when the broker saw it first, if its back end does not say.
     pub made_at: Timestamp,
+    /// Versions that were current before and have the same value: it was written once more, because a newer one had to
+    /// be taken back where no other way leads back. Who holds one of them holds this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<VersionId>,
 }
+
+/// By which the value of each field is recognised.
+pub type Tags = BTreeMap<FieldName, ValueTag>;
 
 /// One rotation under way. It holds all that is needed to bring it to its end, even when its catalog entry is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,12 +104,16 @@ pub struct Course {
     /// The version that is replaced; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<VersionId>,
+    /// Versions with the same value as that one, which were current before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<VersionId>,
     /// The version that replaces it, once it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<VersionId>,
-    /// By which the new value is recognised when it is not known whether it was written.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<FieldName, ValueTag>,
+    /// By which the new value is recognised when it is not known whether it was written. One for each value that was
+    /// made, since a write that was given up may be done late; the newest is the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tags>,
     /// Where it is.
     pub stage: Stage,
     /// When each stage was reached, in order.
@@ -251,6 +270,8 @@ impl Rotation {
             course: None,
             wanted: None,
             paused: None,
+            hindered: None,
+            setbacks: 0,
             last: None,
             told: 0,
             notices: VecDeque::new(),
@@ -327,9 +348,21 @@ impl Rotation {
         if let Some(course) = &self.course {
             return Some(course.next_at());
         }
-        let scheduled = || Some(plan?.schedule.as_ref()?.next(self.current.as_ref()?.made_at, spread));
+        let scheduled = || {
+            let made_at = self.current.as_ref()?.made_at;
+            Some(plan?.schedule.as_ref()?.opening(made_at, spread, made_at)?.from)
+        };
         let wanted = self.wanted.as_ref().map(|wanted| wanted.not_before);
-        [wanted, scheduled()].into_iter().flatten().min()
+        let due = [wanted, scheduled()].into_iter().flatten().min()?;
+        Some(self.hindered.as_ref().map_or(due, |hindered| due.max(hindered.next_try)))
+    }
+
+    /// What did not work: of the rotation under way, or why none could be begun.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.course {
+            Some(course) => course.failure.as_ref(),
+            None => self.hindered.as_ref(),
+        }
     }
 
     /// The version that is lent while a new one is in the back end and not promoted, where the back end would give the
@@ -338,9 +371,18 @@ impl Rotation {
         self.course.as_ref().filter(|course| course.pins())?.old.as_ref()
     }
 
-    /// Its name to back ends and targets: the same at every step and repetition of one rotation.
+    /// Its name to back ends and targets: the same at every step and repetition of one rotation, and no other's, even
+    /// when this state is an older one that was restored.
     pub fn token(&self) -> String {
-        format!("{}-{}", self.secret.as_str().replace('/', "."), self.serial)
+        let begun = self.course.as_ref().and_then(|course| course.reached.first());
+        let begun = begun.map_or(0, |(_, at)| at.as_millisecond());
+        format!("{}-{}-{begun}", self.secret.as_str().replace('/', "."), self.serial)
+    }
+
+    /// The name of the newest value that was made in it: the same however often that one is written.
+    pub fn write_token(&self) -> String {
+        let made = self.course.as_ref().map_or(0, |course| course.tags.len());
+        format!("{}-{made}", self.token())
     }
 }
 
@@ -361,6 +403,21 @@ impl Course {
             Stage::Discarding => Task::Discard,
             Stage::Reverting => Task::Revert,
         }
+    }
+
+    /// Whether these are the tags of a value that was made for it.
+    pub fn recognises(&self, tags: &Tags) -> bool {
+        self.tags.contains(tags)
+    }
+
+    /// Every version that is replaced: the one that was current, and those with the same value.
+    pub fn replaced(&self) -> impl Iterator<Item = &VersionId> {
+        self.old.iter().chain(&self.twins)
+    }
+
+    /// Whether it was at this stage.
+    pub fn reached(&self, stage: Stage) -> bool {
+        self.reached.iter().any(|(reached, _)| *reached == stage)
     }
 
     /// When something must be done next: at once, unless it waits.
@@ -424,4 +481,9 @@ impl Outcome {
             Self::Discarded => "discarded",
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }

@@ -6,21 +6,27 @@
 //!                    `--(by the back end itself)--Promoted--------------------------------------------^
 //! Draining --Drained--> Retiring --Dead--> Closing --Retired--> Idle
 //! Draining --RollBack--> Reverting --Reverted--> Draining (the versions have changed places)
+//! Reverting --Overtaken--> Draining (a third version is current: both are retired)
 //! Creating .. Tested --Rejected, Overtaken, RollBack--> Discarding --Discarded--> Idle
-//! any --Failed--> the same, tried again later;  Retiring --Dead (still valid)--> Retiring, loud
+//! any, and Idle --Failed--> the same, tried again later;  Retiring --Dead (still valid)--> Retiring, loud
 //! ```
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::{Course, Current, Ended, Failure, Outcome, Plan, Rotation, Stage, Told, Wanted, Why};
+use super::{
+    Course, Current, Ended, Failure, Outcome, Plan, Rotation, Stage, Strategy, Tags, Told, Wanted, Why,
+};
 use crate::{
     provider::{ProviderName, Verification},
-    record::ValueTag,
-    secret::{FieldName, VersionId},
+    secret::VersionId,
+    ttl::after,
 };
+
+/// When a person has given a rotation up, its schedule waits so long before it begins another one.
+const LEFT_ALONE: Duration = Duration::from_secs(3600);
 
 /// What happens to a rotation.
 #[derive(Clone, Debug)]
@@ -58,13 +64,13 @@ pub enum Event {
         staged: bool,
         /// The version that is replaced, whose value can be read by its name.
         old: Option<VersionId>,
-        /// By which the new value will be recognised.
-        tags: BTreeMap<FieldName, ValueTag>,
+        /// By which the new value will be recognised; none where the back end makes it.
+        tags: Option<Tags>,
     },
     /// The value that was to be written was not, and is lost: another one is made.
     MadeAnew {
         /// By which the new value will be recognised.
-        tags: BTreeMap<FieldName, ValueTag>,
+        tags: Tags,
     },
     /// The new version is written.
     Written {
@@ -94,7 +100,7 @@ pub enum Event {
     },
     /// The old version is put away.
     Retired,
-    /// A stage could not be left.
+    /// A stage could not be left, or none be begun.
     Failed {
         /// Why, in words without a value.
         message: Box<str>,
@@ -114,11 +120,17 @@ pub enum Event {
         version: VersionId,
     },
     /// The new version is thrown away.
-    Discarded,
+    Discarded {
+        /// The version as which the old value had to be written once more, where no other way leads back.
+        rewritten: Option<VersionId>,
+    },
     /// A person wants the old version back, or to give the rotation up.
     RollBack,
-    /// The old version is current again.
-    Reverted,
+    /// The old value is current again.
+    Reverted {
+        /// As this version: the old one, or what it was written as once more, where no other way leads back.
+        version: VersionId,
+    },
     /// Nothing is to be done until somebody says so.
     Pause,
     /// It may go on.
@@ -143,6 +155,9 @@ pub enum StepError {
     /// There was no version before.
     #[error("there is no older version to go back to")]
     NothingBefore,
+    /// What the back end rotates by itself, nobody else can bring back.
+    #[error("the back end rotated it by itself: only there can it be brought back")]
+    NotOurs,
     /// The event belongs to another stage.
     #[error("the event does not fit the rotation's stage")]
     OutOfPlace,
@@ -156,8 +171,23 @@ impl Rotation {
     pub fn step(mut self, event: Event, now: Timestamp) -> Result<Self, StepError> {
         match event {
             Event::Made { version } => self.make(version, now),
-            Event::Seen { version, made_at } => self.see(version, made_at, now),
-            Event::Want { why, not_before } => self.want(why, not_before),
+            Event::Seen { version, made_at } => {
+                // What is current in the back end may be the new version, which is nobody's yet.
+                if self.course.as_ref().is_some_and(|course| course.stage != Stage::Discarding) {
+                    return Err(StepError::UnderWay);
+                }
+                self.see(version, made_at, now);
+            }
+            Event::Want { why, not_before } => {
+                // Who asks knows what hindered it, and wants it tried all the same.
+                if matches!(why, Why::Request { .. }) {
+                    self.hindered = None;
+                }
+                self.want(why, not_before);
+            }
+            Event::Failed { message, retry_at } if self.course.is_none() => {
+                self.hindered = Some(Failure::after(self.hindered.as_ref(), message, retry_at));
+            }
             Event::Pause => self.paused = Some(self.paused.unwrap_or(now)),
             Event::Resume => self.paused = None,
             Event::Begin { why, plan, provider, reference, staged, old, tags } => {
@@ -166,15 +196,18 @@ impl Rotation {
                 }
                 self.serial = self.serial.saturating_add(1);
                 self.wanted = None;
+                self.hindered = None;
+                let current = self.current.as_ref().filter(|current| Some(&current.version) == old.as_ref());
                 self.course = Some(Course {
                     why,
                     plan: *plan,
                     provider,
                     reference,
                     staged,
+                    twins: current.map(|current| current.twins.clone()).unwrap_or_default(),
                     old,
                     new: None,
-                    tags,
+                    tags: tags.into_iter().collect(),
                     stage: Stage::Creating,
                     reached: vec![(Stage::Creating, now)],
                     drain_deadline: None,
@@ -195,7 +228,7 @@ impl Rotation {
     /// Takes the rotation under way a step on.
     fn advance(&mut self, mut course: Course, event: Event, now: Timestamp) -> Result<(), StepError> {
         match (course.stage, event) {
-            (Stage::Creating, Event::MadeAnew { tags }) => course.tags = tags,
+            (Stage::Creating, Event::MadeAnew { tags }) => course.tags.push(tags),
             (Stage::Creating, Event::Written { version }) => {
                 course.new = Some(version);
                 course.reach(Stage::Created, now);
@@ -203,8 +236,8 @@ impl Rotation {
             (Stage::Created, Event::Applied) => course.reach(Stage::Applied, now),
             (Stage::Created | Stage::Applied, Event::Tested) => course.reach(Stage::Tested, now),
             (Stage::Creating | Stage::Tested, Event::Promoted { version }) => {
-                self.current = Some(Current { version: version.clone(), made_at: now });
-                self.tell(Told::Rotated { version: version.clone() }, now);
+                self.replace(version.clone(), now, Vec::new(), now);
+                self.setbacks = 0;
                 course.new = Some(version);
                 course.drain(now);
                 self.tell_draining(&course, now);
@@ -229,14 +262,17 @@ impl Rotation {
                 course.reach(Stage::Closing, now);
             }
             (Stage::Closing, Event::Retired) => {
-                if let Some(old) = &course.old {
-                    self.tell(Told::Retired { version: old.clone() }, now);
+                for version in course.replaced() {
+                    self.tell(Told::Retired { version: version.clone() }, now);
                 }
                 let outcome = if course.rolled_back { Outcome::RolledBack } else { Outcome::Retired };
                 self.end(&course, outcome, None, now);
                 return Ok(());
             }
-            (Stage::Creating | Stage::Created | Stage::Applied, Event::Rejected { message, retry_at }) => {
+            (
+                Stage::Creating | Stage::Created | Stage::Applied | Stage::Tested,
+                Event::Rejected { message, retry_at },
+            ) => {
                 self.want(course.why.clone(), retry_at);
                 course.discard(Some(message), now);
             }
@@ -250,22 +286,39 @@ impl Rotation {
             (Stage::Creating | Stage::Created | Stage::Applied | Stage::Tested, Event::RollBack) => {
                 course.discard(None, now)
             }
-            (Stage::Discarding, Event::Discarded) => {
+            (Stage::Discarding, Event::Discarded { rewritten }) => {
+                if let Some(version) = rewritten {
+                    let made_at = self.current.as_ref().map_or(now, |current| current.made_at);
+                    self.replace(version, made_at, course.replaced().cloned().collect(), now);
+                }
                 let problem = course.problem.take();
+                self.setbacks = self.setbacks.saturating_add(1);
+                if problem.is_none() {
+                    let message = "the last rotation was given up by a person".into();
+                    self.hindered = Some(Failure { message, attempts: 0, next_try: after(now, LEFT_ALONE) });
+                }
                 self.end(&course, Outcome::Discarded, problem, now);
                 return Ok(());
             }
             (Stage::Draining, Event::RollBack) if course.old.is_none() => {
                 return Err(StepError::NothingBefore);
             }
+            (Stage::Draining, Event::RollBack) if course.plan.strategy == Strategy::Native => {
+                return Err(StepError::NotOurs);
+            }
             (Stage::Draining, Event::RollBack) => course.reach(Stage::Reverting, now),
-            (Stage::Reverting, Event::Reverted) => {
-                std::mem::swap(&mut course.old, &mut course.new);
+            (Stage::Reverting, Event::Overtaken { version }) => {
+                self.see(version, None, now);
+                course.drain(now);
+                self.tell_draining(&course, now);
+            }
+            (Stage::Reverting, Event::Reverted { version }) => {
+                let mut twins: Vec<_> = course.replaced().cloned().collect();
+                twins.retain(|twin| *twin != version);
+                course.old = course.new.replace(version.clone());
+                course.twins.clear();
                 course.rolled_back = !course.rolled_back;
-                if let Some(version) = course.new.clone() {
-                    self.current = Some(Current { version: version.clone(), made_at: now });
-                    self.tell(Told::Rotated { version }, now);
-                }
+                self.replace(version, now, twins, now);
                 course.drain(now);
                 self.tell_draining(&course, now);
             }
@@ -281,9 +334,14 @@ impl Rotation {
 
     fn make(&mut self, version: VersionId, now: Timestamp) {
         if self.current.as_ref().is_none_or(|current| current.version != version) {
-            self.tell(Told::Rotated { version: version.clone() }, now);
-            self.current = Some(Current { version, made_at: now });
+            self.replace(version, now, Vec::new(), now);
         }
+    }
+
+    /// Another version is current, and the holders of others are told so.
+    fn replace(&mut self, version: VersionId, made_at: Timestamp, twins: Vec<VersionId>, now: Timestamp) {
+        self.tell(Told::Rotated { version: version.clone() }, now);
+        self.current = Some(Current { version, made_at, twins });
     }
 
     fn see(&mut self, version: VersionId, made_at: Option<Timestamp>, now: Timestamp) {
@@ -294,7 +352,8 @@ impl Rotation {
         if self.current.is_some() {
             self.tell(Told::Rotated { version: version.clone() }, now);
         }
-        self.current = Some(Current { version, made_at: made_at.unwrap_or(now).min(now) });
+        let made_at = made_at.unwrap_or(now).min(now);
+        self.current = Some(Current { version, made_at, twins: Vec::new() });
     }
 
     /// Several wishes are one: the soonest, and a person's before the others'.
@@ -310,8 +369,9 @@ impl Rotation {
     }
 
     fn tell_draining(&mut self, course: &Course, now: Timestamp) {
-        if let (Some(version), Some(deadline)) = (course.old.clone(), course.drain_deadline) {
-            self.tell(Told::Draining { version, deadline }, now);
+        let Some(deadline) = course.drain_deadline else { return };
+        for version in course.replaced() {
+            self.tell(Told::Draining { version: version.clone(), deadline }, now);
         }
     }
 
@@ -330,12 +390,19 @@ impl Rotation {
 
 impl Course {
     fn fail(&mut self, message: Box<str>, next_try: Timestamp) {
-        let attempts = self.failure.as_ref().map_or(0, |failure| failure.attempts).saturating_add(1);
-        self.failure = Some(Failure { message, attempts, next_try });
+        self.failure = Some(Failure::after(self.failure.as_ref(), message, next_try));
     }
 
     fn discard(&mut self, problem: Option<Box<str>>, now: Timestamp) {
         self.reach(Stage::Discarding, now);
         self.problem = problem;
+    }
+}
+
+impl Failure {
+    /// Another one after these.
+    fn after(before: Option<&Self>, message: Box<str>, next_try: Timestamp) -> Self {
+        let attempts = before.map_or(0, |failure| failure.attempts).saturating_add(1);
+        Self { message, attempts, next_try }
     }
 }
