@@ -26,6 +26,7 @@ use crate::{
     tally::{Tallied, Tally},
     upstream::Upstream,
     watch_leases::Feed,
+    watch_secret::SecretFeed,
 };
 
 /// The broker's use cases.
@@ -43,6 +44,7 @@ pub struct Engine {
     pub(crate) making: crate::idempotency::Making,
     pub(crate) cache: Arc<Cache>,
     pub(crate) feed: Feed,
+    pub(crate) secret_feed: SecretFeed,
     pub(crate) endings: Endings,
     pub(crate) revocations: Revocations,
     pub(crate) rotations: Rotations,
@@ -184,6 +186,7 @@ impl Engine {
             making: crate::idempotency::Making::default(),
             cache: Arc::new(Cache::new(settings.cache_bytes)),
             feed: Feed::default(),
+            secret_feed: SecretFeed::default(),
             endings: Endings::default(),
             revocations: Revocations::default(),
             rotations,

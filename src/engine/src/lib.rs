@@ -40,6 +40,7 @@ mod unclaimed;
 mod upstream;
 mod versions;
 mod watch_leases;
+mod watch_secret;
 
 pub use engine::{Engine, Parts, ProviderLimits, Settings};
 pub use error::EngineError;

@@ -4,6 +4,7 @@ mod filter;
 mod hold;
 mod orphan;
 mod revocation;
+mod watch_secret;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ pub use self::{
         ForgetLease, RetryLease, Revocation, RevocationCounts, RevocationFigures, RevocationState,
         StartRevocation,
     },
+    watch_secret::{SecretNews, SecretNotice, WatchSecret},
 };
 pub use crate::rotation::{RotationPreview, Standing};
 pub use crate::watch_leases::{Left, WatchPosition};

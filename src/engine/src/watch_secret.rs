@@ -1,0 +1,192 @@
+//! WatchSecret: whoever cares for one secret is told what happens to its versions, in order and at least once.
+//!
+//! What there is to tell is in the rotation's durable state, numbered: who comes back with the last number it has handled
+//! is told the rest. One task reads the ledger's changes for all watchers, and what it hands out is shared by them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::stream::{self, BoxStream, StreamExt};
+use leasehold_core::{
+    SecretPath,
+    access::Action,
+    record::Kind,
+    rotation::{Notice, Rotation, Stage},
+    state::{Change, Commit, KeyRange, LedgerError},
+};
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::{
+    access::lending,
+    engine::Engine,
+    error::EngineError,
+    request::{SecretNews, SecretNotice, WatchSecret},
+};
+
+/// How many notices a watcher may be behind.
+const BUFFER: usize = 64;
+/// After so many changes, secrets that nobody watches any more are forgotten.
+const SWEEP: u32 = 1024;
+
+/// Where the watchers of secrets wait.
+#[derive(Default)]
+pub(crate) struct SecretFeed {
+    desk: Arc<Mutex<Desk>>,
+}
+
+#[derive(Default)]
+struct Desk {
+    secrets: HashMap<SecretPath, Channel>,
+    staffed: bool,
+}
+
+/// All watchers of one secret.
+struct Channel {
+    sender: broadcast::Sender<Arc<SecretNotice>>,
+    /// The number of the last notice that was handed out; 0 for none.
+    told: u64,
+}
+
+/// One watcher.
+struct Watcher {
+    news: broadcast::Receiver<Arc<SecretNotice>>,
+    /// What is to be told next.
+    ready: VecDeque<Arc<SecretNotice>>,
+    /// The notice of this number and all before it are told, or are ready.
+    seen: u64,
+}
+
+impl Engine {
+    /// What happens to the versions of a secret: first how it is, or with `after` what happened behind that notice. Nothing
+    /// is told of a dynamic secret.
+    ///
+    /// The stream ends with [`EngineError::WatchLagged`] when the watcher does not keep up.
+    ///
+    /// # Errors
+    /// [`EngineError::Denied`] also when there is no such secret; or when the ledger cannot be used.
+    pub async fn watch_secret(
+        self: &Arc<Self>,
+        request: WatchSecret,
+    ) -> Result<BoxStream<'static, Result<Arc<SecretNotice>, EngineError>>, EngineError> {
+        let mut record = self.record(Kind::SecretWatched, &request.actor);
+        record.secret = Some(request.secret.clone());
+        let context = lending(None, &[]);
+        if let Err(why) = self.admit(&mut record, Action::IssueLease, &request.secret, context) {
+            return self.deny(record, why).await;
+        }
+        self.ledger.commit(Commit::record_only(record)).await?;
+        // First listen, then read: what changes in between is seen twice, and told once.
+        let news = self.secret_feed.listen(self, &request.secret);
+        let (rotation, _) = self.rotation(&request.secret).await?;
+        let watcher = Watcher { news, ready: beginning(&rotation, request.after), seen: rotation.told };
+        let notices = stream::unfold(Some(watcher), |watcher| async {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(notice) => Some((Ok(notice), Some(watcher))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(notices.boxed())
+    }
+}
+
+impl Watcher {
+    async fn next(&mut self) -> Result<Arc<SecretNotice>, EngineError> {
+        loop {
+            if let Some(notice) = self.ready.pop_front() {
+                // It stays that long: who is told nothing for months needs no room for it.
+                if self.ready.is_empty() {
+                    self.ready = VecDeque::new();
+                }
+                return Ok(notice);
+            }
+            let notice = match self.news.recv().await {
+                Ok(notice) => notice,
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(EngineError::WatchLagged),
+            };
+            if notice.number > self.seen {
+                self.seen = notice.number;
+                return Ok(notice);
+            }
+        }
+    }
+}
+
+/// What a watch begins with: what was told after a notice, or else how the secret is.
+fn beginning(rotation: &Rotation, after: Option<u64>) -> VecDeque<Arc<SecretNotice>> {
+    if let Some(missed) = after.and_then(|after| rotation.told_after(after)) {
+        return missed.map(SecretNotice::of).collect();
+    }
+    let draining = rotation.course.as_ref().filter(|course| course.stage == Stage::Draining);
+    let draining = draining.and_then(|course| course.old.clone().zip(course.drain_deadline));
+    let current = rotation.current.as_ref().map(|current| current.version.clone());
+    let news = SecretNews::Standing { current, draining };
+    VecDeque::from([Arc::new(SecretNotice { number: rotation.told, at: None, news })])
+}
+
+impl SecretNotice {
+    fn of(notice: &Notice) -> Arc<Self> {
+        let news = SecretNews::Told(notice.told.clone());
+        Arc::new(Self { number: notice.number, at: Some(notice.at), news })
+    }
+}
+
+impl SecretFeed {
+    fn listen(&self, engine: &Engine, secret: &SecretPath) -> broadcast::Receiver<Arc<SecretNotice>> {
+        let mut desk = lock(&self.desk);
+        let channel = desk
+            .secrets
+            .entry(secret.clone())
+            .or_insert_with(|| Channel { sender: broadcast::channel(BUFFER).0, told: 0 });
+        let receiver = channel.sender.subscribe();
+        if !desk.staffed {
+            desk.staffed = true;
+            let changes = engine.ledger.watch(KeyRange::rotations());
+            tokio::spawn(hand_out(self.desk.clone(), changes));
+        }
+        receiver
+    }
+}
+
+/// Hands notices to the watchers until nobody listens, or until it falls behind itself: then every watcher is cut off and
+/// starts again.
+async fn hand_out(desk: Arc<Mutex<Desk>>, mut changes: BoxStream<'static, Result<Change, LedgerError>>) {
+    let mut since_sweep = 0_u32;
+    while let Some(Ok(change)) = changes.next().await {
+        let mut desk = lock(&desk);
+        desk.tell(&change);
+        since_sweep = since_sweep.saturating_add(1);
+        if since_sweep >= SWEEP {
+            since_sweep = 0;
+            desk.secrets.retain(|_, channel| channel.sender.receiver_count() > 0);
+        }
+        if desk.secrets.is_empty() {
+            desk.staffed = false;
+            return;
+        }
+    }
+    let mut desk = lock(&desk);
+    desk.staffed = false;
+    desk.secrets.clear();
+}
+
+impl Desk {
+    fn tell(&mut self, change: &Change) {
+        let Some(path) = change.key.rotation_of() else { return };
+        let Some(channel) = self.secrets.get_mut(&path) else { return };
+        // One that cannot be read is told of when it is asked for.
+        let Some(Ok(rotation)) = change.value.as_ref().map(Rotation::decode) else { return };
+        let news = rotation.notices.iter().filter(|notice| notice.number > channel.told);
+        let watched = news.map(SecretNotice::of).all(|notice| channel.sender.send(notice).is_ok());
+        channel.told = rotation.told;
+        if !watched {
+            self.secrets.remove(&path);
+        }
+    }
+}
+
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
