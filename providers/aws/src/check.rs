@@ -238,7 +238,9 @@ impl AwsProvider {
             }
             _ => Finding::not_tried(
                 step,
-                format!("only a rotation could tell whether it is allowed; it needs this statement:\n{grant}"),
+                format!(
+                    "only a rotation could tell whether it is allowed; it needs this statement:\n{grant}"
+                ),
             )
             .into(),
         }

@@ -21,8 +21,8 @@ use crate::{
     issuer::{LONGEST, LONGEST_CHAINED, SHORTEST},
     read::{parameter_versions, read_parameter, read_secret, secret_versions},
     reference::Reference,
-    standing::Standing,
     rotation::password_rule,
+    standing::Standing,
     write::{change_secret, discard_pending, write_secret},
 };
 

@@ -100,7 +100,9 @@ async fn start(secrets: &Secrets, secret: &str, token: &str) -> Result<(), Provi
     }
     match secrets.rotate(secret, token).await {
         // AWS goes on with that one: whichever version becomes current is the new one.
-        Err(error) if error.class == ErrorClass::Permanent && error.to_string().contains("previous rotation") => {
+        Err(error)
+            if error.class == ErrorClass::Permanent && error.to_string().contains("previous rotation") =>
+        {
             Ok(())
         }
         started => started,
@@ -168,7 +170,9 @@ mod tests {
         assert_eq!(password_rule("length=40,exclude-punctuation").unwrap(), rule);
         let rule = PasswordRule { length: Some(20), without: Some("/@,\"=".into()), ..plain.clone() };
         assert_eq!(password_rule("length=20,exclude-characters=/@,\"=").unwrap(), rule);
-        for bad in ["40", "length=3", "length=4097", "length=", "exclude-everything", "length=40,", "x,length=40"] {
+        for bad in
+            ["40", "length=3", "length=4097", "length=", "exclude-everything", "length=40,", "x,length=40"]
+        {
             assert_eq!(password_rule(bad).unwrap_err().class, ErrorClass::Invalid, "{bad}");
         }
     }

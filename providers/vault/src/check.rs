@@ -173,6 +173,9 @@ async fn sign_in(standing: &Arc<Standing>, findings: &mut Vec<Finding>) -> bool 
 /// Whether one demand can be met.
 async fn judge(provider: &VaultProvider, standing: &Arc<Standing>, demand: &Demand) -> Finding {
     let step = step(demand);
+    if let Some(why) = not_asked(demand) {
+        return Finding::not_tried(step, why);
+    }
     let needs = match needs(standing, demand) {
         Ok(needs) => needs,
         Err(problem) => return Finding::failed(step, problem, "correct it in the configuration"),
@@ -198,7 +201,9 @@ async fn judge(provider: &VaultProvider, standing: &Arc<Standing>, demand: &Dema
             }
         }
         Demand::Issue { .. } => Finding::passed(step, "allowed; nothing was made"),
-        Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } => Finding::passed(step, "allowed"),
+        Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } => {
+            Finding::passed(step, "allowed")
+        }
     }
 }
 
@@ -230,15 +235,31 @@ fn step(demand: &Demand) -> String {
     }
 }
 
+/// Why there is nothing to try, when there is not.
+fn not_asked(demand: &Demand) -> Option<&'static str> {
+    let engine = |reference| with_rest(reference, |reference, _| reference.engine).ok();
+    match demand {
+        Demand::Read { reference } if engine(reference) == Some(Engine::Root) => {
+            Some("it is a database engine's own user, whose password nobody reads")
+        }
+        Demand::Write { reference }
+            if matches!(engine(reference), Some(Engine::StaticRole | Engine::Root)) =>
+        {
+            Some("Vault alone makes its passwords")
+        }
+        _ => None,
+    }
+}
+
 fn needs(standing: &Standing, demand: &Demand) -> Result<Vec<Need>, String> {
     const READ: &[&str] = &["read"];
     const UPDATE: &[&str] = &["update"];
     let need = |path: String, capabilities| Need { path, capabilities };
     let config = &standing.server.config;
     match demand {
-        Demand::Read { reference } => with_reference(reference, |reference, path| match reference.engine {
-            Engine::Kv1 | Engine::Kv2 => vec![need(path(&reference.data_path()), READ)],
-        }),
+        Demand::Read { reference } => {
+            with_reference(reference, |reference, path| vec![need(path(&reference.data_path()), READ)])
+        }
         Demand::Write { reference } => with_reference(reference, |reference, path| match reference.engine {
             Engine::Kv1 => {
                 vec![need(path(&reference.data_path()), &["create", "read", "update"])]
@@ -250,8 +271,17 @@ fn needs(standing: &Standing, demand: &Demand) -> Result<Vec<Need>, String> {
                 need(path(&reference.beside("undelete")), UPDATE),
                 need(path(&reference.beside("destroy")), UPDATE),
             ],
+            Engine::StaticRole | Engine::Root => Vec::new(),
         }),
-        Demand::Rotate { reference } => Err(format!("`{reference}` is not rotated by Vault")),
+        Demand::Rotate { reference } => {
+            let needs = with_reference(reference, |reference, path| {
+                reference.rotation_path().map(|rotation| need(path(&rotation), UPDATE)).into_iter().collect()
+            })?;
+            match needs.is_empty() {
+                true => Err("KV rotates nothing by itself: choose another `strategy`".to_owned()),
+                false => Ok(needs),
+            }
+        }
         Demand::Issue { role: name } => {
             let role = config.roles.get(&**name);
             let role = role.ok_or_else(|| format!("there is no [[role]] `{name}` for this provider"))?;

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Secret,
     /// For a token of the broker's own.
     SignIn,
+    /// To have a credential rotated.
+    Rotate,
     /// For a credential.
     Issue,
     /// To extend one, or to look one up.
@@ -91,6 +93,7 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
         400 => match call.kind {
             Kind::Secret => (Invalid, "Vault refuses the request as it is"),
             Kind::SignIn => (Denied, "Vault does not accept these credentials or this role"),
+            Kind::Rotate => (Permanent, "the engine has no such role or database, or refuses to rotate it"),
             Kind::Issue => (
                 Permanent,
                 "the engine refuses the request: look at the role's `path` and `parameters`, and into Vault's log",
@@ -116,7 +119,7 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
         404 => match call.kind {
             Kind::Secret => (Absent, "there is no such secret or version"),
             Kind::SignIn => (Permanent, "no such sign-in method is mounted in Vault"),
-            Kind::Issue => (Permanent, "the engine has no such role or path"),
+            Kind::Issue | Kind::Rotate => (Permanent, "the engine has no such role or path"),
             Kind::Lease | Kind::Revoke if refusal.says(&GONE) => (Absent, "Vault has ended the credential"),
             Kind::Lease | Kind::Revoke => (Permanent, "Vault does not know this call there"),
         },
@@ -138,7 +141,7 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
         .error(class, format!("{why} (HTTP {status})"))
         .retry_after(refusal.retry_after.filter(|_| class.is_retryable()));
     // An engine whose database is gone keeps no secret of another engine from being read.
-    let of_an_engine = matches!(call.kind, Kind::Issue | Kind::Lease | Kind::Revoke);
+    let of_an_engine = matches!(call.kind, Kind::Rotate | Kind::Issue | Kind::Lease | Kind::Revoke);
     if of_an_engine && matches!(status, 400 | 500) && refusal.is_vaults() { error.behind() } else { error }
 }
 
@@ -219,6 +222,8 @@ mod tests {
             (Kind::Secret, 307, "", Permanent),
             (Kind::SignIn, 400, "invalid role or secret ID", Denied),
             (Kind::SignIn, 404, "", Permanent),
+            (Kind::Rotate, 400, "no static role found for role name", Permanent),
+            (Kind::Rotate, 500, "unable to finish rotating credentials", Transient),
             (Kind::Issue, 400, "unknown role", Permanent),
             (Kind::Issue, 500, "failed to create user", Transient),
             (Kind::Lease, 400, "lease not found", Absent),
@@ -239,7 +244,7 @@ mod tests {
             let error = classify(call, &refusal);
             assert_eq!(error.class, class, "{kind:?} {status} {said}: {error}");
             assert!(!error.to_string().contains("canary"), "{error} repeats what was said");
-            let engine = matches!(kind, Kind::Issue | Kind::Lease | Kind::Revoke);
+            let engine = matches!(kind, Kind::Rotate | Kind::Issue | Kind::Lease | Kind::Revoke);
             assert_eq!(error.is_behind(), engine && matches!(status, 400 | 500), "{kind:?} {status}");
         }
     }

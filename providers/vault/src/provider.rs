@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leasehold_core::{
-    ports::{Clock, Entropy, Issuer, Provider},
+    SecretBytes,
+    ports::{Clock, Entropy, Issuer, NativeRotation, Provider},
     provider::{
         Capabilities, Change, ChangeSecret, Demand, ErrorClass, Fetch, Fetched, Finding, ProviderError,
         SignIn, Stage, VersionFacts, WriteVersion,
@@ -20,15 +21,18 @@ use crate::{
     kv1::Kv1,
     kv2::Kv2,
     reference::{Engine, Reference},
+    rotation::{Rotated, never_lent, root_versions},
     server::Server,
     standing::Standing,
+    static_role::StaticRole,
     written::Written,
 };
 
 /// Secrets and credentials of one Vault, in one namespace.
 pub struct VaultProvider {
-    standing: Arc<Standing>,
+    pub(crate) standing: Arc<Standing>,
     written: Written,
+    pub(crate) rotated: Rotated,
     roles: Option<Roles>,
     writable: bool,
 }
@@ -56,7 +60,7 @@ impl VaultProvider {
         let (has_roles, writable) = (!config.roles.is_empty(), config.writable);
         let standing = Arc::new(Standing::new(Server::new(config, clock, entropy)));
         let roles = has_roles.then(|| Roles::new(standing.clone()));
-        Ok(Self { standing, written, roles, writable })
+        Ok(Self { standing, written, rotated: Rotated::default(), roles, writable })
     }
 
     fn kv2<'a>(&'a self, reference: Reference<'a>, name: &'a str) -> Kv2<'a> {
@@ -67,7 +71,11 @@ impl VaultProvider {
         Kv1 { standing: &self.standing, reference, name, written: &self.written }
     }
 
-    async fn within<T>(
+    fn static_role<'a>(&'a self, reference: Reference<'a>, name: &'a str) -> StaticRole<'a> {
+        StaticRole { standing: &self.standing, reference, name }
+    }
+
+    pub(crate) async fn within<T>(
         &self,
         verb: &str,
         name: &str,
@@ -86,6 +94,7 @@ impl Provider for VaultProvider {
             versions: true,
             write: self.writable,
             changes: if self.writable { CHANGES } else { &[] },
+            rotate: self.writable,
             issue,
             renew: issue,
             revoke: issue,
@@ -103,12 +112,18 @@ impl Provider for VaultProvider {
         self.roles.as_ref().map(|roles| roles as &dyn Issuer)
     }
 
+    fn native(&self) -> Option<&dyn NativeRotation> {
+        self.writable.then_some(self)
+    }
+
     async fn fetch(&self, request: Fetch<'_>) -> Result<Fetched, ProviderError> {
         let reference = Reference::parse(request.reference)?;
         self.within("read", request.reference, async {
             match reference.engine {
                 Engine::Kv2 => self.kv2(reference, request.reference).fetch(&request).await,
                 Engine::Kv1 => self.kv1(reference, request.reference).fetch(&request).await,
+                Engine::StaticRole => self.static_role(reference, request.reference).fetch(&request).await,
+                Engine::Root => Err(never_lent(request.reference, request.version)),
             }
         })
         .await
@@ -120,6 +135,8 @@ impl Provider for VaultProvider {
             match reference.engine {
                 Engine::Kv2 => self.kv2(reference, name).versions().await,
                 Engine::Kv1 => self.kv1(reference, name).versions().await,
+                Engine::StaticRole => self.static_role(reference, name).versions().await,
+                Engine::Root => root_versions(),
             }
         })
         .await
@@ -137,6 +154,10 @@ impl Provider for VaultProvider {
             match reference.engine {
                 Engine::Kv2 => self.kv2(reference, request.reference).write(&request, &self.written).await,
                 Engine::Kv1 => self.kv1(reference, request.reference).write(&request).await,
+                Engine::StaticRole | Engine::Root => Err(ProviderError::new(
+                    ErrorClass::Permanent,
+                    format!("`{}`: Vault alone makes its passwords: have it rotated", request.reference),
+                )),
             }
         })
         .await
@@ -153,17 +174,27 @@ impl Provider for VaultProvider {
                 format!("whether to {} a version or the secret is not clear", request.change),
             ));
         }
-        if reference.engine == Engine::Kv1 {
-            return Err(ProviderError::new(
-                ErrorClass::Permanent,
-                format!(
-                    "KV version 1 keeps no versions and nothing that is deleted: it cannot {}",
-                    request.change
-                ),
-            ));
-        }
-        let kv = self.kv2(reference, request.reference);
-        self.within(request.change.as_str(), request.reference, kv.change(&request)).await
+        self.within(request.change.as_str(), request.reference, async {
+            match reference.engine {
+                Engine::Kv2 => self.kv2(reference, request.reference).change(&request).await,
+                Engine::StaticRole => self.static_role(reference, request.reference).change(&request).await,
+                Engine::Kv1 => Err(ProviderError::new(
+                    ErrorClass::Permanent,
+                    format!(
+                        "KV version 1 keeps no versions and nothing that is deleted: it cannot {}",
+                        request.change
+                    ),
+                )),
+                // What was before is gone, with the password.
+                Engine::Root if matches!(request.change, Change::Disable | Change::Destroy) => Ok(()),
+                Engine::Root => Err(ProviderError::unsupported(request.change.as_str())),
+            }
+        })
+        .await
+    }
+
+    async fn generate(&self, policy: &str) -> Result<SecretBytes, ProviderError> {
+        self.by_policy(policy).await
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

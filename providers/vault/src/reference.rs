@@ -1,4 +1,4 @@
-//! How `ref` names a secret in a KV engine.
+//! How `ref` names a secret in a KV engine, or a credential that a database engine keeps.
 //!
 //! Checked before any call, so that no text from a mount's `{rest}` ever reaches Vault that is not a path under the
 //! configured prefix. Vault itself takes nearly anything for a path; this is the part of it that means one thing only.
@@ -8,10 +8,11 @@ use leasehold_core::{
     secret::json::Format,
 };
 
-/// A parsed `ref`: `MOUNT/data/PATH` of KV version 2, or `kv1:MOUNT/PATH` of version 1, then perhaps `?format=raw`.
+/// A parsed `ref`: `MOUNT/data/PATH` of KV version 2, or `kv1:MOUNT/PATH` of version 1, then perhaps `?format=raw`;
+/// `MOUNT/static-creds/NAME` or `MOUNT/config/NAME` of a database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reference<'a> {
-    /// Which version of the engine.
+    /// Which engine.
     pub(crate) engine: Engine,
     /// The mount's path, without slashes around it. Of KV version 1 its first segment: nobody needs to know more.
     pub(crate) mount: &'a str,
@@ -21,13 +22,17 @@ pub(crate) struct Reference<'a> {
     pub(crate) format: Format,
 }
 
-/// A version of the KV engine.
+/// What keeps a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
-    /// With versions.
+    /// KV with versions.
     Kv2,
-    /// Without.
+    /// KV without.
     Kv1,
+    /// A database engine's static role: one user, whose password Vault changes.
+    StaticRole,
+    /// A database engine's own user in its database. It is rotated, and nobody reads it.
+    Root,
 }
 
 /// Paths of Vault's own, of which no secret is lent: its system, who signs in, and what belongs to one token.
@@ -35,6 +40,8 @@ pub(crate) const RESERVED: [&str; 4] = ["sys", "auth", "identity", "cubbyhole"];
 
 const KV1: &str = "kv1:";
 const DATA: &str = "data";
+const STATIC: &str = "static-creds";
+const CONFIG: &str = "config";
 const MAX_BYTES: usize = 512;
 
 impl<'a> Reference<'a> {
@@ -58,19 +65,27 @@ impl<'a> Reference<'a> {
             ));
         }
         let shape = match engine {
-            Engine::Kv1 => name.split_once('/'),
-            Engine::Kv2 => split_at_data(name),
+            Engine::Kv1 => name.split_once('/').map(|(mount, path)| (Engine::Kv1, mount, path)),
+            _ => split_at_data(name)
+                .map(|(mount, path)| (Engine::Kv2, mount, path))
+                .or_else(|| split_at_role(name)),
         };
-        let Some((mount, path)) = shape else {
+        let Some((engine, mount, path)) = shape else {
             return Err(invalid(match engine {
                 Engine::Kv1 => "after `kv1:` it is MOUNT/PATH",
-                Engine::Kv2 => "it is MOUNT/data/PATH for KV version 2, kv1:MOUNT/PATH for version 1",
+                _ => {
+                    "it is MOUNT/data/PATH for KV version 2, kv1:MOUNT/PATH for version 1, \
+                     MOUNT/static-creds/NAME for a static role and MOUNT/config/NAME for a database's own user"
+                }
             }));
         };
+        if format == Format::Raw && matches!(engine, Engine::StaticRole | Engine::Root) {
+            return Err(invalid("`format=raw` is for what KV holds"));
+        }
         // A path may begin with namespaces, so a reserved one may follow those.
         let leading = match engine {
-            Engine::Kv2 => mount,
             Engine::Kv1 => name,
+            Engine::Kv2 | Engine::StaticRole | Engine::Root => mount,
         };
         if leading.split('/').any(|segment| RESERVED.contains(&segment)) {
             return Err(invalid("nothing is lent of `sys`, `auth`, `identity` and `cubbyhole`"));
@@ -83,10 +98,22 @@ impl<'a> Reference<'a> {
         match self.engine {
             Engine::Kv2 => self.beside(DATA),
             Engine::Kv1 => format!("{}/{}", self.mount, self.path),
+            Engine::StaticRole => self.beside(STATIC),
+            Engine::Root => self.beside(CONFIG),
         }
     }
 
-    /// Another path of KV version 2 for the same secret: `metadata`, `delete`, `undelete`, `destroy`.
+    /// The path that has Vault rotate it; `None` where Vault does not.
+    pub(crate) fn rotation_path(&self) -> Option<String> {
+        match self.engine {
+            Engine::Kv1 | Engine::Kv2 => None,
+            Engine::StaticRole => Some(self.beside("rotate-role")),
+            Engine::Root => Some(self.beside("rotate-root")),
+        }
+    }
+
+    /// Another path of the engine for the same secret, such as `metadata`, `delete`, `undelete` and `destroy` of KV
+    /// version 2.
     pub(crate) fn beside(&self, what: &str) -> String {
         format!("{}/{what}/{}", self.mount, self.path)
     }
@@ -115,6 +142,18 @@ pub(crate) fn is_path(text: &str) -> bool {
 fn split_at_data(name: &str) -> Option<(&str, &str)> {
     let (mount, rest) = name.split_once("/data/")?;
     (!mount.is_empty() && !rest.is_empty()).then_some((mount, rest))
+}
+
+/// A name of one segment behind one of a database engine's own.
+fn split_at_role(name: &str) -> Option<(Engine, &str, &str)> {
+    let (before, role) = name.rsplit_once('/')?;
+    let (mount, kind) = before.rsplit_once('/')?;
+    let engine = match kind {
+        STATIC => Engine::StaticRole,
+        CONFIG => Engine::Root,
+        _ => return None,
+    };
+    Some((engine, mount, role))
 }
 
 pub(crate) fn invalid(why: &str) -> ProviderError {
@@ -147,6 +186,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_database_engine_keeps_is_named() {
+        for (text, engine, read, rotate) in [
+            ("database/static-creds/app", Engine::StaticRole, "static-creds", "rotate-role"),
+            ("team/database/config/main", Engine::Root, "config", "rotate-root"),
+        ] {
+            let parsed = Reference::parse(text).unwrap();
+            assert_eq!(parsed.engine, engine, "{text}");
+            assert_eq!(parsed.data_path(), text);
+            assert_eq!(parsed.rotation_path(), Some(text.replace(read, rotate)));
+        }
+        let kv = Reference::parse("kv/data/static-creds/app").unwrap();
+        assert_eq!((kv.engine, kv.path, kv.rotation_path()), (Engine::Kv2, "static-creds/app", None));
+    }
+
+    #[test]
     fn what_is_not_a_name_is_invalid() {
         let long = format!("kv/data/{}", "a".repeat(512));
         for bad in [
@@ -171,6 +225,14 @@ mod tests {
             "kv/data/é",
             "kv/data/a?version=1",
             "kv/data/a?",
+            "database/static-creds",
+            "database/static-creds/",
+            "database/static-creds/a/b",
+            "database/static-creds/a?format=raw",
+            "static-creds/a",
+            "config/a",
+            "sys/config/cors",
+            "auth/x/config/y",
             "kv1:a",
             "kv1:",
             "kv1:a/",
