@@ -45,6 +45,22 @@ pub struct PostgresConfig {
     pub timeout: Duration,
     /// What users are made of, by the roles' names.
     pub roles: BTreeMap<String, PostgresRole>,
+    /// Whose sessions end when a rotation retires a password.
+    pub terminate_sessions: Terminate,
+    /// Whether a rotation may change the password of a superuser that is not the broker's own user.
+    pub rotate_superusers: bool,
+}
+
+/// Whose sessions end when a rotation retires a password. A password that is refused ends none by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Terminate {
+    /// Nobody's.
+    Never,
+    /// Those of a user that another one replaces.
+    #[default]
+    RetiredUsers,
+    /// Those too that a user has from before its password changed.
+    Always,
 }
 
 /// As whom the broker signs in.
@@ -149,6 +165,8 @@ impl PostgresConfig {
             statement_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(8),
             roles: BTreeMap::new(),
+            terminate_sessions: Terminate::default(),
+            rotate_superusers: false,
         }
     }
 
@@ -224,6 +242,12 @@ impl Administrator {
             Self::Secret { user, .. } => user.as_deref(),
         }
     }
+}
+
+impl Terminate {
+    /// The names, in order.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("never", Self::Never), ("retired-users", Self::RetiredUsers), ("always", Self::Always)];
 }
 
 impl Tls {

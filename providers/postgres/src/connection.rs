@@ -57,22 +57,29 @@ pub(crate) struct Facts {
 /// The rows of each statement of one text, in order.
 pub(crate) struct Answer(Vec<Vec<SimpleQueryRow>>);
 
+/// So many times something newer is tried.
+const NEWER: usize = 2;
+
 impl Dialer {
     pub(crate) const fn new(config: Arc<PostgresConfig>, signs_in: Arc<SignsIn>) -> Self {
         Self { config, signs_in }
     }
 
     /// A connection to a database of the server, as the administrator. What the server refuses is looked for anew, so
-    /// that it can be changed under the broker.
+    /// that it can be changed under the broker: what was in memory may be older than what is current, and what is current
+    /// older than what a rotation is just making so.
     pub(crate) async fn connect(&self, database: &str) -> Result<Link, Failure> {
-        let login = self.signs_in.login().await?;
-        match self.sign_in(database, &login).await {
-            Err(refused) if refused.is_of_login() => match self.signs_in.instead_of(&login).await? {
-                Some(newer) => self.sign_in(database, &newer).await,
-                None => Err(refused),
-            },
-            outcome => outcome,
+        let mut login = self.signs_in.login().await?;
+        for _ in 0..NEWER {
+            match self.sign_in(database, &login).await {
+                Err(refused) if refused.is_of_login() => match self.signs_in.instead_of(&login).await? {
+                    Some(newer) => login = newer,
+                    None => return Err(refused),
+                },
+                outcome => return outcome,
+            }
         }
+        self.sign_in(database, &login).await
     }
 
     async fn sign_in(&self, database: &str, login: &Login) -> Result<Link, Failure> {
@@ -85,8 +92,12 @@ impl Dialer {
     }
 
     /// Whether somebody else gets in, as far as signing in goes.
-    pub(crate) async fn try_out(&self, user: &str, password: &str) -> Result<(), Failure> {
-        self.in_time(self.open(&self.config.database, user, password.as_bytes())).await.map(drop)
+    pub(crate) async fn try_out(
+        &self,
+        user: &str,
+        password: impl AsRef<[u8]> + Send + Sync,
+    ) -> Result<(), Failure> {
+        self.in_time(self.open(&self.config.database, user, password.as_ref())).await.map(drop)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -148,7 +159,8 @@ impl Manager for Dialer {
     type Error = Failure;
 
     async fn create(&self) -> Result<Link, Failure> {
-        self.connect(&self.config.database).await
+        // Boxed, as it is deep: every call would be the larger for it.
+        Box::pin(self.connect(&self.config.database)).await
     }
 
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Failure> {

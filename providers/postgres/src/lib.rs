@@ -1,4 +1,5 @@
-//! PostgreSQL as a back end: a user of the database for each lease, made by the broker itself and taken away again.
+//! PostgreSQL as a back end: a user of the database for each lease, made by the broker itself and taken away again; and as
+//! a target of rotation: users that are there, whose passwords are changed.
 //!
 //! The only crate that names `tokio-postgres`. What is any database's is in [`database`], which knows nothing of this one.
 
@@ -18,12 +19,13 @@ mod secrets;
 mod server;
 mod sql;
 mod tag;
+mod target;
 mod tls;
 mod trial;
 
 use leasehold_core::provider::{ErrorClass, ProviderError};
 
-pub use config::{Administrator, PostgresConfig, PostgresConfigFault, Tls};
+pub use config::{Administrator, PostgresConfig, PostgresConfigFault, Terminate, Tls};
 pub use provider::PostgresProvider;
 pub use role::{InvalidRole, Owned, PostgresRole};
 

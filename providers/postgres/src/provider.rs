@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leasehold_core::{
-    ports::{Clock, CredentialSource, Entropy, Issuer, Provider},
+    ports::{Clock, CredentialSource, Entropy, Issuer, Provider, Target},
     provider::{Capabilities, Demand, Finding, SignIn},
 };
 
@@ -14,12 +14,14 @@ use crate::{
     config::{PostgresConfig, PostgresConfigFault},
     issuer::Users,
     server::Server,
+    target::Accounts,
 };
 
 /// Users of one PostgreSQL server.
 pub struct PostgresProvider {
     server: Arc<Server>,
     users: Users,
+    accounts: Accounts,
 }
 
 impl PostgresProvider {
@@ -45,7 +47,8 @@ impl PostgresProvider {
             .map_err(|why| vec![PostgresConfigFault::Connecting(why)])?;
         let server = Arc::new(server);
         let users = Users::new(Arc::clone(&server))?;
-        Ok(Self { server, users })
+        let accounts = Accounts::new(Arc::clone(&server))?;
+        Ok(Self { server, users, accounts })
     }
 }
 
@@ -69,6 +72,10 @@ impl Provider for PostgresProvider {
 
     fn issuer(&self) -> Option<&dyn Issuer> {
         if self.users.recipes.is_empty() { None } else { Some(&self.users) }
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
+        Some(&self.accounts)
     }
 
     async fn check(&self, demands: &[Demand]) -> Vec<Finding> {

@@ -28,6 +28,15 @@ pub(crate) fn verifier(password: &str, salt: &[u8], iterations: NonZeroU32) -> S
     )
 }
 
+/// The verifier of a password that may be anything: what is not ASCII is prepared by the protocol's own crate, which knows
+/// SASLprep and draws a salt of its own.
+pub(crate) fn verifier_of_any(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> String {
+    match str::from_utf8(password) {
+        Ok(text) if text.is_ascii() => verifier(text, salt, iterations),
+        _ => postgres_protocol::password::scram_sha_256(password),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use leasehold_provider_conformance::peers::{Postgres, or_skip};

@@ -125,6 +125,11 @@ impl Server {
         Dialer::new(Arc::clone(&self.config), Arc::clone(&self.signs_in))
     }
 
+    /// Uses the connections that were made as this user no more.
+    pub(crate) fn forget(&self, user: &str) {
+        let _ = self.pool.retain(|link, _| link.user != user);
+    }
+
     async fn connection(&self) -> Result<Busy, Failure> {
         let link = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(failure) => failure,

@@ -13,6 +13,7 @@ mod conformance;
 mod ending;
 mod faults;
 mod kit;
+mod target;
 mod tls;
 mod users;
 mod verified;
