@@ -19,6 +19,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod unary;
+mod watches;
 
 pub use broker_status::{BrokerFacts, Facts, LastReload, LedgerFacts};
 pub use rate_limits::{Rate, RateLimits, Rates};

@@ -12,6 +12,7 @@ mod revocations;
 mod time;
 mod tokens;
 mod violations;
+mod watch_secret;
 
 pub(crate) use changes::{change_secret, check_provider, list_versions, secret_version};
 pub(crate) use checks::{provider_check, provider_status};
@@ -27,3 +28,4 @@ pub(crate) use revocations::{
 };
 pub(crate) use time::timestamp;
 pub(crate) use tokens::page_token;
+pub(crate) use watch_secret::{secret_notice, watch_secret};

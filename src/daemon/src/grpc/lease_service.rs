@@ -8,11 +8,12 @@ use leasehold_engine::Engine;
 use leasehold_proto::v1::{self, lease_service_server::LeaseService};
 use tonic::{Request, Response, Status};
 
-use super::{caller, convert, seats::Seats, status::of_engine};
+use super::{caller, convert, seats::Seats, status::of_engine, watches::Rendered};
 
 pub(super) struct Leases {
     pub(super) engine: Arc<Engine>,
     pub(super) watches: Seats,
+    pub(super) rendered: Rendered,
 }
 
 impl Leases {
@@ -32,7 +33,7 @@ impl Leases {
 
 #[tonic::async_trait]
 impl LeaseService for Leases {
-    // The routes do without this, and with `issue` alone.
+    // The routes do without this, and with `issue` alone; and so they do for both watches.
     async fn issue_lease(
         &self,
         request: Request<v1::IssueLeaseRequest>,
@@ -92,9 +93,11 @@ impl LeaseService for Leases {
 
     async fn watch_secret(
         &self,
-        _request: Request<v1::WatchSecretRequest>,
+        request: Request<v1::WatchSecretRequest>,
     ) -> Result<Response<Self::WatchSecretStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let notices = self.secret_notices(actor, &message).await?;
+        Ok(Response::new(notices.map(|notice| notice.map(|notice| convert::secret_notice(&notice))).boxed()))
     }
 
     // Nothing is buffered here: the client's flow control holds the stream back, and the engine says when it lags.
@@ -103,13 +106,6 @@ impl LeaseService for Leases {
         request: Request<v1::WatchLeasesRequest>,
     ) -> Result<Response<Self::WatchLeasesStream>, Status> {
         let (actor, message) = caller::split(request)?;
-        let after = convert::watch_leases(&message)?;
-        let seat = self.watches.take(&actor.id)?;
-        let notices = self.engine.watch_leases(actor, after).await.map_err(|error| of_engine(&error))?;
-        let responses = notices.map(move |notice| {
-            let _taken = &seat;
-            notice.map(|notice| convert::notice(&notice)).map_err(|error| of_engine(&error))
-        });
-        Ok(Response::new(responses.boxed()))
+        Ok(Response::new(self.lease_notices(actor, &message).await?))
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use leasehold_core::record::Actor;
 use leasehold_engine::Engine;
 use leasehold_ledger::LedgerHealth;
 use leasehold_proto::{
@@ -19,6 +20,7 @@ use leasehold_proto::{
         operator_service_server::{OperatorServiceServer, SERVICE_NAME as OPERATORS},
     },
 };
+use prost::Message;
 use tokio::sync::watch;
 use tonic::{
     Status,
@@ -41,6 +43,7 @@ use super::{
     seats::Seats,
     status::of_engine,
     unary::{self, Reply},
+    watches::{Frames, Rendered},
 };
 use crate::listener::Peer;
 
@@ -119,6 +122,8 @@ type Reflection = BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic
 /// What workloads ask is short: as many of their requests may be under way as the limits say, each as long as this.
 const LONGEST_LEASE_REQUEST: usize = 16 << 10;
 const ISSUE_LEASE: &str = "/leasehold.v1.LeaseService/IssueLease";
+const WATCH_LEASES: &str = "/leasehold.v1.LeaseService/WatchLeases";
+const WATCH_SECRET: &str = "/leasehold.v1.LeaseService/WatchSecret";
 const HEALTH: &str = <HealthServer<HealthService> as NamedService>::NAME;
 const REFLECTION: &str = tonic_reflection::pb::v1::server_reflection_server::SERVICE_NAME;
 
@@ -130,6 +135,7 @@ impl Routes {
         let issue = Arc::new(Leases {
             engine: engine.clone(),
             watches: Seats::new(settings.max_watches, settings.max_watches_per_principal),
+            rendered: Rendered::default(),
         });
         let leases = LeaseServiceServer::from_arc(Arc::clone(&issue))
             .max_decoding_message_size(max_lease_request)
@@ -193,8 +199,15 @@ where
             Ok(pass) => pass,
             Err(limited) => return Box::pin(std::future::ready(Ok(of_engine(&limited).into_http()))),
         };
-        if path == ISSUE_LEASE {
-            return Box::pin(issue_lease(Arc::clone(issue), request, *limits, pass));
+        match path {
+            ISSUE_LEASE => return Box::pin(issue_lease(Arc::clone(issue), request, *limits, pass)),
+            WATCH_LEASES => {
+                return Box::pin(begin_watch(Arc::clone(issue), request, *limits, pass, Leases::lease_frames));
+            }
+            WATCH_SECRET => {
+                return Box::pin(begin_watch(Arc::clone(issue), request, *limits, pass, Leases::secret_frames));
+            }
+            _ => {}
         }
         match (service, reflection) {
             (Some(LEASES), _) => replied(leases.clone().call(request), pass),
@@ -229,6 +242,31 @@ where
         unary::reply(&issued, limits.response)
     };
     Ok(answer.await.unwrap_or_else(Status::into_http))
+}
+
+/// The calls that last: from when they have begun, they are counted where they have their seats.
+async fn begin_watch<B, M, F>(
+    leases: Arc<Leases>,
+    request: Request<B>,
+    limits: Limits,
+    pass: Option<Pass>,
+    frames: impl FnOnce(Arc<Leases>, Actor, M, usize) -> F + Send,
+) -> Answer
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+    M: Message + Default,
+    F: Future<Output = Result<Frames, Status>> + Send,
+{
+    let (parts, body) = request.into_parts();
+    let answer = async {
+        let message = unary::read(&parts.headers, body, limits.request).await?;
+        let frames = frames(leases, caller::of(&parts.extensions)?, message, limits.response).await?;
+        Ok::<_, Status>(unary::stream(frames))
+    };
+    let answered = answer.await.unwrap_or_else(Status::into_http);
+    drop(pass);
+    Ok(answered)
 }
 
 /// The answer as it begins: from then on, a stream is counted where it has its seat.

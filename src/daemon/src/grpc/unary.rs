@@ -1,33 +1,39 @@
-//! One message in, one message out, without the machinery for streams.
+//! One message in, one message or a stream of rendered ones out, without tonic's machinery for streams.
 //!
 //! For every call tonic makes a stream of the request and one of the response, each with a buffer of 8 KiB that is wiped
 //! when it is freed. For `IssueLease`, the call of which there are so many, that is as much work as all the rest of the
-//! edge. What goes over the wire is the same.
+//! edge; and a watch, of which ten thousand are open, would have such a buffer for as long as it lasts. What goes over the
+//! wire is the same.
 //!
 //! Source: gRPC over HTTP/2 (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md): a message is a flag for compression, its length
 //! in four bytes, and itself; a response ends with trailers that hold its status.
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message;
 use tonic::{Status, codegen::StdError};
 
+use super::watches::Frames;
+
 /// What is before a message: the flag, and the length.
 const PREFIX: usize = 5;
 
-/// A response's body: one message and the status OK, or whatever tonic made.
+/// A response's body: one message and the status OK, messages as they come and the status, or whatever tonic made.
 pub struct Reply(State);
 
 enum State {
     /// The message with its prefix; wiped when it is sent, as all that is freed.
     Message(Bytes),
+    /// Messages with their prefixes. They are asked for as the client's flow control allows.
+    Messages(Frames),
     /// The status is still to be told.
     Trailers,
     Done,
@@ -69,6 +75,25 @@ where
 /// # Errors
 /// When it is too long.
 pub(super) fn reply(message: &impl Message, limit: usize) -> Result<Response<Reply>, Status> {
+    Ok(begin(State::Message(framed(message, limit)?)))
+}
+
+/// The answer with these messages, and their status at the end.
+pub(super) fn stream(messages: Frames) -> Response<Reply> {
+    begin(State::Messages(messages))
+}
+
+fn begin(state: State) -> Response<Reply> {
+    let mut response = Response::new(Reply(state));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// A message with its prefix.
+///
+/// # Errors
+/// When it is too long.
+pub(super) fn framed(message: &impl Message, limit: usize) -> Result<Bytes, Status> {
     let length = message.encoded_len();
     let announced = u32::try_from(length).ok().filter(|_| length <= limit);
     let announced = announced.ok_or_else(|| {
@@ -79,9 +104,7 @@ pub(super) fn reply(message: &impl Message, limit: usize) -> Result<Response<Rep
     bytes.put_u8(0);
     bytes.put_u32(announced);
     message.encode_raw(&mut bytes);
-    let mut response = Response::new(Reply(State::Message(bytes.freeze())));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    Ok(response)
+    Ok(bytes.freeze())
 }
 
 /// The whole body; mostly it comes in one piece, which is not copied.
@@ -137,6 +160,18 @@ impl Body for Reply {
         if let State::Other(body) = &mut self.0 {
             return Pin::new(body).poll_frame(cx);
         }
+        if let State::Messages(messages) = &mut self.0 {
+            let status = match ready!(messages.poll_next_unpin(cx)) {
+                Some(Ok(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Err(status)) => status,
+                None => Status::ok(""),
+            };
+            // What it held is given back at once, and not when the client has read the end.
+            self.0 = State::Done;
+            let mut trailers = HeaderMap::new();
+            status.add_header(&mut trailers)?;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         let (frame, next) = match std::mem::replace(&mut self.0, State::Done) {
             State::Message(bytes) => (Some(Frame::data(bytes)), State::Trailers),
             State::Trailers => {
@@ -153,13 +188,14 @@ impl Body for Reply {
         match &self.0 {
             State::Done => true,
             State::Other(body) => body.is_end_stream(),
-            State::Message(_) | State::Trailers => false,
+            State::Message(_) | State::Messages(_) | State::Trailers => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             State::Message(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            State::Messages(_) => SizeHint::default(),
             State::Trailers | State::Done => SizeHint::with_exact(0),
             State::Other(body) => body.size_hint(),
         }
@@ -219,6 +255,19 @@ mod tests {
         let body = http_body_util::Full::new(Bytes::from(whole));
         let refused = read::<IssueLeaseRequest, _>(&headers, body, 1000).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unimplemented);
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_its_messages_and_then_how_it_ended() {
+        let one = Bytes::from(request("prod/payments/db"));
+        for (end, code) in [(None, "0"), (Some(Err(Status::aborted("lagged"))), "10")] {
+            let messages = stream::iter([Ok(one.clone()), Ok(one.clone())].into_iter().chain(end));
+            let response = super::stream(messages.boxed());
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/grpc");
+            let body = response.into_body().collect().await.unwrap();
+            assert_eq!(body.trailers().unwrap()["grpc-status"], code);
+            assert_eq!(body.to_bytes(), [&one[..], &one[..]].concat());
+        }
     }
 
     #[tokio::test]

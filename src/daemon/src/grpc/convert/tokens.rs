@@ -56,6 +56,17 @@ pub(crate) fn parse_resume_token(token: &str) -> Option<WatchPosition> {
     Some(WatchPosition { seen, warned, left })
 }
 
+/// A place in the watch of a secret, as clients see it: the notice's number.
+pub(crate) fn notice_token(number: u64) -> String {
+    BASE64URL_NOPAD.encode(&number.to_be_bytes())
+}
+
+/// The place in the watch of a secret that a client handed back; `None` when it is none.
+pub(crate) fn parse_notice_token(token: &str) -> Option<u64> {
+    let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
