@@ -98,6 +98,7 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_key() {
         role: "r",
         ttl: Duration::from_secs(900),
         max_ttl: Duration::from_secs(900),
+        within: Duration::from_secs(60),
         reservation: None,
     };
     let issued = provider.issuer().unwrap().issue(ask).await.unwrap();

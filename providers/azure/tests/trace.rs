@@ -48,8 +48,15 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_token() {
     let holder = "spiffe://example.org/prod/api".parse().unwrap();
     let ttl = std::time::Duration::from_secs(60);
     let lease = LeaseId::from_bits([1; 16]);
-    let request =
-        IssueCredential { lease, holder: &holder, role: "storage", ttl, max_ttl: ttl, reservation: None };
+    let request = IssueCredential {
+        lease,
+        holder: &holder,
+        role: "storage",
+        ttl,
+        max_ttl: ttl,
+        within: ttl,
+        reservation: None,
+    };
     provider.issuer().unwrap().issue(request).await.unwrap();
     site.azure.refuse_sign_in(Some(7_000_215));
     site.azure.end_tokens();

@@ -120,6 +120,7 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_or_a_token() {
         role: "deploy",
         ttl: std::time::Duration::from_secs(60),
         max_ttl: std::time::Duration::from_secs(60),
+        within: std::time::Duration::from_secs(60),
         reservation: None,
     };
     provider.issuer().unwrap().issue(request).await.unwrap();

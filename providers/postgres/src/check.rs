@@ -202,6 +202,7 @@ async fn rehearse(users: &Users, link: &Link, role: &str, recipe: &Recipe) -> Re
         role,
         ttl: APART,
         max_ttl: APART,
+        within: APART,
         reservation: None,
     };
     let name = users.names.of(role, request.lease);

@@ -179,6 +179,7 @@ mod tests {
             role: "web",
             ttl: Duration::from_secs(900),
             max_ttl: Duration::from_secs(3600),
+            within: Duration::from_secs(60),
             reservation: None,
         };
         let role = VaultRole {

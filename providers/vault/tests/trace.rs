@@ -127,6 +127,7 @@ async fn not_even_a_trace_of_the_sdk_holds_a_value_a_token_or_a_secret_id() {
         role: "app",
         ttl,
         max_ttl,
+        within: Duration::from_secs(60),
         reservation: reservation.as_ref(),
     };
     let issued = issuer.issue(request).await.unwrap();

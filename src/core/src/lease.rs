@@ -61,12 +61,19 @@ pub struct Lease {
     /// How often it was renewed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub renewals: u32,
+    /// Whether the last thing that happened to it was a move to another version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
     /// When the value was last confirmed by the back end, if it was served past its freshness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_since: Option<Timestamp>,
     /// What ends a dynamic credential, or what was reserved for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<RevocationHandle>,
+    /// Present when the lease began to end before its credential was known: until then that may still come to be, by a
+    /// request that was held up on its way, so what was ended earlier is ended once more then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled_until: Option<Timestamp>,
     /// Present when nothing can end the credential before its time: it works until then, whatever happens to the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub irrevocable_until: Option<Timestamp>,
@@ -179,7 +186,8 @@ impl Lease {
         }
     }
 
-    /// The intent to make a credential: pending until the back end has answered, abandoned at `until`.
+    /// The intent to make a credential: pending until the back end has answered, abandoned at `until`. By then the request
+    /// is done, or never will be.
     pub fn new_pending(
         id: LeaseId,
         holder: SpiffeId,
@@ -202,8 +210,10 @@ impl Lease {
             expires_at: term.expires_at,
             max_expires_at: term.max_expires_at,
             renewals: 0,
+            moved: false,
             stale_since: None,
             handle: None,
+            unsettled_until: None,
             irrevocable_until: None,
             verification: None,
         }

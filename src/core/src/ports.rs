@@ -132,12 +132,22 @@ pub trait Provider: Send + Sync + 'static {
 pub trait Issuer: Send + Sync {
     /// What will end a credential even if the answer to [`Issuer::issue`] is lost: the broker makes it durable before it
     /// asks for the credential. `None` where the lease's id is enough to find it, or where nothing can end it. A
-    /// reservation that is never used ends by itself.
+    /// reservation that is never used ends by itself, and from one that was ended no credential comes to be.
     async fn reserve(&self, _role: &str) -> Result<Option<RevocationHandle>, ProviderError> {
         Ok(None)
     }
 
     /// Makes a credential for one holder.
+    ///
+    /// An answer says that nothing of the call is under way any more: after any error but [`ErrorClass::Transient`] there
+    /// is no such credential, and there will be none. After that error, and when the call was given up or the broker died
+    /// in it, the request may be done still, but only [within] its time: later than that, whatever held it up must have
+    /// it come to nothing. The broker looks for the credential when that time is over, and believes what it finds. A
+    /// back end that cannot judge by a time makes up for it by its [reservation](Issuer::reserve): once that is ended, no
+    /// credential comes to be by it. One whose credentials nothing can end owes neither.
+    ///
+    /// [`ErrorClass::Transient`]: crate::provider::ErrorClass::Transient
+    /// [within]: IssueCredential::within
     async fn issue(&self, request: IssueCredential<'_>) -> Result<IssuedCredential, ProviderError>;
 
     /// Extends a credential's life; returns the end that the back end granted. [`ErrorClass::Absent`] says that the back

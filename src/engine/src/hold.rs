@@ -202,7 +202,7 @@ impl Engine {
         let mut there = HashSet::with_capacity(tagged.len());
         for credential in tagged {
             coop::consume_budget().await;
-            if self.standing(credential.lease, began).await? == Standing::Orphan {
+            if matches!(self.standing(credential.lease, began).await?, Standing::Over | Standing::Orphan) {
                 report.orphans = report.orphans.saturating_add(1);
             }
             there.insert(credential.lease);

@@ -1,6 +1,6 @@
 //! IssueLease: decide, get the value, make lease and record durable together, and only then disclose.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use leasehold_core::{
     Lease, LeaseId, SecretValue, Timestamp,
@@ -138,6 +138,8 @@ impl Engine {
         };
         // Waiting for a turn may take as long as the call itself.
         let longest_call = asked.upstream.limits.call_timeout.saturating_mul(2);
+        let abandoned_at =
+            after(self.now(), self.settings.pending_timeout.max(longest_call.saturating_mul(2)));
         let mut pending = Lease::new_pending(
             asked.place.lease(),
             request.actor.id.clone(),
@@ -145,7 +147,7 @@ impl Engine {
             asked.upstream.name.clone(),
             term,
             now,
-            after(self.now(), self.settings.pending_timeout.max(longest_call.saturating_mul(2))),
+            abandoned_at,
         );
         pending.fields.clone_from(&request.fields);
         pending.handle.clone_from(&reservation);
@@ -164,15 +166,24 @@ impl Engine {
         asked.place.keep();
         self.expect_at(pending.due_at());
 
-        let credential = IssueCredential {
-            lease: pending.id,
-            holder: &request.actor.id,
-            role,
-            ttl,
-            max_ttl: until(now, term.max_expires_at),
-            reservation: reservation.as_ref(),
+        let making = async {
+            // Its turn has come: what was waited for is not left of its time, but for a part of a second.
+            let asked_at = self.now();
+            let left = |end, asked: Duration| {
+                Duration::from_secs(until(asked_at, end).as_secs().saturating_add(1)).min(asked)
+            };
+            let credential = IssueCredential {
+                lease: pending.id,
+                holder: &request.actor.id,
+                role,
+                ttl: left(term.expires_at, ttl),
+                max_ttl: left(term.max_expires_at, until(now, term.max_expires_at)),
+                within: until(asked_at, abandoned_at),
+                reservation: reservation.as_ref(),
+            };
+            issuer.issue(credential).await
         };
-        let issued = match asked.upstream.call(issuer.issue(credential)).await {
+        let issued = match asked.upstream.call(making).await {
             Ok(issued) => issued,
             Err(error) => return self.issue_failed(record, pending, revision, error).await,
         };
@@ -237,8 +248,11 @@ impl Engine {
                 }
                 Err(error)
             }
-            // Somebody else ends it already.
-            Err(LedgerError::Conflict(_)) => self.fail(record, error).await,
+            // Somebody else ends it already, and need not wait for what is not under way any more.
+            Err(LedgerError::Conflict(_)) => {
+                self.answered_late(pending.id, Event::IssueFailed).await;
+                self.fail(record, error).await
+            }
             Err(problem) => Err(problem.into()),
         }
     }

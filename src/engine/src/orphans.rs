@@ -1,6 +1,7 @@
 //! Orphans: credentials that carry the broker's tag and that no lease stands for, such as one that was made while the
-//! broker died. Each back end that can is asked for what it made, at the start and now and then; what is an orphan for
-//! longer than the grace period is ended. What is remembered of them is only since when this process knows them.
+//! broker died. Each back end that can is asked for what it made, at the start and now and then; what
+//! belongs to a lease that is known and over is ended at once, and what no lease is known of when it is an orphan for longer
+//! than the grace period. What is remembered of them is only since when this process knows them.
 
 use std::{
     collections::BTreeMap,
@@ -53,8 +54,17 @@ pub(crate) enum Standing {
     Held,
     /// A person gave it up, so nobody tries to end it.
     GivenUp,
+    /// Its lease is over.
+    Over,
     /// Nothing stands for it.
     Orphan,
+}
+
+/// What a sweep found.
+struct Found {
+    credential: Tagged,
+    /// Whether it is known to be over: there is nothing that its grace could wait for.
+    over: bool,
 }
 
 /// Why a back end was not swept.
@@ -100,7 +110,7 @@ impl Engine {
         Ok(match lease.state {
             LeaseState::Forgotten { .. } => Standing::GivenUp,
             LeaseState::Revoked { at, .. } | LeaseState::Expired { at } if at < listed_since => {
-                Standing::Orphan
+                Standing::Over
             }
             _ => Standing::Held,
         })
@@ -198,21 +208,22 @@ impl Engine {
         for credential in tagged {
             coop::consume_budget().await;
             match self.standing(credential.lease, began).await? {
-                Standing::Orphan if found.len() < MOST => found.push(credential),
+                standing @ (Standing::Over | Standing::Orphan) if found.len() < MOST => {
+                    found.push(Found { credential, over: standing == Standing::Over });
+                }
                 Standing::GivenUp => given_up = given_up.saturating_add(1),
-                Standing::Orphan | Standing::Held => {}
+                Standing::Over | Standing::Orphan | Standing::Held => {}
             }
         }
         if given_up > 0 {
             debug!(provider = %upstream.name, given_up, "credentials that were given up are left alone");
         }
-        let new: Vec<_> = found.iter().filter(|one| !known.contains_key(&one.name)).collect();
+        let all = || found.iter().map(|one| &one.credential);
+        let new: Vec<_> = all().filter(|one| !known.contains_key(&one.name)).collect();
         self.note_found(upstream, &new).await?;
         // Only what is still there is remembered.
-        *known = found
-            .iter()
-            .map(|one| (one.name.clone(), known.get(&one.name).copied().unwrap_or(began)))
-            .collect();
+        *known =
+            all().map(|one| (one.name.clone(), known.get(&one.name).copied().unwrap_or(began))).collect();
         let orphans = self.act(upstream, found, &known, only_look).await?;
         let left = orphans.iter().filter(|orphan| orphan.state != OrphanState::Revoked).count();
         upstream.note_orphans(left);
@@ -234,20 +245,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends those whose grace is over.
+    /// Ends those whose grace is over, or who need none.
     async fn act(
         &self,
         upstream: &Upstream,
-        found: Vec<Tagged>,
+        found: Vec<Found>,
         known: &Known,
         only_look: bool,
     ) -> Result<Vec<Orphan>, EngineError> {
         let now = self.now();
         let only_look = only_look || self.held().is_some();
         let (mut orphans, mut over) = (Vec::with_capacity(found.len()), Vec::new());
-        for credential in found {
+        for Found { credential, over: is_over } in found {
             let first_seen = known.get(&credential.name).copied().unwrap_or(now);
-            let in_grace = now < after(first_seen, upstream.limits.orphan_grace);
+            let in_grace = !is_over && now < after(first_seen, upstream.limits.orphan_grace);
             let orphan = |state| Orphan {
                 provider: upstream.name.clone(),
                 name: credential.name.clone(),

@@ -133,6 +133,7 @@ impl Engine {
     /// Ends a dynamic lease's credential at its back end and writes down how that went. The lease claims the attempt
     /// already: see [`Engine::end_soon`].
     pub(crate) async fn end_upstream(self: Arc<Self>, lease: Lease, revision: Revision) {
+        let asked_at = self.now();
         let result = match self.upstreams.get(&lease.provider) {
             Some(upstream) => upstream.revoke(&lease).await,
             None => {
@@ -148,7 +149,7 @@ impl Engine {
                 (Event::UpstreamStillValid { retry_at }, Some(problem.to_owned()))
             }
             Ok(verification) => {
-                (Event::UpstreamRevoked { proven: verification == Verification::Verified }, None)
+                (Event::UpstreamRevoked { proven: verification == Verification::Verified, asked_at }, None)
             }
             Err(problem) => (self.retry(&lease, problem.class, now), Some(problem.to_string())),
         };
@@ -209,6 +210,9 @@ impl Engine {
         Self::note_irrevocable(&mut record, &next);
         if let LeaseState::Revoked { cause, .. } | LeaseState::Revoking { cause, .. } = next.state {
             record.details.insert("cause".to_owned(), cause.name().to_owned());
+        }
+        if let Some(until) = next.unsettled_until {
+            record.details.insert("unsettled_until".to_owned(), until.to_string());
         }
         if let Some(verification) = next.verification {
             record.details.insert("verification".to_owned(), verification.name().to_owned());

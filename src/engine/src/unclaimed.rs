@@ -1,10 +1,11 @@
 //! Credentials that nobody will ever get: those that an earlier process was making when it ended, and those that were
-//! made after their lease had been revoked. Whatever is forgotten here by a crash, the sweep for orphans finds.
+//! made after their lease had been revoked. What the dead process had sent may arrive after what this one sent: the lease
+//! says until when, and is ended once more then. Whatever is forgotten here by a crash, the sweep for orphans finds.
 
 use std::{mem, sync::Arc, sync::PoisonError, time::Duration};
 
 use leasehold_core::{
-    Lease, LeaseId, Timestamp,
+    Lease, LeaseId,
     lease::{Cause, Event, LeaseState, StepError},
     provider::{RevokeCredential, Verification},
     ttl::after,
@@ -21,11 +22,12 @@ impl Engine {
     /// Ends what an earlier process left half made, without waiting until it would be taken for abandoned.
     pub(crate) async fn abandon_inherited(self: &Arc<Self>) -> Result<(), EngineError> {
         let mut inherited = mem::take(&mut *self.inherited.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut abandoned = Vec::new();
+        let mut abandoned = 0_usize;
         let mut outcome = Ok(());
         while let Some(id) = inherited.pop() {
             match self.abandon(id).await {
-                Ok(lease) => abandoned.extend(lease),
+                Ok(true) => abandoned = abandoned.saturating_add(1),
+                Ok(false) => {}
                 Err(problem) => {
                     inherited.push(id);
                     outcome = Err(problem);
@@ -33,18 +35,19 @@ impl Engine {
                 }
             }
         }
-        if !abandoned.is_empty() {
-            info!(leases = abandoned.len(), "what was being made when the broker ended is ended");
-            tokio::spawn(self.clone().end_again(abandoned));
+        if abandoned > 0 {
+            info!(leases = abandoned, "what was being made when the broker ended is ended");
         }
         self.inherited.lock().unwrap_or_else(PoisonError::into_inner).append(&mut inherited);
         outcome
     }
 
-    /// The intent as it was, with the time until which its credential may still come to be.
-    async fn abandon(self: &Arc<Self>, id: LeaseId) -> Result<Option<(Lease, Timestamp)>, EngineError> {
-        let Some((lease, revision)) = self.load(id).await? else { return Ok(None) };
-        let LeaseState::Pending { until } = lease.state else { return Ok(None) };
+    /// Says whether there is a credential to end.
+    async fn abandon(self: &Arc<Self>, id: LeaseId) -> Result<bool, EngineError> {
+        let Some((lease, revision)) = self.load(id).await? else { return Ok(false) };
+        if !matches!(lease.state, LeaseState::Pending { .. }) {
+            return Ok(false);
+        }
         let event = Event::Revoke { cause: Cause::Abandoned };
         match self.advance(&lease, revision, event, self.now(), None).await {
             Ok((next, effects, _)) => {
@@ -52,39 +55,31 @@ impl Engine {
                 if effects.revoke_upstream {
                     self.end_soon(&next, Place::Last);
                 }
-                Ok(effects.revoke_upstream.then_some((lease, until)))
+                Ok(effects.revoke_upstream)
             }
             // Somebody else ends it already.
-            Err(EngineError::Conflict | EngineError::Lease(_)) => Ok(None),
+            Err(EngineError::Conflict | EngineError::Lease(_)) => Ok(false),
             Err(problem) => Err(problem),
-        }
-    }
-
-    /// What the dead process had sent may arrive after what this one sent: when no call of that time can be under way any
-    /// more, whatever has come to be is ended once more.
-    async fn end_again(self: Arc<Self>, abandoned: Vec<(Lease, Timestamp)>) {
-        for (lease, until) in abandoned {
-            while self.now() < until {
-                self.clock.sleep_until(until).await;
-            }
-            let Some(upstream) = self.upstreams.get(&lease.provider) else { continue };
-            if let Err(problem) = upstream.revoke(&lease).await {
-                warn!(lease = %lease.id, provider = %lease.provider, error = %problem,
-                    "whether a credential came to be after its broker had ended is not known: the sweep for orphans looks");
-            }
         }
     }
 
     /// Ends a credential that was made when its lease had been revoked already. While the lease is on its way out, it
     /// takes the credential along, durably.
     pub(crate) async fn end_late(self: &Arc<Self>, made: &Lease, event: Event, upstream: &Arc<Upstream>) {
+        if !self.answered_late(made.id, event).await {
+            tokio::spawn(self.clone().end_stray(made.clone(), upstream.clone()));
+        }
+    }
+
+    /// Tells a lease that is on its way out what came of its credential; says whether it has heard it.
+    pub(crate) async fn answered_late(self: &Arc<Self>, id: LeaseId, event: Event) -> bool {
         loop {
-            let outcome = match self.load(made.id).await {
-                Ok(Some((lease, _))) if lease.is_ended() => break,
+            let outcome = match self.load(id).await {
+                Ok(Some((lease, _))) if lease.is_ended() => return false,
                 Ok(Some((lease, revision))) => {
                     self.advance(&lease, revision, event.clone(), self.now(), None).await
                 }
-                Ok(None) => break,
+                Ok(None) => return false,
                 Err(problem) => Err(problem),
             };
             match outcome {
@@ -93,18 +88,17 @@ impl Engine {
                     if effects.revoke_upstream {
                         self.end_soon(&next, Place::First);
                     }
-                    return;
+                    return true;
                 }
                 Err(EngineError::Conflict) => {}
-                Err(EngineError::Lease(StepError::OutOfPlace)) => break,
+                Err(EngineError::Lease(StepError::OutOfPlace)) => return false,
                 Err(problem) => {
-                    warn!(lease = %made.id, error = %problem,
-                        "it could not be written down that a credential was made after its lease had been revoked");
-                    break;
+                    warn!(lease = %id, error = %problem,
+                        "it could not be written down what came of a credential after its lease had been revoked");
+                    return false;
                 }
             }
         }
-        tokio::spawn(self.clone().end_stray(made.clone(), upstream.clone()));
     }
 
     /// Ends a credential whose lease is over. There is nothing to retry it from but this task, and the sweep for orphans.

@@ -62,8 +62,15 @@ async fn do_everything(provider: &AwsProvider, round: u32) -> Result<(), Provide
     let holder = "spiffe://example.org/ci".parse().unwrap();
     let ttl = std::time::Duration::from_secs(900);
     let lease = LeaseId::from_bits([3; 16]);
-    let ask =
-        IssueCredential { lease, holder: &holder, role: "deploy", ttl, max_ttl: ttl, reservation: None };
+    let ask = IssueCredential {
+        lease,
+        holder: &holder,
+        role: "deploy",
+        ttl,
+        max_ttl: ttl,
+        within: ttl,
+        reservation: None,
+    };
     provider.issuer().unwrap().issue(ask).await.map(drop)
 }
 

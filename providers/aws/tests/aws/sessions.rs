@@ -34,6 +34,7 @@ async fn issue(provider: &AwsProvider, ttl: Duration) -> Result<IssuedCredential
         role: "deploy",
         ttl,
         max_ttl: ttl,
+        within: Duration::from_secs(60),
         reservation: None,
     };
     provider.issuer().unwrap().issue(request).await

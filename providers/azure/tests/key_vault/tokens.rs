@@ -18,7 +18,8 @@ async fn issue(provider: &AzureProvider, role: &str, lease: u8) -> Result<Issued
     let holder = "spiffe://example.org/prod/api".parse().unwrap();
     let ttl = Duration::from_secs(60);
     let lease = LeaseId::from_bits([lease; 16]);
-    let request = IssueCredential { lease, holder: &holder, role, ttl, max_ttl: ttl, reservation: None };
+    let request =
+        IssueCredential { lease, holder: &holder, role, ttl, max_ttl: ttl, within: ttl, reservation: None };
     provider.issuer().unwrap().issue(request).await
 }
 

@@ -211,7 +211,15 @@ async fn ask(
         .parse()
         .map_err(|_| ProviderError::new(ErrorClass::Permanent, "no such holder"))?;
     let max_ttl = ttl.saturating_mul(4);
-    let request = IssueCredential { lease, holder: &holder, role, ttl, max_ttl, reservation };
+    let request = IssueCredential {
+        lease,
+        holder: &holder,
+        role,
+        ttl,
+        max_ttl,
+        within: Duration::from_secs(60),
+        reservation,
+    };
     match provider.issuer() {
         Some(issuer) => issuer.issue(request).await,
         None => {

@@ -20,6 +20,7 @@ async fn issue(provider: &GcpProvider, role: &str, ttl: u64) -> Result<IssuedCre
         role,
         ttl: Duration::from_secs(ttl),
         max_ttl: Duration::from_secs(ttl),
+        within: Duration::from_secs(60),
         reservation: None,
     };
     provider.issuer().unwrap().issue(request).await

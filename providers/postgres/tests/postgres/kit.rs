@@ -183,7 +183,15 @@ pub(crate) async fn make_for(
     ttl: Duration,
 ) -> Result<Made, ProviderError> {
     let holder: SpiffeId = "spiffe://example.org/prod/web".parse().unwrap();
-    let request = IssueCredential { lease, holder: &holder, role, ttl, max_ttl: ttl * 4, reservation: None };
+    let request = IssueCredential {
+        lease,
+        holder: &holder,
+        role,
+        ttl,
+        max_ttl: ttl * 4,
+        within: TTL,
+        reservation: None,
+    };
     let credential = users.issue(request).await?;
     let (user, password) = (field(&credential.value, "username"), field(&credential.value, "password"));
     Ok(Made { lease, user, password, credential })

@@ -140,7 +140,10 @@ async fn the_examples_policy_is_enough() {
     assert_eq!(provider.versions(reference).await.unwrap().len(), 2);
     for change in [Change::Disable, Change::Enable, Change::Destroy] {
         let version = version(1);
-        provider.change(ChangeSecret { reference, version: Some(&version), change, expected: None }).await.unwrap();
+        provider
+            .change(ChangeSecret { reference, version: Some(&version), change, expected: None })
+            .await
+            .unwrap();
     }
     for change in [Change::Delete, Change::Restore, Change::Delete, Change::Purge] {
         provider.change(ChangeSecret { reference, version: None, change, expected: None }).await.unwrap();
@@ -152,8 +155,9 @@ async fn the_examples_policy_is_enough() {
         let reservation = issuer.reserve(role).await.unwrap();
         let (ttl, max_ttl) = (Duration::from_secs(60), Duration::from_secs(600));
         let reservation = reservation.as_ref();
-        let issued =
-            issuer.issue(IssueCredential { lease, holder: &holder, role, ttl, max_ttl, reservation }).await;
+        let issued = issuer
+            .issue(IssueCredential { lease, holder: &holder, role, ttl, max_ttl, within: ttl, reservation })
+            .await;
         let Revocation::By(handle) = issued.unwrap().revocation else { panic!("{role} is irrevocable") };
         if reservation.is_some() {
             let now = leasehold_core::ports::Clock::now(&Wall::default());

@@ -39,7 +39,15 @@ async fn issue_with(
 ) -> Result<IssuedCredential, ProviderError> {
     let holder: SpiffeId = "spiffe://example.org/prod/web".parse().unwrap();
     let ttl = Duration::from_secs(ttl);
-    let request = IssueCredential { lease: LEASE, holder: &holder, role, ttl, max_ttl: ttl * 2, reservation };
+    let request = IssueCredential {
+        lease: LEASE,
+        holder: &holder,
+        role,
+        ttl,
+        max_ttl: ttl * 2,
+        within: ttl,
+        reservation,
+    };
     issuer.issue(request).await
 }
 

@@ -55,6 +55,7 @@ async fn issued(issuer: &dyn Issuer) -> RevocationHandle {
         role: "app",
         ttl: minute,
         max_ttl: minute,
+        within: Duration::from_secs(60),
         reservation: reservation.as_ref(),
     };
     match issuer.issue(request).await.unwrap().revocation {

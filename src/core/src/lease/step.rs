@@ -9,11 +9,14 @@
 //!                                                     Quarantined --UpstreamRevoked--> Expired | Revoked
 //! Revoking, Quarantined --UpstreamStillValid--> Quarantined: ended, says its back end, and it still works
 //! Revoking, Quarantined --Issued--> Revoking: made too late, so that what is known of it now ends it
+//! Revoking, Quarantined --IssueFailed--> Revoking: not made after all, so that nothing has to be waited for
 //! Revoking, Quarantined --Retry--> Revoking | Quarantined, tried at once       --Forget--> Forgotten
 //! Active --UpstreamGone--> Revoking (upstream): a back end that misses a credential is asked to end it all the same
 //! ```
 //!
-//! A credential that nothing can end early is `Revoking` until the time at which it ends by itself.
+//! A credential that nothing can end early is `Revoking` until the time at which it ends by itself. A lease that began to
+//! end before its credential was known is `Revoking` until no request for that can be under way any more: what is ended
+//! before then is ended once more.
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -60,6 +63,8 @@ pub enum Event {
     UpstreamRevoked {
         /// Whether anybody has seen that it is dead.
         proven: bool,
+        /// When it was asked to.
+        asked_at: Timestamp,
     },
     /// The back end says that it has ended the credential, and it still works.
     UpstreamStillValid {
@@ -147,6 +152,16 @@ impl Lease {
                     Revocation::By(handle) => (Some(handle), None),
                     Revocation::NoneUntil(end) => (None, Some(end)),
                 };
+                // The request has been answered: it is not under way any more.
+                self.unsettled_until = None;
+                self.begin_revocation(cause, now)
+            }
+            (
+                LeaseState::Revoking { cause, .. } | LeaseState::Quarantined { cause, .. },
+                Event::IssueFailed,
+            ) if self.unsettled_until.is_some() => {
+                let cause = *cause;
+                self.unsettled_until = None;
                 self.begin_revocation(cause, now)
             }
             // What was reserved for it is given back.
@@ -156,7 +171,13 @@ impl Lease {
             (LeaseState::Pending { .. }, Event::IssueFailed) => self.end(Cause::Abandoned, now),
             (LeaseState::Pending { until }, Event::Due) if now < *until => return Err(StepError::NotDue),
             (LeaseState::Pending { .. }, Event::Due) => self.begin_revocation(Cause::Abandoned, now),
-            (LeaseState::Pending { .. }, Event::Revoke { cause }) => self.begin_revocation(cause, now),
+            (LeaseState::Pending { until }, Event::Revoke { cause }) => {
+                // What was reserved ends whatever may come of it, and what cannot be ended is waited for anyway.
+                if now < *until && self.handle.is_none() && self.irrevocable_until.is_none() {
+                    self.unsettled_until = Some(*until);
+                }
+                self.begin_revocation(cause, now)
+            }
             (LeaseState::Pending { .. }, Event::Renew { .. }) => return Err(StepError::Pending),
 
             (LeaseState::Active, Event::Renew { .. }) if now >= self.expires_at => {
@@ -174,6 +195,7 @@ impl Lease {
                 };
                 self.expires_at = until.min(latest_end);
                 self.renewals = self.renewals.saturating_add(1);
+                self.moved = false;
                 Effects::default()
             }
             (LeaseState::Active, Event::Move { version }) if self.kind == LeaseKind::Static => {
@@ -181,6 +203,7 @@ impl Lease {
                     return Err(StepError::Expired);
                 }
                 self.version = Some(version);
+                self.moved = true;
                 self.stale_since = None;
                 Effects::default()
             }
@@ -222,9 +245,14 @@ impl Lease {
             }
             (
                 LeaseState::Revoking { cause, .. } | LeaseState::Quarantined { cause, .. },
-                Event::UpstreamRevoked { proven },
+                Event::UpstreamRevoked { proven, asked_at },
             ) => {
                 let cause = *cause;
+                if let Some(until) = self.unsettled_until.filter(|until| asked_at < *until) {
+                    self.verification = None;
+                    self.state = LeaseState::Revoking { cause, attempts: 0, next_try: until };
+                    return Ok((self, Effects::default()));
+                }
                 self.verification =
                     Some(if proven { Verification::Verified } else { Verification::Unverifiable });
                 self.end(cause, now)
@@ -238,6 +266,7 @@ impl Lease {
             }
             (LeaseState::Revoking { .. } | LeaseState::Quarantined { .. }, Event::Forget) => {
                 self.handle = None;
+                self.unsettled_until = None;
                 self.state = LeaseState::Forgotten { at: now };
                 Effects { ended: true, ..Effects::default() }
             }
@@ -329,6 +358,7 @@ impl Lease {
     fn end(&mut self, cause: Cause, now: Timestamp) -> Effects {
         // The credential is dead: nothing needs its handle any more.
         self.handle = None;
+        self.unsettled_until = None;
         self.state = match cause {
             Cause::Expiry => LeaseState::Expired { at: now },
             Cause::Holder | Cause::Operator | Cause::Abandoned | Cause::Upstream => {
@@ -389,7 +419,8 @@ mod tests {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
         let (revoking, effects) = active.step(Event::Due, at(60)).unwrap();
         assert!(effects.revoke_upstream && !revoking.is_ended() && revoking.handle.is_some());
-        let (expired, _) = revoking.step(Event::UpstreamRevoked { proven: true }, at(61)).unwrap();
+        let (expired, _) =
+            revoking.step(Event::UpstreamRevoked { proven: true, asked_at: at(61) }, at(61)).unwrap();
         assert_eq!(expired.state, LeaseState::Expired { at: at(61) });
         assert!(expired.handle.is_none());
     }
@@ -410,6 +441,33 @@ mod tests {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
         let (dying, _) = active.step(Event::Revoke { cause: Cause::Holder }, at(2)).unwrap();
         assert_eq!(dying.step(issued(), at(3)).unwrap_err(), StepError::OutOfPlace);
+    }
+
+    #[test]
+    fn what_may_still_be_made_is_ended_again_when_it_cannot_be_any_more() {
+        let (revoking, effects) =
+            lease(LeaseKind::Dynamic).step(Event::Revoke { cause: Cause::Abandoned }, at(2)).unwrap();
+        assert!(effects.revoke_upstream);
+        let revoked = |asked_at| Event::UpstreamRevoked { proven: true, asked_at: at(asked_at) };
+        // The answer counts from when it was asked for, and not from when it came.
+        let (waiting, effects) = revoking.clone().step(revoked(29), at(31)).unwrap();
+        assert_eq!((effects, waiting.due_at(), waiting.verification), (Effects::default(), at(30), None));
+        assert!(matches!(waiting.state, LeaseState::Revoking { cause: Cause::Abandoned, .. }));
+        let (again, effects) = waiting.step(Event::Due, at(31)).unwrap();
+        assert!(effects.revoke_upstream);
+        let (ended, effects) = again.step(revoked(31), at(32)).unwrap();
+        assert!(effects.ended && ended.unsettled_until.is_none());
+        assert_eq!(ended.verification, Some(Verification::Verified));
+        // Once the request has been answered, or where there is a reservation, there is nothing to wait for.
+        for answer in [issued(), Event::IssueFailed] {
+            let (known, effects) = revoking.clone().step(answer, at(3)).unwrap();
+            assert!(effects.revoke_upstream);
+            assert!(known.step(revoked(4), at(5)).unwrap().1.ended);
+        }
+        let handle = Some(RevocationHandle::new(SecretBytes::new(b"reserved".to_vec())));
+        let reserved = Lease { handle, ..lease(LeaseKind::Dynamic) };
+        let (revoking, _) = reserved.step(Event::Revoke { cause: Cause::Holder }, at(2)).unwrap();
+        assert!(revoking.step(revoked(3), at(4)).unwrap().1.ended);
     }
 
     #[test]
@@ -482,7 +540,8 @@ mod tests {
         let (active, _) = lease(LeaseKind::Dynamic).step(issued(), at(1)).unwrap();
         let (dying, effects) = active.step(Event::UpstreamGone, at(9)).unwrap();
         assert!(effects.revoke_upstream && !dying.is_live(at(9)) && dying.handle.is_some());
-        let (ended, _) = dying.step(Event::UpstreamRevoked { proven: true }, at(10)).unwrap();
+        let (ended, _) =
+            dying.step(Event::UpstreamRevoked { proven: true, asked_at: at(10) }, at(10)).unwrap();
         assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Upstream, at: at(10) });
         let (active, _) = lease(LeaseKind::Dynamic).step(irrevocable(at(200)), at(1)).unwrap();
         let (ended, effects) = active.step(Event::UpstreamGone, at(9)).unwrap();
@@ -500,7 +559,8 @@ mod tests {
         assert!(effects.quarantined);
         assert_eq!(aside.clone().step(Event::Due, at(89)).unwrap_err(), StepError::NotDue);
         assert!(aside.clone().step(Event::Due, at(90)).unwrap().1.revoke_upstream);
-        let (ended, _) = aside.step(Event::UpstreamRevoked { proven: true }, at(91)).unwrap();
+        let (ended, _) =
+            aside.step(Event::UpstreamRevoked { proven: true, asked_at: at(91) }, at(91)).unwrap();
         assert_eq!(ended.state, LeaseState::Revoked { cause: Cause::Operator, at: at(91) });
     }
 
@@ -513,7 +573,7 @@ mod tests {
         assert_eq!(alive.verification, Some(Verification::StillValid));
         let (tried, effects) = alive.step(Event::Retry, at(4)).unwrap();
         assert!(effects.revoke_upstream && tried.due_at() == after(at(4), Lease::ATTEMPT));
-        let (dead, _) = tried.step(Event::UpstreamRevoked { proven: true }, at(5)).unwrap();
+        let (dead, _) = tried.step(Event::UpstreamRevoked { proven: true, asked_at: at(5) }, at(5)).unwrap();
         assert_eq!(dead.verification, Some(Verification::Verified));
         assert_eq!(dead.state, LeaseState::Revoked { cause: Cause::Operator, at: at(5) });
     }
@@ -537,7 +597,8 @@ mod tests {
             prop_oneof![Just(Cause::Holder), Just(Cause::Operator)].prop_map(|cause| Event::Revoke { cause }),
             Just(Event::Due),
             time.clone().prop_map(irrevocable),
-            any::<bool>().prop_map(|proven| Event::UpstreamRevoked { proven }),
+            (any::<bool>(), 0i64..90)
+                .prop_map(|(proven, asked_at)| Event::UpstreamRevoked { proven, asked_at: at(asked_at) }),
             time.clone().prop_map(|retry_at| Event::UpstreamStillValid { retry_at }),
             Just(Event::Retry),
             Just(Event::Forget),

@@ -27,10 +27,14 @@ struct Rest {
     state: LeaseState,
     #[serde(default, skip_serializing_if = "super::is_zero")]
     renewals: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moved: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stale_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     handle: Option<RevocationHandle>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unsettled_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     irrevocable_until: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,8 +80,18 @@ impl Lease {
         }
         let [issued_at, expires_at, max_expires_at] = times;
         let version = text(&mut reader).ok_or_else(malformed)?;
-        let Rest { kind, fields, state, renewals, stale_since, handle, irrevocable_until, verification } =
-            if reader.is_empty() { Rest::none() } else { serde_json::from_slice(reader.rest())? };
+        let Rest {
+            kind,
+            fields,
+            state,
+            renewals,
+            moved,
+            stale_since,
+            handle,
+            unsettled_until,
+            irrevocable_until,
+            verification,
+        } = if reader.is_empty() { Rest::none() } else { serde_json::from_slice(reader.rest())? };
         Ok(Self {
             id,
             holder: parties.holder.parse().map_err(|_| malformed())?,
@@ -91,8 +105,10 @@ impl Lease {
             expires_at,
             max_expires_at,
             renewals,
+            moved,
             stale_since,
             handle,
+            unsettled_until,
             irrevocable_until,
             verification,
         })
@@ -101,10 +117,24 @@ impl Lease {
     /// What is written behind the binary part; empty when there is nothing to say.
     fn rest(&self) -> Result<Vec<u8>, Undecodable> {
         let Self {
-            kind, fields, state, renewals, stale_since, handle, irrevocable_until, verification, ..
+            kind,
+            fields,
+            state,
+            renewals,
+            moved,
+            stale_since,
+            handle,
+            unsettled_until,
+            irrevocable_until,
+            verification,
+            ..
         } = self;
         let usual = *kind == LeaseKind::Static && fields.is_empty() && *state == LeaseState::Active;
-        let later = stale_since.is_some() || irrevocable_until.is_some() || verification.is_some();
+        let later = *moved
+            || stale_since.is_some()
+            || unsettled_until.is_some()
+            || irrevocable_until.is_some()
+            || verification.is_some();
         if usual && *renewals == 0 && handle.is_none() && !later {
             return Ok(Vec::new());
         }
@@ -113,8 +143,10 @@ impl Lease {
             fields: fields.clone(),
             state: state.clone(),
             renewals: *renewals,
+            moved: *moved,
             stale_since: *stale_since,
             handle: handle.clone(),
+            unsettled_until: *unsettled_until,
             irrevocable_until: *irrevocable_until,
             verification: *verification,
         })?)
@@ -128,8 +160,10 @@ impl Rest {
             fields: Vec::new(),
             state: LeaseState::Active,
             renewals: 0,
+            moved: false,
             stale_since: None,
             handle: None,
+            unsettled_until: None,
             irrevocable_until: None,
             verification: None,
         }
@@ -211,11 +245,12 @@ mod tests {
             match what {
                 0 => {}
                 1 => lease.fields = vec!["user".parse().unwrap()],
-                2 => lease.renewals = number,
+                2 => (lease.renewals, lease.moved) = (number, number % 2 == 1),
                 3 => lease.state = LeaseState::Revoking { cause: Cause::Expiry, attempts: number, next_try: now },
                 4 => {
                     lease.kind = LeaseKind::Dynamic;
                     lease.version = None;
+                    lease.unsettled_until = Some(now);
                     lease.handle = Some(RevocationHandle::new(SecretBytes::new(number.to_be_bytes().to_vec())));
                 }
                 _ => {

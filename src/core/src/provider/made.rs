@@ -25,6 +25,9 @@ pub struct IssueCredential<'a> {
     pub ttl: Duration,
     /// How long it could live with every renewal.
     pub max_ttl: Duration,
+    /// How long the making of it may take. What has not come to be by then must never come to be, even if nobody waits
+    /// for the answer any more: see [`Issuer::issue`](crate::ports::Issuer::issue).
+    pub within: Duration,
     /// What [`Issuer::reserve`](crate::ports::Issuer::reserve) gave for this lease.
     pub reservation: Option<&'a RevocationHandle>,
 }

@@ -164,6 +164,10 @@ async fn what_somebody_ends_or_has_given_up_is_no_orphan() {
     let found = sweep(&broker, true).await;
     let leases: Vec<_> = found.orphans.iter().map(|orphan| orphan.lease).collect();
     assert_eq!(leases, [over]);
+    // Its lease is known to be over, so there is nothing to wait for.
+    assert_eq!(found.orphans[0].state, OrphanState::Left);
+    assert_eq!(sweep(&broker, false).await.orphans[0].state, OrphanState::Revoked);
+    assert!(!is_there(&broker, &format!("lh-{}", over.suffix())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,7 +186,7 @@ async fn what_is_ended_while_it_is_listed_is_no_orphan() {
     };
     let now = broker.engine.now();
     let (dying, _) = lease.clone().step(Event::Revoke { cause: Cause::Holder }, now).unwrap();
-    let (ended, _) = dying.step(Event::UpstreamRevoked { proven: true }, now).unwrap();
+    let (ended, _) = dying.step(Event::UpstreamRevoked { proven: true, asked_at: now }, now).unwrap();
     let commit = Commit {
         record: Record::new(now, Kind::LeaseRevoked, actor(ADMIN)),
         conditions: vec![Condition::Unchanged(Key::lease(id), revision)],

@@ -2,7 +2,8 @@
 //! late, lose answers, say what is not so, and do what it was asked after nobody waits for it any more.
 //!
 //! What is assumed: a call that was sent is done or lost before two ticks have passed. That is what the broker's time limits
-//! are for: an intent is taken for abandoned, and an attempt repeated, only after that.
+//! are for, and what a back end is told with a request for a credential: an intent is taken for abandoned, what was ended
+//! early is ended again, and an attempt is repeated, only after that. Of a reservation that was ended nothing comes any more.
 
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ enum Maker {
 struct Ender {
     /// Whether nobody has written the lease since this task did.
     fresh: bool,
+    /// Whether the credential could come to be when it began.
+    early: bool,
     said: Said,
 }
 
@@ -110,8 +113,6 @@ pub(super) struct World {
     /// A request to make it for which nobody waits any more.
     ghost: Option<bool>,
     enders: Vec<Ender>,
-    /// The credential came to be, or came back, after the lease had begun to end: a revocation overtook its creation.
-    overtaken: bool,
     /// A person has given the credential up, and it is nobody's business any more.
     given_up: bool,
     /// The keys of the ledger, as each commit changed them.
@@ -127,7 +128,6 @@ pub(super) struct Key {
     maker: (Maker, bool),
     ghost: Option<bool>,
     enders: Vec<Ender>,
-    overtaken: bool,
     given_up: bool,
 }
 
@@ -143,6 +143,7 @@ struct Stage {
     expired: bool,
     handle: bool,
     version: bool,
+    unsettled: Option<i64>,
     irrevocable: Option<i64>,
 }
 
@@ -197,6 +198,7 @@ impl Stage {
             expired,
             handle: lease.handle.is_some(),
             version: lease.version.is_some(),
+            unsettled: lease.unsettled_until.map(until),
             irrevocable: lease.irrevocable_until.map(until),
         }
     }
@@ -214,7 +216,6 @@ impl World {
             maker_is_fresh: false,
             ghost: None,
             enders: Vec::new(),
-            overtaken: false,
             given_up: false,
             keys: Vec::new(),
         }
@@ -228,7 +229,6 @@ impl World {
             maker: (self.maker, self.maker_is_fresh),
             ghost: self.ghost,
             enders: self.enders.clone(),
-            overtaken: self.overtaken,
             given_up: self.given_up,
         }
     }
@@ -243,7 +243,7 @@ impl World {
     pub(super) fn check(&self) {
         let works = matches!(self.credential, Credential::Works(_));
         let Some(lease) = &self.lease else {
-            let excused = self.kind == Kind::Irrevocable || self.overtaken || self.given_up;
+            let excused = self.kind == Kind::Irrevocable || self.given_up;
             assert!(!works || excused, "purged, and its credential works: {self:#?}");
             return;
         };
@@ -256,9 +256,10 @@ impl World {
         }
         let ended = matches!(lease.state, LeaseState::Revoked { .. } | LeaseState::Expired { .. });
         // Of one that nothing can end, a back end that misses it has the last word.
-        if ended && works && self.kind != Kind::Irrevocable {
-            assert!(self.overtaken, "over, and its credential works: {self:#?}");
-        }
+        assert!(
+            !ended || !works || self.kind == Kind::Irrevocable,
+            "over, and its credential works: {self:#?}"
+        );
         if !lease.is_ended() {
             assert!(lease.due_at() <= ticks(2 * MAX_TTL), "nobody looks at it soon: {self:#?}");
             let due = lease.clone().step(Event::Due, lease.due_at().max(now()));
@@ -399,9 +400,10 @@ impl World {
         assert!(was_live || !next.is_live(now()), "back to life: {self:#?}");
         let mut world = self.clone();
         world.given_up |= matches!(next.state, LeaseState::Forgotten { .. });
+        let early = next.unsettled_until.is_some_and(|until| now() < until);
         world.write(next);
         if effects.revoke_upstream {
-            world.enders.push(Ender { fresh: true, said: Said::Nothing { late: false } });
+            world.enders.push(Ender { fresh: true, early, said: Said::Nothing { late: false } });
             world.enders.sort_unstable();
             assert!(world.enders.len() < 5, "a crowd tries to end it: {world:#?}");
         }
@@ -424,16 +426,18 @@ impl World {
     }
 
     fn created(self) -> Self {
-        let held = self.lease.as_ref().map(|lease| &lease.state);
-        let overtaken =
-            self.overtaken || !matches!(held, Some(LeaseState::Pending { .. } | LeaseState::Active));
+        // Its reservation was ended.
+        if self.kind == Kind::Reserved && self.credential == Credential::Dead {
+            return self;
+        }
         let life = (self.kind == Kind::Irrevocable).then_some(OWN_LIFE);
-        Self { credential: Credential::Works(life), overtaken, ..self }
+        Self { credential: Credential::Works(life), ..self }
     }
 
     fn ended(self) -> Self {
         let credential = match self.credential {
             Credential::Works(_) => Credential::Dead,
+            Credential::Never if self.kind == Kind::Reserved => Credential::Dead,
             as_it_was => as_it_was,
         };
         Self { credential, ..self }
@@ -462,7 +466,10 @@ impl World {
                 Err(_) if self.kind == Kind::Irrevocable => vec![with(Maker::None)],
                 Err(_) => vec![with(Maker::Ending { late: false })],
             },
-            Maker::Refused => vec![with(Maker::None)],
+            // Whoever ends the lease is told that nothing is under way any more.
+            Maker::Refused => {
+                vec![Self { maker: Maker::None, ..self.stepped(Event::IssueFailed).unwrap_or(self.clone()) }]
+            }
             Maker::Ending { .. } => vec![with(Maker::None).ended(), with(Maker::None)],
         }
     }
@@ -513,8 +520,10 @@ impl World {
                 }
                 return outcomes;
             }
-            Said::Proven => Event::UpstreamRevoked { proven: true },
-            Said::Unproven => Event::UpstreamRevoked { proven: false },
+            Said::Proven | Said::Unproven => Event::UpstreamRevoked {
+                proven: ender.said == Said::Proven,
+                asked_at: if ender.early { now() - SignedDuration::from_hours(1) } else { now() },
+            },
             Said::StillValid => Event::UpstreamStillValid { retry_at: ticks(2) },
             Said::Never => Event::UpstreamFailed { retry_at: ticks(2), budget_spent: true },
             Said::Failed => {
@@ -616,6 +625,7 @@ fn pass(lease: &mut Lease) {
         nearer(time);
     }
     lease.irrevocable_until.iter_mut().for_each(nearer);
+    lease.unsettled_until.iter_mut().for_each(nearer);
     match &mut lease.state {
         LeaseState::Pending { until } => nearer(until),
         LeaseState::Active => {}
