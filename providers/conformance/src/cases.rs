@@ -5,6 +5,7 @@ mod check;
 mod end;
 mod issue;
 mod read;
+mod rotate;
 mod run;
 mod trouble;
 mod write;
@@ -63,14 +64,26 @@ pub enum Case {
     TooLargeValue,
     /// A write that was done and whose answer was lost is done once, when it is repeated with its token.
     LostWriteAnswer,
+    /// A value that was replaced is written again as a new version, and is current.
+    RewrittenValue,
+    /// The token of the longest path's rotation is taken, and the one of its next attempt is another.
+    LongToken,
     /// A pending version is read by its id alone until it is promoted.
     PendingVersion,
+    /// A second pending version takes the first one's label, and is the one that is promoted.
+    PendingReplaced,
+    /// A pending version that is discarded waits no longer, again and again; one that is or was current is not discarded.
+    PendingDiscarded,
+    /// A version that is promoted over another one than the current is `Invalid`, and changes nothing.
+    PromotionConflict,
     /// An older version that is promoted is current, and the newer one after it again.
     PromotedVersion,
     /// A disabled version is `Absent` and said to be disabled, until it is enabled; the current one is not touched.
     DisabledVersion,
     /// An old version that was destroyed is `Absent`; destroying it again succeeds; the current one is not touched.
     DestroyedVersion,
+    /// What rotates by itself has another value and version when it has, once for each token.
+    NativeRotation,
     /// A deleted secret is `Absent`, is back when restored, and cannot be when purged.
     DeletedSecret,
     /// A version that somebody else has disabled is `Absent`.
@@ -127,7 +140,7 @@ pub enum Case {
 
 impl Case {
     /// Every case, in the order in which they are run.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 59] = [
         Self::CurrentIsRead,
         Self::OldVersionIsRead,
         Self::NewestIsCurrent,
@@ -151,10 +164,16 @@ impl Case {
         Self::ConcurrentWrites,
         Self::TooLargeValue,
         Self::LostWriteAnswer,
+        Self::RewrittenValue,
+        Self::LongToken,
         Self::PendingVersion,
+        Self::PendingReplaced,
+        Self::PendingDiscarded,
+        Self::PromotionConflict,
         Self::PromotedVersion,
         Self::DisabledVersion,
         Self::DestroyedVersion,
+        Self::NativeRotation,
         Self::DeletedSecret,
         Self::DisabledElsewhere,
         Self::DeletedElsewhere,

@@ -71,6 +71,22 @@ pub trait Fixture: Send + Sync {
         Err(Unplayed::NotWritten(trouble))
     }
 
+    /// A secret that the back end rotates by itself.
+    ///
+    /// # Errors
+    /// As [`Fixture::trouble`].
+    async fn rotating(&self) -> Result<String, Unplayed> {
+        Err(Unplayed::Failed("it says that it rotates by itself, and the fixture knows no secret".to_owned()))
+    }
+
+    /// Does what is left to do of a rotation that was started there, where the back end's stand-in has nobody who does.
+    ///
+    /// # Errors
+    /// What the back end said.
+    async fn finish_rotation(&self, _reference: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What the suite must know to have credentials made; `None` when this fixture has no role for that.
     fn issuing(&self) -> Option<&dyn Issuing> {
         None

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leasehold_core::provider::{Capabilities, Change, ErrorClass};
 
-use super::{Case, change, end, issue, read, trouble, write};
+use super::{Case, change, end, issue, read, rotate, trouble, write};
 use crate::{
     fixture::Fixture,
     issuing::Issuing,
@@ -77,8 +77,14 @@ impl Case {
             | Self::VersionConflict
             | Self::ConcurrentWrites
             | Self::TooLargeValue
+            | Self::RewrittenValue
+            | Self::LongToken
             | Self::LostWriteAnswer => can.read && can.write,
-            Self::PendingVersion => can.read && can.write && can.staging,
+            Self::PendingVersion
+            | Self::PendingReplaced
+            | Self::PendingDiscarded
+            | Self::PromotionConflict => can.read && can.write && can.staging,
+            Self::NativeRotation => can.read && can.rotate,
             Self::PromotedVersion => can.read && can.can(Change::Promote),
             Self::DisabledVersion => can.read && can.can(Change::Disable),
             Self::DestroyedVersion => can.read && can.can(Change::Destroy),
@@ -122,7 +128,13 @@ impl Case {
             Self::ConcurrentWrites => write::concurrent(subject).await,
             Self::TooLargeValue => write::too_large(subject).await,
             Self::LostWriteAnswer => return trouble::lost_write_answer(subject).await,
+            Self::RewrittenValue => rotate::rewritten(subject).await,
+            Self::LongToken => rotate::long_token(subject).await,
             Self::PendingVersion => change::pending(subject).await,
+            Self::PendingReplaced => rotate::replaced(subject).await,
+            Self::PendingDiscarded => rotate::discarded(subject).await,
+            Self::PromotionConflict => rotate::promoted_over(subject).await,
+            Self::NativeRotation => return rotate::native(subject).await,
             Self::PromotedVersion => change::promoted(subject).await,
             Self::DisabledVersion => change::disabled(subject).await,
             Self::DestroyedVersion => change::destroyed(subject).await,

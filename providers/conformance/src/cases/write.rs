@@ -172,6 +172,15 @@ pub(super) async fn denied_capabilities(subject: &dyn Fixture) -> Result<(), Str
         let request = ChangeSecret { reference: &reference, version, change, expected: None };
         is(provider.change(request).await, denied, change.as_str())?;
     }
+    ensure!(
+        provider.native().is_some() == can.rotate,
+        "it says that it rotates by itself: {}, and something does: {}",
+        can.rotate,
+        provider.native().is_some()
+    );
+    if !can.staging {
+        is(provider.discard(&reference, &version).await, denied, "discard")?;
+    }
     let issuer = provider.issuer();
     ensure!(
         issuer.is_some() == can.issue,

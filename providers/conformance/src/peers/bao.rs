@@ -248,6 +248,15 @@ impl Bao {
         self.ask("POST", &format!("{path}/roles/{role}"), Some(&request)).await.map(drop)
     }
 
+    /// Adds a static role: a user that is in the PostgreSQL, and whose password is changed now and once a day.
+    ///
+    /// # Errors
+    /// When it is not added.
+    pub async fn add_static_role(&self, path: &str, role: &str, user: &str) -> Result<(), String> {
+        let request = json!({ "db_name": "main", "username": user, "rotation_period": "24h" });
+        self.ask("POST", &format!("{path}/static-roles/{role}"), Some(&request)).await.map(drop)
+    }
+
     /// Seals it: from now on it answers with 503.
     ///
     /// # Errors

@@ -13,11 +13,11 @@ use async_trait::async_trait;
 use leasehold_core::{
     LeaseId, SecretBytes, SecretValue, Timestamp,
     lease::RevocationHandle,
-    ports::{Issuer, Provider},
+    ports::{Issuer, NativeRotation, Provider},
     provider::{
         Capabilities, Change, ChangeSecret, Demand,
         ErrorClass::{Absent, Denied, Invalid, Permanent, Throttled, Transient},
-        Fetch, Fetched, Finding, IssueCredential, IssuedCredential, ProviderError, RenewCredential,
+        Fetch, Fetched, Finding, Followed, IssueCredential, IssuedCredential, ProviderError, RenewCredential,
         Revocation, RevokeCredential, Stage, Tagged, Verification, VersionFacts, VersionState, WriteVersion,
     },
     secret::VersionId,
@@ -46,6 +46,12 @@ pub(crate) enum Flaw {
     BelievesEveryEnd,
     DoubtsEveryEnd,
     ListsWhatEnded,
+    KeepsEveryPending,
+    DiscardsNothing,
+    PromotesOverOthers,
+    ShortTokens,
+    RotatesTwice,
+    FinishesAtOnce,
     /// No flaw, but an honest limit.
     CannotRevoke,
 }
@@ -67,12 +73,14 @@ pub(crate) struct Secret {
     versions: Vec<Version>,
     current: usize,
     deleted: bool,
+    rotations: Vec<String>,
 }
 
 struct Version {
     value: SecretValue,
     token: Option<String>,
     state: VersionState,
+    waits: bool,
 }
 
 pub(crate) const LARGEST: usize = 100_000;
@@ -130,7 +138,8 @@ impl Back {
 impl Secret {
     fn add(&mut self, value: &SecretValue, token: Option<&str>, current: bool) -> VersionId {
         let token = token.map(str::to_owned);
-        self.versions.push(Version { value: value.clone(), token, state: VersionState::Enabled });
+        let state = VersionState::Enabled;
+        self.versions.push(Version { value: value.clone(), token, state, waits: !current });
         if current {
             self.current = self.versions.len() - 1;
         }
@@ -169,6 +178,7 @@ impl Provider for MemoryProvider {
             versions: true,
             write: true,
             staging: true,
+            rotate: true,
             changes: if pretends { &[Change::Disable] } else { &Change::ALL },
             issue: true,
             renew: revokes,
@@ -181,6 +191,10 @@ impl Provider for MemoryProvider {
     }
 
     fn issuer(&self) -> Option<&dyn Issuer> {
+        Some(self)
+    }
+
+    fn native(&self) -> Option<&dyn NativeRotation> {
         Some(self)
     }
 
@@ -213,7 +227,7 @@ impl Provider for MemoryProvider {
             created_at: None,
             state: secret.versions[at].state,
             current: at == secret.current,
-            labels: Vec::new(),
+            labels: secret.versions[at].waits.then(|| "waits".into()).into_iter().collect(),
         };
         let times = if self.0.has(Flaw::ListsTwice) { 2 } else { 1 };
         Ok((0..secret.versions.len()).rev().flat_map(|at| vec![facts(at); times]).collect())
@@ -243,6 +257,12 @@ impl Provider for MemoryProvider {
             return Err(back.error(Invalid, "another version is current"));
         }
         let current = request.stage == Stage::Current || back.has(Flaw::PendingIsCurrent);
+        if back.has(Flaw::ShortTokens) && request.token.len() > 256 {
+            return Err(back.error(Invalid, "the token is too long"));
+        }
+        if !current && !back.has(Flaw::KeepsEveryPending) {
+            secret.versions.iter_mut().for_each(|version| version.waits = false);
+        }
         let version = secret.add(request.value, Some(request.token), current);
         let lost = back.trouble.lock().unwrap().take_if(|trouble| *trouble == Trouble::LostWriteAnswer);
         if lost.is_some() { Err(back.error(Transient, "cut")) } else { Ok(version) }
@@ -267,7 +287,12 @@ impl Provider for MemoryProvider {
                 let at = secret.at(request.version).ok_or_else(absent)?;
                 let state = match change {
                     Change::Promote => {
+                        let other = request.expected.is_some_and(|expected| *expected != id(secret.current));
+                        if other && at != secret.current && !back.has(Flaw::PromotesOverOthers) {
+                            return Err(back.error(Invalid, "another version is current"));
+                        }
                         secret.current = at;
+                        secret.versions[at].waits = false;
                         return Ok(());
                     }
                     Change::Disable => VersionState::Disabled,
@@ -282,8 +307,52 @@ impl Provider for MemoryProvider {
         Ok(())
     }
 
+    async fn discard(&self, reference: &str, pending: &VersionId) -> Result<(), ProviderError> {
+        let mut secrets = self.0.secrets.lock().unwrap();
+        let secret = secrets.get_mut(reference).ok_or_else(|| self.0.error(Absent, "not there"))?;
+        match secret.at(Some(pending)) {
+            None => {}
+            Some(_) if self.0.has(Flaw::DiscardsNothing) => {}
+            Some(at) if secret.versions[at].waits || secret.versions[at].state == VersionState::Destroyed => {
+                secret.versions[at].waits = false;
+                secret.versions[at].state = VersionState::Destroyed;
+            }
+            Some(_) => return Err(self.0.error(Invalid, "that one does not wait")),
+        }
+        Ok(())
+    }
+
     async fn check(&self, _demands: &[Demand]) -> Vec<Finding> {
         Vec::new()
+    }
+}
+
+#[async_trait]
+impl NativeRotation for MemoryProvider {
+    async fn start(&self, reference: &str, token: &str) -> Result<(), ProviderError> {
+        self.0.asked(reference)?;
+        let mut secrets = self.0.secrets.lock().unwrap();
+        let secret = secrets.get_mut(reference).ok_or_else(|| self.0.error(Absent, "not there"))?;
+        if secret.rotations.iter().all(|known| known != token) || self.0.has(Flaw::RotatesTwice) {
+            secret.rotations.push(token.to_owned());
+            let value = SecretValue::plain(format!("made by {token}, the {}th", secret.rotations.len()));
+            secret.add(&value, None, true);
+        }
+        Ok(())
+    }
+
+    async fn follow(
+        &self,
+        reference: &str,
+        token: &str,
+        before: Option<&VersionId>,
+    ) -> Result<Followed, ProviderError> {
+        let secrets = self.0.secrets.lock().unwrap();
+        let secret = secrets.get(reference).ok_or_else(|| self.0.error(Absent, "not there"))?;
+        let current = id(secret.current);
+        let known = secret.rotations.iter().any(|known| known == token);
+        let done = known && before.is_none_or(|before| *before != current);
+        Ok(if done || self.0.has(Flaw::FinishesAtOnce) { Followed::Done(current) } else { Followed::Running })
     }
 }
 

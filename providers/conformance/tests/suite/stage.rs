@@ -87,6 +87,11 @@ impl Fixture for Memory {
         Ok(if trouble == Trouble::Throttled { scene.hinting(HINT) } else { scene })
     }
 
+    async fn rotating(&self) -> Result<String, Unplayed> {
+        self.back.put("s-rotating", &SecretValue::plain("as it was".to_owned()));
+        Ok("s-rotating".to_owned())
+    }
+
     fn issuing(&self) -> Option<&dyn Issuing> {
         Some(self)
     }
