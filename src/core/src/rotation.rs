@@ -21,7 +21,8 @@ pub use self::{
     news::{Notice, Told},
     plan::{Plan, Program, Retire, Strategy, TargetName},
     schedule::{
-        Blackout, Cron, Hindrance, InvalidBlackout, InvalidCron, Opening, Rhythm, Schedule, spread_of,
+        Blackout, Cron, Hindrance, InvalidBlackout, InvalidCron, NoTimeZone, Opening, Rhythm, Schedule,
+        spread_of, time_zone,
     },
     step::{Event, StepError},
 };

@@ -12,6 +12,7 @@ use std::{fmt, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 pub use self::{
     blackout::{Blackout, InvalidBlackout},
@@ -68,6 +69,17 @@ pub enum Hindrance {
     Blackout,
     /// The last window closed before it was rotated.
     WindowMissed,
+}
+
+/// Why there is no such time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoTimeZone {
+    /// The system has none of this name.
+    #[error("this system knows no time zone of that name; write one like `Europe/Paris`, or `UTC`")]
+    Unknown,
+    /// The system has none at all.
+    #[error("this system has no time zones but `UTC`: install its `tzdata`")]
+    NoDatabase,
 }
 
 /// More windows and blackouts in a row than these are taken for all that there will ever be.
@@ -177,6 +189,22 @@ impl Schedule {
     /// When the blackout is over that `time` lies in.
     fn blackout_at(&self, time: Timestamp) -> Option<Timestamp> {
         self.not_during.iter().filter_map(|blackout| blackout.end(time, &self.time_zone)).max()
+    }
+}
+
+/// The time zone of this name in the system's database (`tzdata`); `UTC` is known without one.
+///
+/// # Errors
+/// When there is none of this name there, or no database.
+pub fn time_zone(name: &str) -> Result<TimeZone, NoTimeZone> {
+    if name == "UTC" {
+        return Ok(TimeZone::UTC);
+    }
+    let database = jiff::tz::db();
+    match database.get(name) {
+        Ok(zone) => Ok(zone),
+        Err(_) if database.available().next().is_none() => Err(NoTimeZone::NoDatabase),
+        Err(_) => Err(NoTimeZone::Unknown),
     }
 }
 

@@ -9,7 +9,7 @@
 //! A day without a time of day begins or ends with that day. Where a change of the clock makes a time of day ambiguous, a
 //! blackout is rather longer than shorter.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::{
     SignedDuration, Timestamp, ToSpan,
@@ -38,15 +38,14 @@ enum Span {
 pub enum InvalidBlackout {
     /// It cannot be read.
     #[error(
-        "is no blackout: write `FROM .. TO`, such as `22:00 .. 06:00`, `Fri 18:00 .. Mon 06:00` or \
-         `2026-12-20 .. 2027-01-02`"
+        "write `FROM .. TO`, such as `22:00 .. 06:00`, `Fri 18:00 .. Mon 06:00` or `2026-12-20 .. 2027-01-02`"
     )]
     Unreadable,
     /// Its two ends are of different kinds.
-    #[error("is no blackout: both of its ends are times of day, days of the week, or dates")]
+    #[error("both ends are times of day, days of the week, or dates")]
     Mixed,
     /// It ends where it begins, or before.
-    #[error("is no blackout: it ends before it begins")]
+    #[error("it ends where it begins, or before")]
     Empty,
 }
 
@@ -192,6 +191,12 @@ fn weekday(text: &str) -> Option<Weekday> {
     let text = text.to_ascii_lowercase();
     let found = DAYS.iter().find(|(name, _)| *name == text || name.get(..3) == Some(text.as_str()));
     found.map(|(_, day)| *day)
+}
+
+impl fmt::Display for Blackout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 crate::codec::serde_as_text!(Blackout);

@@ -3,7 +3,7 @@
 //! The pattern is a matter of the calendar. A time of day that a spring change skips comes as much later as the change takes;
 //! one that an autumn change brings twice comes the first time only.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::{Timestamp, tz::TimeZone};
@@ -20,12 +20,10 @@ pub struct Cron {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidCron {
     /// It cannot be read.
-    #[error(
-        "is no cron pattern: it has five parts, `minute hour day-of-month month day-of-week`, such as `0 3 * * SUN`"
-    )]
+    #[error("a pattern has five parts, `minute hour day-of-month month day-of-week`, such as `0 3 * * SUN`")]
     Unreadable,
     /// It can be read, and no day fits it.
-    #[error("is a cron pattern that no date fits")]
+    #[error("no date fits the pattern")]
     NoDate,
 }
 
@@ -72,6 +70,12 @@ impl PartialEq for Cron {
 }
 
 impl Eq for Cron {}
+
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 crate::codec::serde_as_text!(Cron);
 

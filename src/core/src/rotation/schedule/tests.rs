@@ -127,6 +127,13 @@ fn it_is_stored_and_shown_in_the_words_of_the_configuration() {
     assert_eq!(serde_json::from_str::<Schedule>(&elsewhere).unwrap().rhythm, schedule.rhythm);
 }
 
+#[test]
+fn time_zones_have_names() {
+    assert_eq!(time_zone("UTC"), Ok(TimeZone::UTC));
+    assert_eq!(time_zone("Europe/Paris").unwrap().iana_name(), Some("Europe/Paris"));
+    assert_eq!(time_zone("Europe/Atlantis"), Err(NoTimeZone::Unknown));
+}
+
 fn schedules() -> impl Strategy<Value = Schedule> {
     let rhythm = prop_oneof![
         (1_u64..4_000_000).prop_map(|secs| Rhythm::Every(Duration::from_secs(secs))),
