@@ -1,7 +1,7 @@
 //! Leases as the command line shows them. The names in JSON are stable.
 
-use leasehold_client::{IssuedLease, Lease};
-use leasehold_core::{Timestamp, provider::Verification};
+use leasehold_client::Lease;
+use leasehold_core::{SecretValue, Timestamp, provider::Verification};
 use serde::Serialize;
 
 use crate::{clock, duration, output::Row, value::ValueView};
@@ -36,11 +36,12 @@ pub(super) struct LeaseView {
     verification: Option<&'static str>,
 }
 
-/// A lease with its value.
+/// A lease with its value, when there is one to show.
 #[derive(Serialize)]
 pub(super) struct IssuedView<'v> {
     lease: LeaseView,
-    value: ValueView<'v>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<ValueView<'v>>,
 }
 
 impl LeaseView {
@@ -86,7 +87,8 @@ impl LeaseView {
         ];
         match self.ended_at {
             Some(end) => {
-                parts.push(("ended", format!("{}, by {}", time(end), self.end_cause.unwrap_or("-"))));
+                let by = self.end_cause.map(|cause| format!(", by {cause}")).unwrap_or_default();
+                parts.push(("ended", time(end) + &by));
             }
             None => {
                 parts.push(("expires", time(self.expires_at)));
@@ -136,15 +138,15 @@ impl Row for LeaseView {
 }
 
 impl<'v> IssuedView<'v> {
-    pub(super) fn of(issued: &'v IssuedLease) -> Self {
-        Self { lease: LeaseView::of(&issued.lease), value: (&issued.value).into() }
+    pub(super) fn of(lease: &Lease, value: Option<&'v SecretValue>) -> Self {
+        Self { lease: LeaseView::of(lease), value: value.map(Into::into) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use leasehold_client::LeaseState;
-    use leasehold_core::{LeaseId, SecretValue};
+    use leasehold_client::{EndCause, LeaseState};
+    use leasehold_core::LeaseId;
 
     use super::*;
 
@@ -211,6 +213,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_ended_says_by_what_when_that_is_known() {
+        let ended = |end_cause| {
+            let lease = Lease { ended_at: Some(Timestamp::UNIX_EPOCH), end_cause, ..lease() };
+            let parts = LeaseView::of(&lease).parts(Timestamp::from_second(60).unwrap());
+            parts.into_iter().find(|(part, _)| *part == "ended").map(|(_, text)| text)
+        };
+        assert_eq!(ended(Some(EndCause::Holder)).unwrap(), "1970-01-01T00:00:00Z (1m ago), by holder");
+        assert_eq!(ended(None).unwrap(), "1970-01-01T00:00:00Z (1m ago)");
+    }
+
+    #[test]
     fn a_lease_that_nothing_can_end_says_until_when() {
         let end = Timestamp::from_second(7_200).unwrap();
         let view = LeaseView::of(&Lease { dynamic: true, irrevocable_until: Some(end), ..lease() });
@@ -226,8 +239,8 @@ mod tests {
 
     #[test]
     fn only_an_issued_lease_has_a_value() {
-        let issued = IssuedLease { lease: lease(), value: SecretValue::plain("hunter2".to_owned()) };
-        let json = serde_json::to_value(IssuedView::of(&issued)).unwrap();
+        let value = SecretValue::plain("hunter2".to_owned());
+        let json = serde_json::to_value(IssuedView::of(&lease(), Some(&value))).unwrap();
         assert_eq!(json["value"]["fields"]["value"], "hunter2");
         assert_eq!(json["lease"]["kind"], "static");
     }
