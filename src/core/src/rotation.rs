@@ -4,6 +4,7 @@
 //! next state; [`Course::task`] says what the outside must do then. Every step is durable before the next one begins, and
 //! every task can be done twice.
 
+mod due;
 mod generator;
 mod news;
 mod plan;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::{
-    generator::{Generated, Generator},
+    generator::{Class, Generated, Generator, KeyKind, Password, WeakRule},
     news::{Notice, Told},
     plan::{Plan, Program, Retire, Strategy, TargetName},
     schedule::{
@@ -293,51 +294,6 @@ impl Rotation {
     /// When it is none.
     pub fn decode(stored: &SecretBytes) -> Result<Self, Undecodable> {
         Ok(serde_json::from_slice(stored.expose())?)
-    }
-
-    /// When it must be looked at next, under this plan and seen from `now`; a time that has come means at once, `None` that
-    /// there is nothing to wait for.
-    pub fn look_at(&self, plan: Option<&Plan>, now: Timestamp) -> Option<Timestamp> {
-        if self.paused.is_some() {
-            return None;
-        }
-        if let Some(course) = &self.course {
-            return Some(course.next_at());
-        }
-        let wanted = self.wanted.as_ref().and_then(|wanted| self.wanted_at(wanted, plan, now));
-        let scheduled = self.opening(plan, now).map(|opening| opening.from);
-        [wanted, scheduled].into_iter().flatten().min()
-    }
-
-    /// Why a rotation is to begin now, if one is.
-    pub fn due(&self, plan: &Plan, now: Timestamp) -> Option<Why> {
-        if self.paused.is_some() || self.course.is_some() {
-            return None;
-        }
-        let has_come = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if let Some(wanted) = &self.wanted
-            && has_come(self.wanted_at(wanted, Some(plan), now))
-        {
-            return Some(wanted.why.clone());
-        }
-        has_come(self.opening(Some(plan), now).map(|opening| opening.from)).then_some(Why::Schedule)
-    }
-
-    /// When its schedule lets it be rotated, seen from `now`; `None` without a schedule or a version that is known.
-    pub fn opening(&self, plan: Option<&Plan>, now: Timestamp) -> Option<Opening> {
-        let made_at = self.current.as_ref()?.made_at;
-        plan?.schedule.as_ref()?.opening(made_at, spread_of(&self.secret), now)
-    }
-
-    /// What was begun by schedule is tried again within the schedule; what somebody wants has no blackouts.
-    fn wanted_at(&self, wanted: &Wanted, plan: Option<&Plan>, now: Timestamp) -> Option<Timestamp> {
-        match (&wanted.why, plan.and_then(|plan| plan.schedule.as_ref())) {
-            (Why::Schedule, Some(_)) => {
-                let opening = self.opening(plan, wanted.not_before.max(now))?;
-                Some(opening.from.max(wanted.not_before))
-            }
-            _ => Some(wanted.not_before),
-        }
     }
 
     /// Its nominal next time, under this plan; `None` when there is nothing to wait for. `spread` differs from
