@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::{
-    generator::{Class, Generated, Generator, KeyKind, Password, WeakRule},
+    generator::{Generated, Generator},
     news::{Notice, Told},
     plan::{Plan, Program, Retire, Strategy, TargetName},
     schedule::{
