@@ -1,5 +1,6 @@
 //! `leasehold lease`: take leases, and look after them.
 
+mod renew;
 mod revoke;
 mod view;
 mod watch;
@@ -10,14 +11,15 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use leasehold_client::{Client, Issue, IssuedLease, LeaseFilter, LeaseState, Page};
+use leasehold_client::{Client, Issue, Lease, LeaseFilter, LeaseState, Page};
 use leasehold_core::{
-    LeaseId, RequestId, SecretPath, SpiffeId,
+    LeaseId, RequestId, SecretPath, SecretValue, SpiffeId,
     path::PathPrefix,
     provider::ProviderName,
     secret::{FieldName, VersionId},
 };
 
+pub(crate) use self::watch::has_lagged;
 use self::{
     revoke::Revoke,
     view::{IssuedView, LeaseView},
@@ -46,15 +48,8 @@ pub(crate) enum LeaseCommand {
         #[arg(value_name = "LEASE")]
         lease: LeaseId,
     },
-    /// Move your lease's end
-    Renew {
-        /// The lease's id
-        #[arg(value_name = "LEASE")]
-        lease: LeaseId,
-        /// How long from now; the secret's default when not given, and never past the lease's maximum
-        #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
-        ttl: Option<Duration>,
-    },
+    /// Move your lease's end, and to the secret's current version with --accept-rotation
+    Renew(renew::Renew),
     /// End leases before their time: your own, or anybody's that policy lets you, by their ids or by what they have in common
     Revoke(Revoke),
     /// Try now to end the credential of a lease that is being revoked or is quarantined
@@ -152,10 +147,7 @@ pub(crate) async fn run(
             let found = connection.open().await?.lease(lease).await.about(lease)?;
             show(&LeaseView::of(&found), output)
         }
-        LeaseCommand::Renew { lease, ttl } => {
-            let renewed = connection.open().await?.renew_lease(lease, ttl).await.about(lease)?;
-            show(&LeaseView::of(&renewed), output)
-        }
+        LeaseCommand::Renew(renew) => renew.run(connection, output).await,
         LeaseCommand::Revoke(revoke) => revoke.run(&connection.open().await?, output).await,
         LeaseCommand::Retry { lease } => {
             let tried = connection.open().await?.operator().retry_lease(lease).await.about(lease)?;
@@ -188,22 +180,26 @@ impl Get {
         let issued = connection.open().await?.issue_lease(issue).await.about(&self.secret)?;
         let lease = LeaseView::of(&issued.lease);
         match self.fields.first() {
-            _ if !as_table => output.item(&IssuedView::of(&issued), &[]),
+            _ if !as_table => output.item(&IssuedView::of(&issued.lease, Some(&issued.value)), &[]),
             None => output.item(&lease, &lease.parts(clock::now())),
-            Some(name) => write_field(&issued, name, output),
+            Some(name) => write_field(&issued.lease, &issued.value, name, output),
         }
     }
 }
 
 /// The field's bytes; about the lease, which a script may not need, a person is told beside them.
-fn write_field(issued: &IssuedLease, name: &FieldName, output: &mut Output) -> Result<(), Failure> {
-    output.bytes(only(&issued.value, name)?.expose())?;
+fn write_field(
+    lease: &Lease,
+    value: &SecretValue,
+    name: &FieldName,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    output.bytes(only(value, name)?.expose())?;
     if output::is_terminal() {
         output.line("")?;
     }
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
-        let lease = &issued.lease;
         let _ = writeln!(stderr, "leasehold: {} until {:.0}", lease.id, lease.expires_at);
     }
     Ok(())

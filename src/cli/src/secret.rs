@@ -4,6 +4,7 @@ mod change;
 mod input;
 mod versions;
 mod view;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -47,6 +48,8 @@ pub(crate) enum SecretCommand {
         #[arg(value_name = "SECRET")]
         secret: SecretPath,
     },
+    /// See what happens to the versions of a secret, as it happens
+    Watch(watch::Watch),
     /// Make a pending or older version the current one
     Promote(VersionArgs),
     /// Make a version unreadable until it is enabled; who holds a lease on it has the value still
@@ -112,6 +115,7 @@ pub(crate) async fn run(
         }
         SecretCommand::Put(put) => put.run(connection, output).await,
         SecretCommand::Versions { secret } => versions(&secret, &connection.open().await?, output).await,
+        SecretCommand::Watch(watch) => watch.run(&connection.open().await?, output).await,
         SecretCommand::Promote(args) => args.run(Change::Promote, connection, output).await,
         SecretCommand::Disable(args) => args.run(Change::Disable, connection, output).await,
         SecretCommand::Enable(args) => args.run(Change::Enable, connection, output).await,

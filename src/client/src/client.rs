@@ -8,7 +8,7 @@ use tonic::{Streaming, transport::Channel};
 
 use crate::{
     Builder, Error, Lease, LeaseState, Notice, Operator, Page,
-    lease::{IssuedLease, missing, notice},
+    lease::{IssuedLease, RenewedLease, missing, notice},
 };
 
 /// A connection to a broker. Cheap to clone; clones share it.
@@ -75,13 +75,32 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] when the lease has ended; see [`Error`].
     pub async fn renew_lease(&self, lease: LeaseId, ttl: Option<Duration>) -> Result<Lease, Error> {
+        Ok(self.renew(lease, ttl, false).await?.lease)
+    }
+
+    /// The same, and moves a static lease to the secret's current version if it is on an older one: the caller uses the new
+    /// value from then on. Who loses the answer takes a new lease: the value is not given a second time.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the lease has ended, [`Error::Denied`] also when the caller may not have the secret any more;
+    /// see [`Error`].
+    pub async fn move_lease(&self, lease: LeaseId, ttl: Option<Duration>) -> Result<RenewedLease, Error> {
+        self.renew(lease, ttl, true).await
+    }
+
+    async fn renew(
+        &self,
+        lease: LeaseId,
+        ttl: Option<Duration>,
+        accept_rotation: bool,
+    ) -> Result<RenewedLease, Error> {
         let request = v1::RenewLeaseRequest {
             lease_id: lease.to_string(),
             ttl: ttl.map(duration).transpose()?,
             request_id: String::new(),
-            accept_rotation: false,
+            accept_rotation,
         };
-        found(self.leases().renew_lease(request).await?.into_inner().lease)
+        self.leases().renew_lease(request).await?.into_inner().try_into()
     }
 
     /// Ends a lease before its time. One that has ended already is a success.
@@ -136,7 +155,7 @@ impl Client {
         Ok(Watch { stream: self.leases().watch_leases(request).await?.into_inner() })
     }
 
-    fn leases(&self) -> LeaseServiceClient<Channel> {
+    pub(crate) fn leases(&self) -> LeaseServiceClient<Channel> {
         LeaseServiceClient::new(self.channel.clone())
     }
 }

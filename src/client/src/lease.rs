@@ -97,6 +97,15 @@ pub struct IssuedLease {
     pub value: SecretValue,
 }
 
+/// A lease that was renewed, and moved if it was on an older version.
+#[derive(Debug)]
+pub struct RenewedLease {
+    /// The lease.
+    pub lease: Lease,
+    /// The fields that were asked for, at the lease's new version; absent when it is on the same one as before.
+    pub value: Option<SecretValue>,
+}
+
 /// Something that happened to one of the caller's leases.
 #[derive(Clone, Debug)]
 pub struct Notice {
@@ -246,18 +255,33 @@ impl TryFrom<v1::IssueLeaseResponse> for IssuedLease {
     type Error = Error;
 
     fn try_from(response: v1::IssueLeaseResponse) -> Result<Self, Error> {
-        let mut value = response.value.ok_or_else(|| missing("value"))?;
-        let fields = std::mem::take(&mut value.fields)
-            .into_iter()
-            .map(|(name, bytes)| Ok((parsed("fields", &name)?, SecretBytes::new(bytes))));
         Ok(Self {
             lease: response.lease.ok_or_else(|| missing("lease"))?.try_into()?,
-            value: SecretValue {
-                fields: fields.collect::<Result<_, Error>>()?,
-                content_type: std::mem::take(&mut value.content_type).into(),
-            },
+            value: value_from_proto(response.value.ok_or_else(|| missing("value"))?)?,
         })
     }
+}
+
+impl TryFrom<v1::RenewLeaseResponse> for RenewedLease {
+    type Error = Error;
+
+    fn try_from(response: v1::RenewLeaseResponse) -> Result<Self, Error> {
+        Ok(Self {
+            lease: response.lease.ok_or_else(|| missing("lease"))?.try_into()?,
+            value: response.value.map(value_from_proto).transpose()?,
+        })
+    }
+}
+
+/// The value of a message, whose bytes move.
+fn value_from_proto(mut value: v1::SecretValue) -> Result<SecretValue, Error> {
+    let fields = std::mem::take(&mut value.fields)
+        .into_iter()
+        .map(|(name, bytes)| Ok((parsed("fields", &name)?, SecretBytes::new(bytes))));
+    Ok(SecretValue {
+        fields: fields.collect::<Result<_, Error>>()?,
+        content_type: std::mem::take(&mut value.content_type).into(),
+    })
 }
 
 /// The value as a message. The copy of its bytes is wiped by the message when it is dropped.
@@ -295,14 +319,14 @@ pub(crate) fn missing(field: &str) -> Error {
     Error::Answer(format!("`{field}` is missing"))
 }
 
-fn parsed<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, Error>
+pub(crate) fn parsed<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, Error>
 where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|why: T::Err| Error::Answer(format!("`{field}`: {why}")))
 }
 
-fn required(field: &str, time: Option<prost_types::Timestamp>) -> Result<Timestamp, Error> {
+pub(crate) fn required(field: &str, time: Option<prost_types::Timestamp>) -> Result<Timestamp, Error> {
     timestamp(time.ok_or_else(|| missing(field))?)
 }
 

@@ -25,6 +25,7 @@ mod lease;
 mod operator;
 mod revocation;
 mod tls;
+mod watch_secret;
 
 pub use address::{Address, InvalidAddress};
 pub use builder::{Builder, ENV_ADDR, ENV_CA, ENV_CERT, ENV_KEY, ENV_SERVER_ID};
@@ -32,7 +33,8 @@ pub use client::{Client, Issue, Watch};
 pub use connect::{ClientFault, ConnectError, ServerFault};
 pub use credentials::{CredentialError, Identity, TrustBundle};
 pub use error::{Answer, Error, Violation};
-pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page};
+pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page, RenewedLease};
 pub use leasehold_proto::v1 as proto;
 pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, SecretChange, Write};
 pub use revocation::{RevocationProgress, StartRevocation};
+pub use watch_secret::{SecretNews, SecretNotice, SecretWatch};

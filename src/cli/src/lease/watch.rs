@@ -63,7 +63,7 @@ impl Watch {
     }
 }
 
-fn has_lagged(error: &Error) -> bool {
+pub(crate) fn has_lagged(error: &Error) -> bool {
     error.reason() == Some("WATCH_LAGGED")
 }
 
@@ -118,6 +118,7 @@ mod tests {
             LeaseChange::Quarantined,
             LeaseChange::ExpiringSoon,
             LeaseChange::Rotated,
+            LeaseChange::Moved,
             LeaseChange::Unknown,
         ];
         let names: std::collections::BTreeSet<_> = all.into_iter().map(name).collect();

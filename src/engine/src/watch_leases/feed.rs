@@ -115,6 +115,7 @@ fn rotation_of(change: &Change) -> Option<Rotation> {
 /// What has happened to a lease that is like this now.
 pub(super) fn change_of(lease: &Lease) -> LeaseChange {
     match lease.state {
+        LeaseState::Active if lease.moved => LeaseChange::Moved,
         LeaseState::Pending { .. } | LeaseState::Active if lease.renewals == 0 => LeaseChange::Issued,
         LeaseState::Pending { .. } | LeaseState::Active => LeaseChange::Renewed,
         LeaseState::Revoking { .. } | LeaseState::Revoked { .. } | LeaseState::Forgotten { .. } => {
