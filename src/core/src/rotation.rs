@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::{
-    generator::{Generated, Generator},
+    generator::{Class, Generated, Generator, KeyKind, Password, WeakRule},
     news::{Notice, Told},
     plan::{Plan, Program, Retire, Strategy, TargetName},
     schedule::{
