@@ -108,6 +108,7 @@ async fn a_revocation_goes_on_after_a_kill() {
         dry_run: false,
         reason: "the laptop was stolen".into(),
         request_id: None,
+        rotate: false,
     };
     let operator = daemon::operator(&site).await.operator();
     let begun = operator.start_revocation(start).await.unwrap();

@@ -24,6 +24,7 @@ mod error;
 mod lease;
 mod operator;
 mod revocation;
+mod rotation;
 mod tls;
 mod watch_secret;
 
@@ -37,4 +38,5 @@ pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, P
 pub use leasehold_proto::v1 as proto;
 pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, SecretChange, Write};
 pub use revocation::{RevocationProgress, StartRevocation};
+pub use rotation::{RotateSecret, RotationFilter, RotationProgress};
 pub use watch_secret::{SecretNews, SecretNotice, SecretWatch};

@@ -124,11 +124,33 @@ impl Operator {
         leases: &[LeaseId],
         reason: Option<String>,
     ) -> Result<Vec<Revocation>, Error> {
+        self.revoke_and(false, leases, reason).await
+    }
+
+    /// The same, and has the secrets of the static ones among them rotated. A lease whose secret the caller may not have
+    /// rotated, or that is not rotated, is not ended.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn revoke_leases_and_rotate(
+        &self,
+        leases: &[LeaseId],
+        reason: Option<String>,
+    ) -> Result<Vec<Revocation>, Error> {
+        self.revoke_and(true, leases, reason).await
+    }
+
+    async fn revoke_and(
+        &self,
+        rotate: bool,
+        leases: &[LeaseId],
+        reason: Option<String>,
+    ) -> Result<Vec<Revocation>, Error> {
         let request = v1::RevokeLeasesRequest {
             lease_ids: leases.iter().map(ToString::to_string).collect(),
             reason: reason.unwrap_or_default(),
             request_id: String::new(),
-            rotate: false,
+            rotate,
         };
         let results = self.service().revoke_leases(request).await?.into_inner().results;
         results.into_iter().map(Revocation::try_from).collect()

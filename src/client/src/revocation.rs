@@ -21,6 +21,8 @@ pub struct StartRevocation {
     pub reason: String,
     /// Makes a repeated request the same revocation, for a day.
     pub request_id: Option<RequestId>,
+    /// Whether the secrets of the static leases among them are rotated, each once.
+    pub rotate: bool,
 }
 
 /// How far a revocation has come, until its end. See [`Operator::watch_revocation`].
@@ -41,7 +43,7 @@ impl Operator {
             dry_run: start.dry_run,
             reason: start.reason,
             request_id: text(start.request_id.as_ref()),
-            rotate: false,
+            rotate: start.rotate,
         };
         let response = self.service().start_revocation(request).await?.into_inner();
         response.revocation.ok_or_else(|| missing("revocation"))

@@ -4,6 +4,7 @@ mod filter;
 mod hold;
 mod orphan;
 mod revocation;
+mod rotation;
 mod watch_secret;
 
 use std::{sync::Arc, time::Duration};
@@ -27,9 +28,13 @@ pub use self::{
         ForgetLease, RetryLease, Revocation, RevocationCounts, RevocationFigures, RevocationState,
         StartRevocation,
     },
+    rotation::{
+        Holders, ListRotations, RotateAnswer, RotateSecret, RotationFilter, RotationPreview, RotationReport,
+        SteerRotation, VersionHolder,
+    },
     watch_secret::{SecretNews, SecretNotice, WatchSecret},
 };
-pub use crate::rotation::{RotationPreview, Standing};
+pub use crate::rotation::Standing;
 pub use crate::watch_leases::{Left, WatchPosition};
 
 /// Take a lease on a secret.
@@ -91,6 +96,8 @@ pub struct RevokeLease {
     pub reason: Option<String>,
     /// The client's name for this request, for the record.
     pub request_id: Option<RequestId>,
+    /// Whether its secret is rotated, if it is a static one; policy decides `RotateSecret`.
+    pub rotate: bool,
 }
 
 /// List leases, a page at a time, in the order of their ids' keys.

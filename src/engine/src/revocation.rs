@@ -73,6 +73,9 @@ impl Engine {
         let now = self.now();
         let mut record = record(now, kind, &request.actor, &request.filter, &request.reason);
         record.request_id = request.request_id.clone();
+        if request.rotate {
+            record.details.insert("rotate".to_owned(), "true".to_owned());
+        }
         if let Some(secret) = &request.filter.secret {
             let decision = self.decide_on(&request.actor, Action::RevokeLease, secret, BTreeMap::new());
             let allowed = decision.is_allowed();
@@ -104,7 +107,9 @@ impl Engine {
         if let Some(id) = &request.request_id {
             let key = Key::revocation_request(&request.actor.id, id);
             if let Some(job) = self.job_named_by(&key).await? {
-                let same = job.filter == request.filter && job.reason == request.reason;
+                let same = job.filter == request.filter
+                    && job.reason == request.reason
+                    && job.rotate == request.rotate;
                 return if same {
                     Ok(job.view())
                 } else {

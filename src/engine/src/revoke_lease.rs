@@ -10,7 +10,10 @@ use leasehold_core::{
     state::{Commit, Condition, Key, Revision, Write},
 };
 
-use crate::{access::why, endings::Place, engine::Engine, error::EngineError, request::RevokeLease};
+use crate::{
+    access::why, endings::Place, engine::Engine, error::EngineError, request::RevokeLease,
+    rotation::Consequence,
+};
 
 /// The end of a lease that was decided.
 pub(crate) struct Ending {
@@ -24,6 +27,8 @@ pub(crate) struct Ending {
     pub(crate) place: Place,
     /// What else becomes durable with it.
     pub(crate) also: Option<Write>,
+    /// What it does to its secret.
+    pub(crate) consequence: Option<Consequence>,
 }
 
 impl Engine {
@@ -54,6 +59,9 @@ impl Engine {
         } else {
             self.authorize_on_lease(&mut record, Action::RevokeLease, &lease).await?;
         }
+        if request.rotate {
+            self.may_have_it_rotated(&record, &lease).await?;
+        }
         let cause = if own { Cause::Holder } else { Cause::Operator };
         let (next, effects) = match lease.clone().step(Event::Revoke { cause }, now) {
             Ok(step) => step,
@@ -67,7 +75,16 @@ impl Engine {
         if let Err(held) = self.unless_on_hold() {
             return self.fail(record, held).await;
         }
-        self.end(Ending { record, next, effects, place: Place::First, also: None }, &lease, revision).await
+        // Who gives back what it holds is no reason to make it worthless.
+        let consequence = match (own, request.rotate) {
+            (true, false) => None,
+            (_, rotate) => {
+                let asked_by = rotate.then_some(&request.actor.id);
+                self.consequence_of(&lease, asked_by, now).await?
+            }
+        };
+        let ending = Ending { record, next, effects, place: Place::First, also: None, consequence };
+        self.end(ending, &lease, revision).await
     }
 
     /// Makes the end of a lease, or its beginning, durable, and goes on with it at the back end.
@@ -77,7 +94,7 @@ impl Engine {
         lease: &Lease,
         revision: Revision,
     ) -> Result<Lease, EngineError> {
-        let Ending { mut record, mut next, effects, place, also } = ending;
+        let Ending { mut record, mut next, effects, place, also, consequence } = ending;
         record.kind = match next.state {
             LeaseState::Expired { .. } => Kind::LeaseExpired,
             LeaseState::Revoking { .. } => Kind::LeaseRevoking,
@@ -89,8 +106,19 @@ impl Engine {
         }
         let mut writes = next.writes(Some(lease))?;
         writes.extend(also);
-        let conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
+        let mut conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
+        let rotation = consequence.map(|consequence| {
+            record
+                .details
+                .insert("rotation".to_owned(), format!("wanted not before {}", consequence.not_before));
+            conditions.push(consequence.condition);
+            writes.extend(consequence.writes);
+            consequence.not_before
+        });
         self.ledger.commit(Commit { record, conditions, writes }).await?;
+        if let Some(not_before) = rotation {
+            self.expect_rotation(&lease.secret, not_before);
+        }
         if effects.revoke_upstream {
             self.end_soon(&next, place);
         }

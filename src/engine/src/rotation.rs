@@ -5,6 +5,7 @@
 mod course;
 mod drain;
 mod timetable;
+mod verbs;
 
 use std::{
     collections::HashMap,
@@ -23,7 +24,7 @@ use leasehold_core::{
     state::{Commit, Condition, Key, KeyRange, LedgerError, Revision, Write},
 };
 
-pub(crate) use self::drain::Draining;
+pub(crate) use self::{drain::Draining, verbs::Consequence};
 pub use self::{course::RotationPreview, drain::VersionHolder, timetable::Standing};
 use crate::{engine::Engine, error::EngineError};
 

@@ -88,6 +88,7 @@ impl Many {
             dry_run: false,
             reason,
             request_id: self.request_id,
+            rotate: false,
         };
         if self.dry_run || !self.yes {
             let preview = StartRevocation { dry_run: true, request_id: None, ..start.clone() };

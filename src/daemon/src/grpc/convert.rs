@@ -9,6 +9,7 @@ mod records;
 mod requests;
 mod responses;
 mod revocations;
+mod rotations;
 mod time;
 mod tokens;
 mod violations;
@@ -25,6 +26,10 @@ pub(crate) use requests::{
 pub(crate) use responses::{capabilities, count, lease, notice, secret, secret_value};
 pub(crate) use revocations::{
     forget_lease, list_revocations, retry_lease, revocation, start_revocation, watch_revocation,
+};
+pub(crate) use rotations::{
+    get_rotation, list_rotations, pause_rotation, resume_rotation, roll_back_rotation, rotate_answer, rotate_secret,
+    rotation, watch_rotation,
 };
 pub(crate) use time::timestamp;
 pub(crate) use tokens::page_token;

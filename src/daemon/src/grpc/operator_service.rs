@@ -200,53 +200,83 @@ impl OperatorService for Operators {
 
     async fn rotate_secret(
         &self,
-        _request: Request<v1::RotateSecretRequest>,
+        request: Request<v1::RotateSecretRequest>,
     ) -> Result<Response<v1::RotateSecretResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::rotate_secret(actor, message)?;
+        let answer = self.engine.rotate_secret(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(convert::rotate_answer(&answer)))
     }
 
     async fn list_rotations(
         &self,
-        _request: Request<v1::ListRotationsRequest>,
+        request: Request<v1::ListRotationsRequest>,
     ) -> Result<Response<v1::ListRotationsResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::list_rotations(actor, message)?;
+        let page = self.engine.list_rotations(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ListRotationsResponse {
+            rotations: page.items.iter().map(convert::rotation).collect(),
+            next_page_token: convert::page_token(page.next_page_token),
+        }))
     }
 
     async fn get_rotation(
         &self,
-        _request: Request<v1::GetRotationRequest>,
+        request: Request<v1::GetRotationRequest>,
     ) -> Result<Response<v1::GetRotationResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let path = convert::get_rotation(&message)?;
+        let report = self.engine.read_rotation(actor, path).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::GetRotationResponse { rotation: Some(convert::rotation(&report)) }))
     }
 
     async fn pause_rotation(
         &self,
-        _request: Request<v1::PauseRotationRequest>,
+        request: Request<v1::PauseRotationRequest>,
     ) -> Result<Response<v1::PauseRotationResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::pause_rotation(actor, message)?;
+        let report = self.engine.pause_rotation(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::PauseRotationResponse { rotation: Some(convert::rotation(&report)) }))
     }
 
     async fn resume_rotation(
         &self,
-        _request: Request<v1::ResumeRotationRequest>,
+        request: Request<v1::ResumeRotationRequest>,
     ) -> Result<Response<v1::ResumeRotationResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::resume_rotation(actor, &message)?;
+        let report = self.engine.resume_rotation(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::ResumeRotationResponse { rotation: Some(convert::rotation(&report)) }))
     }
 
     async fn roll_back_rotation(
         &self,
-        _request: Request<v1::RollBackRotationRequest>,
+        request: Request<v1::RollBackRotationRequest>,
     ) -> Result<Response<v1::RollBackRotationResponse>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let request = convert::roll_back_rotation(actor, message)?;
+        let report = self.engine.roll_back_rotation(request).await.map_err(|error| of_engine(&error))?;
+        Ok(Response::new(v1::RollBackRotationResponse { rotation: Some(convert::rotation(&report)) }))
     }
 
     type WatchRotationStream = BoxStream<'static, Result<v1::WatchRotationResponse, Status>>;
 
     async fn watch_rotation(
         &self,
-        _request: Request<v1::WatchRotationRequest>,
+        request: Request<v1::WatchRotationRequest>,
     ) -> Result<Response<Self::WatchRotationStream>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        let (actor, message) = caller::split(request)?;
+        let path = convert::watch_rotation(&message)?;
+        let seat = self.audits.take(&actor.id)?;
+        let reports = self.engine.watch_rotation(actor, path).await.map_err(|error| of_engine(&error))?;
+        let responses = reports.map(move |report| {
+            let _taken = &seat;
+            let report = report.map_err(|error| of_engine(&error))?;
+            Ok(v1::WatchRotationResponse { rotation: Some(convert::rotation(&report)) })
+        });
+        Ok(Response::new(responses.boxed()))
     }
 
     async fn check_provider(

@@ -18,6 +18,8 @@ pub struct StartRevocation {
     pub reason: String,
     /// The caller's name for this request: the same one within a day is the same revocation.
     pub request_id: Option<RequestId>,
+    /// Whether the secrets of the static leases among them are rotated, each once; policy decides `RotateSecret`.
+    pub rotate: bool,
 }
 
 /// The revocation of many leases as people see it.

@@ -66,6 +66,8 @@ struct Meant {
     lease: Lease,
     revision: Revision,
     decision: Arc<Decision>,
+    /// Whether its secret is to be rotated because its caller asked for that, and may.
+    rotate: bool,
 }
 
 /// What became of it.
@@ -173,7 +175,8 @@ impl Course {
             }
             let decision = self.engine.may_revoke(sight, &lease.secret).await?;
             if decision.is_allowed() {
-                meant.push(Meant { lease, revision, decision });
+                let rotate = self.job.rotate && self.engine.may_rotate(sight, &lease).await?;
+                meant.push(Meant { lease, revision, decision, rotate });
             }
         }
         Ok(meant)
@@ -283,7 +286,7 @@ async fn end_one(
     meant: Meant,
     also: Option<Write>,
 ) -> Result<(LeaseId, Became), EngineError> {
-    let Meant { mut lease, mut revision, decision } = meant;
+    let Meant { mut lease, mut revision, decision, rotate } = meant;
     let id = lease.id;
     for _ in 0..TRIES {
         match &lease.state {
@@ -300,7 +303,9 @@ async fn end_one(
         }
         let record = record_of(engine.now(), job, &lease, &decision);
         let (next, effects) = lease.clone().step(Event::Revoke { cause: Cause::Operator }, record.time)?;
-        let ending = Ending { record, next, effects, place: Place::Last, also: also.clone() };
+        let asked_by = rotate.then_some(&job.actor.id);
+        let consequence = engine.consequence_of(&lease, asked_by, record.time).await?;
+        let ending = Ending { record, next, effects, place: Place::Last, also: also.clone(), consequence };
         match engine.end(ending, &lease, revision).await {
             Ok(next) if next.is_ended() => return Ok((id, Became::Over)),
             Ok(_) => return Ok((id, Became::Open { since_now: true })),

@@ -18,6 +18,9 @@ pub(crate) struct Job {
     pub(crate) filter: LeaseFilter,
     pub(crate) reason: String,
     pub(crate) actor: Actor,
+    /// Whether secrets are rotated whose leases are ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) rotate: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<RequestId>,
     pub(crate) started_at: Timestamp,
@@ -37,6 +40,7 @@ impl Job {
             filter: request.filter.clone(),
             reason: request.reason.clone(),
             actor: request.actor.clone(),
+            rotate: request.rotate,
             request_id: request.request_id.clone(),
             started_at: now,
             ended_at: None,

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use leasehold_core::{
-    RevocationId, SecretPath, Timestamp,
+    Lease, RevocationId, SecretPath, Timestamp,
     access::Action,
+    lease::LeaseKind,
     record::{Actor, Decision, Kind, Outcome},
     state::{Commit, Entry},
 };
@@ -25,6 +26,8 @@ pub(crate) struct Sight<'a> {
     /// Absent in a preview, which records no denials: nothing was to be ended.
     revocation: Option<RevocationId>,
     decided: HashMap<SecretPath, Arc<Decision>>,
+    /// The secrets whose leases are ended: whether they may be rotated, too.
+    rotated: HashMap<SecretPath, bool>,
 }
 
 /// So many keys are read at once.
@@ -34,7 +37,7 @@ const MOST_REMEMBERED: usize = 16_384;
 
 impl<'a> Sight<'a> {
     pub(crate) fn of(actor: &'a Actor, reason: &'a str, revocation: Option<RevocationId>) -> Self {
-        Self { actor, reason, revocation, decided: HashMap::new() }
+        Self { actor, reason, revocation, decided: HashMap::new(), rotated: HashMap::new() }
     }
 }
 
@@ -66,6 +69,34 @@ impl Engine {
         }
         sight.decided.insert(secret.clone(), decision.clone());
         Ok(decision)
+    }
+
+    /// Whether the secret of a static lease may be rotated because this lease is ended. A denial ends no less: it is
+    /// recorded, once a secret.
+    pub(crate) async fn may_rotate(&self, sight: &mut Sight<'_>, lease: &Lease) -> Result<bool, EngineError> {
+        if lease.kind != LeaseKind::Static || self.plan_of(&lease.secret).is_none() {
+            return Ok(false);
+        }
+        if let Some(allowed) = sight.rotated.get(&lease.secret) {
+            return Ok(*allowed);
+        }
+        let decision = self.decide_on(sight.actor, Action::RotateSecret, &lease.secret, Context::new());
+        let allowed = decision.is_allowed();
+        if !allowed && let Some(id) = sight.revocation {
+            let mut record = self.record(Kind::RotationRequested, sight.actor);
+            record.outcome = Outcome::Denied;
+            record.secret = Some(lease.secret.clone());
+            record.decision = Some(decision);
+            record.details.insert("denied".to_owned(), why::POLICY.to_owned());
+            record.details.insert("reason".to_owned(), sight.reason.to_owned());
+            record.details.insert("revocation".to_owned(), id.to_string());
+            self.ledger.commit(Commit::record_only(record)).await?;
+        }
+        if sight.rotated.len() >= MOST_REMEMBERED {
+            sight.rotated.clear();
+        }
+        sight.rotated.insert(lease.secret.clone(), allowed);
+        Ok(allowed)
     }
 
     /// How many leases a revocation is about that begins now. Where the keys tell it all, no lease is read.

@@ -37,7 +37,7 @@ fn renew(lease: LeaseId, seconds: u64) -> RenewLease {
 }
 
 fn revoke(lease: LeaseId) -> RevokeLease {
-    RevokeLease { actor: actor(API), lease, reason: None, request_id: None }
+    RevokeLease { actor: actor(API), lease, reason: None, request_id: None, rotate: false }
 }
 
 async fn state(broker: &Broker, id: LeaseId) -> LeaseState {

@@ -24,7 +24,7 @@ fn release(who: &str) -> ReleaseHold {
 }
 
 fn revoke(id: LeaseId) -> RevokeLease {
-    RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None }
+    RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None, rotate: false }
 }
 
 fn renew(id: LeaseId) -> RenewLease {

@@ -91,7 +91,7 @@ async fn a_retry_gets_nothing_of_a_lease_that_is_revoked_while_its_value_is_fetc
     while broker.back_end.fetches.load(SeqCst) == fetched {
         tokio::task::yield_now().await;
     }
-    let revoke = RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None };
+    let revoke = RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None, rotate: false };
     assert!(broker.engine.revoke_lease(revoke).await.unwrap().is_ended());
     drop(held);
     assert!(matches!(retry.await.unwrap(), Err(EngineError::Lease(StepError::Revoked))));
@@ -140,7 +140,7 @@ async fn a_credential_is_kept_for_who_named_the_request_and_no_longer_than_its_l
     assert!(kept(&broker).await.is_empty());
     let id = broker.engine.issue_lease(named(DYNAMIC, "r1")).await.unwrap().lease.id;
     assert_eq!(kept(&broker).await, [Key::answer(id).to_string()]);
-    let revoke = RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None };
+    let revoke = RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None, rotate: false };
     broker.engine.revoke_lease(revoke).await.unwrap();
     assert!(kept(&broker).await.is_empty());
     let again = broker.engine.issue_lease(named(DYNAMIC, "r1")).await.unwrap_err();

@@ -33,7 +33,7 @@ fn renew(who: &str, lease: LeaseId, ttl: Option<u64>) -> RenewLease {
 }
 
 fn revoke(who: &str, lease: LeaseId) -> RevokeLease {
-    RevokeLease { actor: actor(who), lease, reason: None, request_id: None }
+    RevokeLease { actor: actor(who), lease, reason: None, request_id: None, rotate: false }
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,7 +143,8 @@ async fn what_somebody_ends_or_has_given_up_is_no_orphan() {
     let broker = Broker::new();
     // One lease is revoked and its credential comes back, as from a back end's own backup; it is over, so that is an orphan.
     let over = long(&broker).await;
-    let revoke = |id| RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None };
+    let revoke =
+        |id| RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None, rotate: false };
     broker.engine.revoke_lease(revoke(over)).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     broker.back_end.users.lock().unwrap().insert(format!("lh-{}", over.suffix()));

@@ -50,7 +50,7 @@ fn limit(result: Result<IssuedLease, EngineError>) -> &'static str {
 }
 
 async fn revoke(broker: &Broker, lease: LeaseId) {
-    let request = RevokeLease { actor: actor(API), lease, reason: None, request_id: None };
+    let request = RevokeLease { actor: actor(API), lease, reason: None, request_id: None, rotate: false };
     broker.engine.revoke_lease(request).await.unwrap();
 }
 

@@ -67,7 +67,7 @@ async fn a_dynamic_credential_is_ended_at_its_back_end() {
     assert!(broker.back_end.users.lock().unwrap().is_empty());
 
     let id = broker.issue(DYNAMIC).await.unwrap().lease.id;
-    let request = RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None };
+    let request = RevokeLease { actor: actor(API), lease: id, reason: None, request_id: None, rotate: false };
     let revoking = broker.engine.revoke_lease(request).await.unwrap();
     assert!(matches!(revoking.state, LeaseState::Revoking { cause: Cause::Holder, .. }));
     sleep(Duration::from_millis(1)).await;
@@ -240,7 +240,8 @@ async fn revoked_while_it_is_made(
     broker: &Broker,
 ) -> (LeaseId, JoinHandle<Result<IssuedLease, EngineError>>) {
     let (id, making) = broker.making().await;
-    let revoke = RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None };
+    let revoke =
+        RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None, rotate: false };
     broker.engine.revoke_lease(revoke).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     assert!(matches!(look(broker, id).await.state, LeaseState::Revoking { cause: Cause::Operator, .. }));

@@ -57,6 +57,7 @@ fn start(who: &str, filter: LeaseFilter) -> StartRevocation {
         dry_run: false,
         reason: "it leaked".to_owned(),
         request_id: None,
+        rotate: false,
     }
 }
 
@@ -407,7 +408,8 @@ async fn a_lease_is_given_up_by_who_may_with_a_reason_and_only_on_its_way_out() 
     let live = broker.engine.forget_lease(forget(ADMIN)).await.unwrap_err();
     assert_eq!(live.reason(), "LEASE_NOT_REVOKING");
     broker.back_end.fail(Some(ErrorClass::Denied));
-    let revoke = RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None };
+    let revoke =
+        RevokeLease { actor: actor(ADMIN), lease: id, reason: None, request_id: None, rotate: false };
     broker.engine.revoke_lease(revoke).await.unwrap();
     sleep(Duration::from_millis(1)).await;
     assert!(matches!(broker.state(id).await, LeaseState::Quarantined { .. }));

@@ -32,7 +32,7 @@ async fn state(broker: &Broker, id: LeaseId) -> LeaseState {
 }
 
 fn revoke(lease: LeaseId) -> RevokeLease {
-    RevokeLease { actor: actor(ADMIN), lease, reason: None, request_id: None }
+    RevokeLease { actor: actor(ADMIN), lease, reason: None, request_id: None, rotate: false }
 }
 
 #[tokio::test(start_paused = true)]

@@ -159,7 +159,8 @@ async fn what_changes_while_the_snapshot_is_read_is_not_lost_to_who_resumes_behi
     let [first, second] = [0, 1].map(|at: usize| held[at].key.lease_id().unwrap());
     let engine = broker.engine.clone();
     let event = async move {
-        let revoke = RevokeLease { actor: actor(API), lease: first, reason: None, request_id: None };
+        let revoke =
+            RevokeLease { actor: actor(API), lease: first, reason: None, request_id: None, rotate: false };
         engine.revoke_lease(revoke).await.unwrap();
         let renew = RenewLease {
             actor: actor(API),
@@ -231,7 +232,8 @@ async fn who_was_away_when_an_end_came_near_is_told_at_once() {
     let soon = any(&mut watch).await;
     assert_eq!((soon.lease.id, soon.change), (first, LeaseChange::ExpiringSoon));
     assert!(is_quiet(&mut watch).await);
-    let revoke = RevokeLease { actor: actor(API), lease: second, reason: None, request_id: None };
+    let revoke =
+        RevokeLease { actor: actor(API), lease: second, reason: None, request_id: None, rotate: false };
     broker.engine.revoke_lease(revoke).await.unwrap();
     assert_eq!(any(&mut watch).await.change, LeaseChange::Revoked);
     // Nothing is said of the near end of what is over.
@@ -305,7 +307,7 @@ async fn a_beginning_that_was_left_in_the_middle_goes_on_there() {
     // One that was told changes, and one that was not.
     let (before, behind) = (*told.first().unwrap(), *all.difference(&told).next().unwrap());
     for lease in [before, behind] {
-        let revoke = RevokeLease { actor: actor(API), lease, reason: None, request_id: None };
+        let revoke = RevokeLease { actor: actor(API), lease, reason: None, request_id: None, rotate: false };
         broker.engine.revoke_lease(revoke).await.unwrap();
     }
     let mut watch = broker.engine.watch_leases(actor(API), position).await.unwrap();

@@ -54,7 +54,10 @@ pub(crate) fn revoke_lease(actor: Actor, message: v1::RevokeLeaseRequest) -> Res
     let lease = faults.required("lease_id", &lease_id);
     let reason = faults.sentence("reason", reason);
     let request_id = faults.optional("request_id", &request_id);
-    let made = || Some(RevokeLease { actor, lease: lease?, reason: reason?, request_id: request_id? });
+    let made = || {
+        let (reason, request_id) = (reason?, request_id?);
+        Some(RevokeLease { actor, lease: lease?, reason, request_id, rotate: false })
+    };
     faults.finish(made())
 }
 
@@ -62,7 +65,7 @@ pub(crate) fn revoke_leases(
     actor: &Actor,
     message: v1::RevokeLeasesRequest,
 ) -> Result<Vec<RevokeLease>, EdgeError> {
-    let v1::RevokeLeasesRequest { lease_ids, reason, request_id, rotate: _ } = message;
+    let v1::RevokeLeasesRequest { lease_ids, reason, request_id, rotate } = message;
     let mut faults = Violations::default();
     if lease_ids.is_empty() {
         faults.add("lease_ids", "is required");
@@ -77,6 +80,7 @@ pub(crate) fn revoke_leases(
             lease,
             reason: reason.clone(),
             request_id: request_id.clone(),
+            rotate,
         };
         Some(leases?.into_iter().map(one).collect())
     };

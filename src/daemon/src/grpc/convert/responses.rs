@@ -57,7 +57,7 @@ pub(crate) fn lease(lease: &Lease) -> v1::Lease {
     }
 }
 
-const fn verification(verification: Verification) -> v1::LeaseVerification {
+pub(super) const fn verification(verification: Verification) -> v1::LeaseVerification {
     match verification {
         Verification::Verified => v1::LeaseVerification::Verified,
         Verification::Unverifiable => v1::LeaseVerification::Unverifiable,

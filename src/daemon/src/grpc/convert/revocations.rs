@@ -13,7 +13,7 @@ pub(crate) fn start_revocation(
     actor: Actor,
     message: v1::StartRevocationRequest,
 ) -> Result<StartRevocation, EdgeError> {
-    let v1::StartRevocationRequest { filter, dry_run, reason, request_id, rotate: _ } = message;
+    let v1::StartRevocationRequest { filter, dry_run, reason, request_id, rotate } = message;
     let mut faults = Violations::default();
     let filter = filters::lease_filter(&mut faults, filter);
     if let Some(filter) = &filter {
@@ -27,7 +27,8 @@ pub(crate) fn start_revocation(
     let reason = required_sentence(&mut faults, reason);
     let request_id = faults.optional("request_id", &request_id);
     let made = || {
-        Some(StartRevocation { actor, filter: filter?, dry_run, reason: reason?, request_id: request_id? })
+        let (filter, reason, request_id) = (filter?, reason?, request_id?);
+        Some(StartRevocation { actor, filter, dry_run, reason, request_id, rotate })
     };
     faults.finish(made())
 }
