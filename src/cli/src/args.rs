@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     audit::AuditCommand, connection::Connection, exit, hold::HoldCommand, lease::LeaseCommand,
     orphan::OrphanCommand, output::Format, policy::PolicyCommand, provider::ProviderCommand,
-    quickstart::Quickstart, revocation::RevocationCommand, secret::SecretCommand,
+    quickstart::Quickstart, revocation::RevocationCommand, rotation::RotationCommand, secret::SecretCommand,
 };
 
 /// Borrow secrets, and look after the broker that lends them.
@@ -47,6 +47,12 @@ pub(crate) enum Command {
     Secret {
         #[command(subcommand)]
         command: SecretCommand,
+    },
+
+    /// See when secrets are rotated and how far that has come; pause, resume and take back
+    Rotation {
+        #[command(subcommand)]
+        command: RotationCommand,
     },
 
     /// See the back ends, and whether they let the broker do what it is to do
@@ -129,6 +135,18 @@ mod tests {
             &format!("lease forget {ID} --reason gone --yes"),
             "revocation list",
             "revocation watch revocation-aeaqcaibaeaqcaibaeaqcaibae -o jsonl",
+            "lease revoke lease-aeaqcaibaeaqcaibaeaqcaibae --rotate --reason leaked",
+            "lease revoke --secret prod/payments/db --rotate --reason leaked --yes",
+            "rotation list --prefix prod/ --state draining --state idle --attention --limit 5",
+            "rotation show prod/payments/db",
+            "rotation watch prod/payments/db -o jsonl",
+            "rotation pause prod/payments/db --reason maintenance",
+            "rotation resume prod/payments/db",
+            "rotation rollback prod/payments/db --reason broken --wait",
+            "secret rotate prod/payments/db",
+            "secret rotate --wait prod/payments/db",
+            "secret rotate prod/payments/db --wait=current --reason left --request-id r-1",
+            "secret rotate prod/payments/db --dry-run",
             "secret list --prefix prod/",
             "secret show prod/payments/db",
             "secret put prod/payments/db",
@@ -192,6 +210,10 @@ mod tests {
             ("secret put prod/payments/db --file x --field a=@b", "cannot be used with"),
             ("secret destroy prod/payments/db", "--version"),
             ("secret delete prod/payments/db --version v1", "--version"),
+            ("secret rotate prod/payments/db --dry-run --wait", "cannot be used with"),
+            ("secret rotate prod/payments/db --wait=soon", "retired"),
+            ("rotation rollback prod/payments/db", "--reason"),
+            ("rotation list --state over", "draining"),
             ("provider check Vault", "a provider's name is"),
             ("hold release", "--reason"),
             ("orphan list --dry-run", "--dry-run"),

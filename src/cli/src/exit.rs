@@ -144,6 +144,10 @@ fn by_reason(reason: &str) -> Option<&'static str> {
         "BROKER_ON_HOLD" => "`leasehold hold show` says why; `leasehold hold release` ends it",
         "QUOTA_EXCEEDED" => "give leases back with `leasehold lease revoke`, or have the limit raised",
         "LEASE_NOT_REVOKING" => "`leasehold lease show` says what it is; `leasehold lease revoke` ends it",
+        "NOT_ROTATED" => {
+            "the secret's entry in the broker's catalog says how: add `rotation = { strategy = ... }`"
+        }
+        "ROTATION_STATE" => "`leasehold rotation show` says where it is",
         "PROVIDER_NOT_FOUND" => "`leasehold provider list` has their names",
         "PROVIDER_UNAVAILABLE" => "`leasehold provider check` tries it",
         "PROVIDER_UNSUPPORTED" => "`leasehold secret show` says what it can do",

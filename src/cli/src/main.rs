@@ -18,6 +18,7 @@ mod policy;
 mod provider;
 mod quickstart;
 mod revocation;
+mod rotation;
 mod secret;
 mod shell;
 mod status;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit { command } => audit::run(command, &cli.connection, &mut output).await,
         Command::Status => status::run(&cli.connection, &mut output).await,
         Command::Revocation { command } => revocation::run(command, &cli.connection, &mut output).await,
+        Command::Rotation { command } => rotation::run(command, &cli.connection, &mut output).await,
         Command::Hold { command } => hold::run(command, &cli.connection, &mut output).await,
         Command::Orphan { command } => orphan::run(command, &cli.connection, &mut output).await,
         Command::Provider { command } => provider::run(command, &cli.connection, &mut output).await,

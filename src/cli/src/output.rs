@@ -198,7 +198,7 @@ fn aligned(cells: &[String], widths: &[usize]) -> String {
 }
 
 /// The text with its control characters made visible.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if c.is_control() {
             shown.extend(c.escape_default())

@@ -2,6 +2,7 @@
 
 mod change;
 mod input;
+mod rotate;
 mod versions;
 mod view;
 mod watch;
@@ -17,6 +18,7 @@ pub(crate) use self::view::capability;
 use self::{
     change::{ChangeArgs, VersionArgs},
     input::{FieldSource, read_value},
+    rotate::Rotate,
     versions::VersionView,
     view::SecretView,
 };
@@ -42,6 +44,8 @@ pub(crate) enum SecretCommand {
     },
     /// Write a new version of a secret, from standard input or files
     Put(Put),
+    /// Rotate a secret now, as its configuration says
+    Rotate(Rotate),
     /// List the versions of a secret, the newest first, with how many leases are live on each; never a value
     Versions {
         /// The secret's path
@@ -114,6 +118,7 @@ pub(crate) async fn run(
             output.item(&view, &view.parts())
         }
         SecretCommand::Put(put) => put.run(connection, output).await,
+        SecretCommand::Rotate(rotate) => rotate.run(connection, output).await,
         SecretCommand::Versions { secret } => versions(&secret, &connection.open().await?, output).await,
         SecretCommand::Watch(watch) => watch.run(&connection.open().await?, output).await,
         SecretCommand::Promote(args) => args.run(Change::Promote, connection, output).await,

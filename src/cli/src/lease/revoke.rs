@@ -1,7 +1,7 @@
 //! `leasehold lease revoke`: leases by their ids, or every one that has something in common.
 
 use clap::Args;
-use leasehold_client::{Client, LeaseFilter, StartRevocation};
+use leasehold_client::{Client, LeaseFilter, RevocationFailure, StartRevocation};
 use leasehold_core::{
     LeaseId, RequestId, SecretPath, SpiffeId, path::PathPrefix, provider::ProviderName, secret::VersionId,
 };
@@ -9,7 +9,7 @@ use leasehold_core::{
 use super::view::LeaseView;
 use crate::{
     confirm::confirm,
-    exit::{About, Failure},
+    exit::{About, Exit, Failure},
     output::Output,
     revocation::{self, RevocationView, until_ended},
 };
@@ -26,6 +26,9 @@ pub(crate) struct Revoke {
     /// A reason for the audit records; required for more than leases by their ids
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Have the secrets rotated, too, each once: what was lent becomes worthless. Dynamic ones need no rotation
+    #[arg(long)]
+    rotate: bool,
     #[command(flatten)]
     many: Many,
 }
@@ -65,16 +68,25 @@ struct Many {
 
 impl Revoke {
     pub(super) async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        if !self.leases.is_empty() && self.rotate {
+            return by_ids_and_rotate(&self.leases, self.reason, client, output).await;
+        }
         if !self.leases.is_empty() {
             return by_ids(&self.leases, self.reason.as_deref(), client, output).await;
         }
         // The grammar lets nobody come here without one.
-        self.many.run(self.reason.unwrap_or_default(), client, output).await
+        self.many.run(self.reason.unwrap_or_default(), self.rotate, client, output).await
     }
 }
 
 impl Many {
-    async fn run(self, reason: String, client: &Client, output: &mut Output) -> Result<(), Failure> {
+    async fn run(
+        self,
+        reason: String,
+        rotate: bool,
+        client: &Client,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         let operator = client.operator();
         let start = StartRevocation {
             filter: LeaseFilter {
@@ -88,7 +100,7 @@ impl Many {
             dry_run: false,
             reason,
             request_id: self.request_id,
-            rotate: false,
+            rotate,
         };
         if self.dry_run || !self.yes {
             let preview = StartRevocation { dry_run: true, request_id: None, ..start.clone() };
@@ -96,7 +108,8 @@ impl Many {
             if self.dry_run {
                 return output.item(&preview, &preview.parts());
             }
-            confirm(false, &format!("to revoke {} leases {}", preview.total, preview.which()))?;
+            let also = if rotate { ", and to rotate their secrets," } else { "" };
+            confirm(false, &format!("to revoke {} leases {}{also}", preview.total, preview.which()))?;
         }
         let begun = operator.start_revocation(start).await?;
         let id = revocation::id_of(&begun)?;
@@ -105,6 +118,40 @@ impl Many {
             return output.item(&begun, &begun.parts());
         }
         until_ended(&operator, id, output).await
+    }
+}
+
+/// The broker takes so many at once.
+const AT_ONCE: usize = 100;
+
+/// Ends each lease and has its secret rotated; the first failure is reported after all were tried.
+async fn by_ids_and_rotate(
+    leases: &[LeaseId],
+    reason: Option<String>,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let operator = client.operator();
+    let mut failure = None;
+    let mut list = output.list();
+    for leases in leases.chunks(AT_ONCE) {
+        for result in operator.revoke_leases_and_rotate(leases, reason.clone()).await? {
+            match result.outcome {
+                Ok(revoked) => list.push(&LeaseView::of(&revoked))?,
+                Err(RevocationFailure { reason, message }) => {
+                    let message = format!("{}: {message} [{reason}]", result.lease_id);
+                    let exit = if reason == "DENIED_OR_NOT_FOUND" { Exit::Denied } else { Exit::Refused };
+                    failure.get_or_insert(Failure::new(exit, message));
+                }
+            }
+        }
+    }
+    match failure {
+        None => list.finish("no leases"),
+        Some(failure) => {
+            list.finish("no lease was revoked")?;
+            Err(failure)
+        }
     }
 }
 
