@@ -1,6 +1,6 @@
 //! IssueLease: decide, get the value, make lease and record durable together, and only then disclose.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use leasehold_core::{
     Lease, LeaseId, SecretValue, Timestamp,
@@ -8,7 +8,8 @@ use leasehold_core::{
     catalog::{Freshness, Resolved, Source},
     lease::{Event, LeaseKind, StepError},
     provider::{ErrorClass, Fetch, IssueCredential, ProviderError},
-    record::{Kind, Outcome, Record, ValueTag},
+    record::{Kind, Outcome, Record},
+    rotation::Tags,
     secret::{FieldName, VersionId},
     state::{Commit, Condition, Key, LedgerError, Revision, Write},
     ttl::{TtlLimits, after, until},
@@ -82,6 +83,7 @@ impl Engine {
     ) -> Result<IssuedLease, EngineError> {
         let request = asked.request;
         let freshness = asked.resolved.entry.freshness;
+        let reading = self.rotations.reading();
         let pinned = self.pinned(&request.secret);
         let found = match self.value(asked.upstream, reference, pinned.as_ref(), freshness, record.time).await
         {
@@ -106,7 +108,11 @@ impl Engine {
         lease.fields.clone_from(&request.fields);
         lease.stale_since = found.stale_since;
         describe(&mut record, &lease, &found.cached.tags, now);
-        let (conditions, writes) = self.first_writes(&asked, &lease, now)?;
+        let (mut conditions, writes) = self.first_writes(&asked, &lease, now)?;
+        if self.rotations.reading() != reading {
+            let lent = self.still_lent(&request.secret, &found.cached.version).await?;
+            conditions.extend(lent);
+        }
         self.ledger.commit(Commit { record, conditions, writes }).await?;
         asked.place.keep();
         self.expect_at(lease.due_at());
@@ -306,10 +312,6 @@ impl Engine {
         Ok((select(&found.cached.value, &request.fields)?, found.cached.tags.clone()))
     }
 
-    fn tags(&self, value: &SecretValue) -> Tags {
-        value.fields.iter().map(|(name, bytes)| (name.clone(), self.mac.tag(bytes.expose()))).collect()
-    }
-
     /// The value of a static secret, from the cache or through it.
     pub(crate) async fn value(
         self: &Arc<Self>,
@@ -360,9 +362,6 @@ impl Engine {
         Ok((conditions, writes))
     }
 }
-
-/// By which a record recognises each field of a value.
-pub(crate) type Tags = BTreeMap<FieldName, ValueTag>;
 
 /// A request that was allowed, with what it is about.
 struct Asked<'a> {

@@ -11,7 +11,10 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -24,8 +27,9 @@ use leasehold_core::{
     state::{Commit, Condition, Key, KeyRange, LedgerError, Revision, Write},
 };
 
-pub(crate) use self::{drain::Draining, verbs::Consequence};
+use self::course::Begun;
 pub use self::{course::RotationPreview, drain::VersionHolder, timetable::Standing};
+pub(crate) use self::{drain::Draining, verbs::Consequence};
 use crate::{engine::Engine, error::EngineError};
 
 /// What rotation needs beside the back ends.
@@ -42,6 +46,9 @@ pub struct RotationParts {
 #[derive(Default)]
 pub(crate) struct Rotations {
     pins: Pins,
+    begun: Begun,
+    /// How many versions were replaced: whoever read one before that may have an old one.
+    replaced: AtomicU64,
     /// Every commit is shown to it.
     pub(crate) draining: Arc<Draining>,
 }
@@ -75,7 +82,45 @@ impl Pins {
     }
 }
 
+impl Rotations {
+    /// A number that differs before and after a version was replaced.
+    pub(crate) fn reading(&self) -> u64 {
+        self.replaced.load(SeqCst)
+    }
+
+    /// A version is about to be replaced, by the next commit of whoever says so.
+    fn replaced(&self) {
+        self.replaced.fetch_add(1, SeqCst);
+    }
+}
+
 impl Engine {
+    /// What must hold when a lease on a version is committed that was read before some version was replaced: nobody waits
+    /// any more for new holders of one that is draining.
+    ///
+    /// # Errors
+    /// [`EngineError::Conflict`] when it was replaced.
+    pub(crate) async fn still_lent(
+        &self,
+        path: &SecretPath,
+        version: &VersionId,
+    ) -> Result<Option<Condition>, EngineError> {
+        let (rotation, revision) = self.rotation(path).await?;
+        let replaced = rotation.course.as_ref().is_some_and(|course| {
+            course.is_promoted() && course.replaced().any(|replaced| replaced == version)
+        });
+        if replaced {
+            return Err(EngineError::Conflict);
+        }
+        Ok(revision.map(|revision| Condition::Unchanged(Key::rotation(path), revision)))
+    }
+
+    /// Takes note of where a rotation is, as the ledger has it.
+    fn note_rotation(&self, rotation: &Rotation) {
+        self.rotations.pins.set(&rotation.secret, rotation.pinned());
+        self.rotations.draining.note(rotation);
+    }
+
     /// The version that is lent whatever the back end's newest is.
     pub(crate) fn pinned(&self, path: &SecretPath) -> Option<VersionId> {
         self.rotations.pins.of(path)
@@ -92,8 +137,7 @@ impl Engine {
             let page = self.ledger.scan(&range, PAGE).await?;
             for path in page.iter().filter_map(|entry| entry.key.rotation_of()) {
                 let (rotation, _) = self.rotation(&path).await?;
-                self.rotations.pins.set(&path, rotation.pinned());
-                self.rotations.draining.note(&rotation);
+                self.note_rotation(&rotation);
                 open.push(path);
             }
             match page.last() {
@@ -171,11 +215,15 @@ impl Engine {
         if next.pinned().is_some() {
             self.rotations.pins.set(&next.secret, next.pinned());
         }
-        let revision = self.ledger.commit(Commit { record, conditions: vec![condition], writes }).await?;
-        if next.pinned().is_none() {
-            self.rotations.pins.set(&next.secret, None);
-        }
-        self.rotations.draining.note(&next);
+        let revision = match self.ledger.commit(Commit { record, conditions: vec![condition], writes }).await
+        {
+            Ok(revision) => revision,
+            Err(problem) => {
+                self.rotations.pins.set(&before.secret, before.pinned());
+                return Err(problem.into());
+            }
+        };
+        self.note_rotation(&next);
         Ok((next, revision))
     }
 }

@@ -157,6 +157,11 @@ impl Upstream {
         count.fetch_add(1, Relaxed);
     }
 
+    /// Notes that a value of a secret works on although it was retired.
+    pub(crate) fn note_still_valid(&self) {
+        self.counts.still_valid.fetch_add(1, Relaxed);
+    }
+
     /// How many credentials are ended at once at most.
     pub(crate) fn endings_at_once(&self) -> usize {
         (self.limits.max_calls / 2).max(1)
