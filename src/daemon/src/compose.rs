@@ -197,7 +197,7 @@ pub(crate) fn rotation_parts(
     let scheduler = SpiffeId::new(trust_domain, "/leasehold/scheduler").map_err(StartError::Identity)?;
     Ok(RotationParts {
         generate: Arc::new(Maker::new(entropy)),
-        programs: Arc::new(Children),
+        programs: Arc::new(Children::new()),
         scheduler: Actor::internal(scheduler),
     })
 }
