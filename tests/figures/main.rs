@@ -19,6 +19,7 @@ mod conformance;
 mod dynamic;
 mod dynamic_pg;
 mod expiries;
+mod fanout;
 mod figure;
 mod flood;
 mod idle;
@@ -51,7 +52,7 @@ fn main() {
     if asked.first().is_some_and(|first| first == flood::FLOOD) {
         return flood::run_flood(&asked[1], &asked[2]);
     }
-    let names: Vec<_> = NAMES.into_iter().chain(scale::NAMES).chain(bulk::NAMES).collect();
+    let names: Vec<_> = NAMES.into_iter().chain(scale::NAMES).chain(bulk::NAMES).chain(fanout::NAMES).collect();
     let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
         Report::complain(&format!("no such figure: {unknown:?}; there are {names:?}"));
@@ -90,6 +91,9 @@ fn main() {
         }
         if bulk::NAMES.into_iter().any(wants) {
             bulk::all(&mut report).await;
+        }
+        if fanout::NAMES.into_iter().any(wants) {
+            fanout::all(&mut report).await;
         }
     });
     if report.is_short() {

@@ -38,6 +38,12 @@ pub struct Call {
     body: Bytes,
 }
 
+/// The messages of a stream, until it ends.
+pub struct Messages {
+    body: h2::RecvStream,
+    rest: BytesMut,
+}
+
 /// What a closed-loop run came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Throughput {
@@ -94,6 +100,29 @@ impl Connection {
     /// # Errors
     /// When the connection breaks or the status is not OK.
     pub async fn call(&mut self, call: &Call) -> Result<Bytes, CallError> {
+        let mut body = self.begin(call).await?;
+        let mut message = BytesMut::new();
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk?;
+            let _ = body.flow_control().release_capacity(chunk.len());
+            message.extend_from_slice(&chunk);
+        }
+        match body.trailers().await?.as_ref().and_then(status) {
+            Some(0) => Ok(message.split_off(message.len().min(5)).freeze()),
+            Some(other) => Err(CallError::Status(other)),
+            None => Err(CallError::Status(-1)),
+        }
+    }
+
+    /// Makes one call whose answer is a stream.
+    ///
+    /// # Errors
+    /// When the connection breaks or the status is not OK.
+    pub async fn watch(&mut self, call: &Call) -> Result<Messages, CallError> {
+        Ok(Messages { body: self.begin(call).await?, rest: BytesMut::new() })
+    }
+
+    async fn begin(&mut self, call: &Call) -> Result<h2::RecvStream, CallError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(call.uri.clone())
@@ -110,17 +139,37 @@ impl Connection {
         {
             return Err(CallError::Status(status));
         }
-        let mut body = response.into_body();
-        let mut message = BytesMut::new();
-        while let Some(chunk) = body.data().await {
-            let chunk = chunk?;
-            let _ = body.flow_control().release_capacity(chunk.len());
-            message.extend_from_slice(&chunk);
-        }
-        match body.trailers().await?.as_ref().and_then(status) {
-            Some(0) => Ok(message.split_off(message.len().min(5)).freeze()),
-            Some(other) => Err(CallError::Status(other)),
-            None => Err(CallError::Status(-1)),
+        Ok(response.into_body())
+    }
+}
+
+impl Messages {
+    /// The next message's bytes; `None` when the stream has ended with OK.
+    ///
+    /// # Errors
+    /// When the connection breaks or the status is not OK.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+        loop {
+            if let Some((prefix, rest)) = self.rest.split_first_chunk::<5>() {
+                let [_, length @ ..] = *prefix;
+                let length = u32::from_be_bytes(length) as usize;
+                if rest.len() >= length {
+                    return Ok(Some(self.rest.split_to(5 + length).freeze().slice(5..)));
+                }
+            }
+            match self.body.data().await {
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    let _ = self.body.flow_control().release_capacity(chunk.len());
+                    self.rest.extend_from_slice(&chunk);
+                }
+                None => {
+                    return match self.body.trailers().await?.as_ref().and_then(status) {
+                        Some(0) => Ok(None),
+                        other => Err(CallError::Status(other.unwrap_or(-1))),
+                    };
+                }
+            }
         }
     }
 }

@@ -161,6 +161,8 @@ pub fn open(
         rates,
         settings: grpc::Settings {
             max_request_bytes: config.limits.message_size.bytes(),
+            max_watches: count(config.limits.watches),
+            max_watches_per_principal: count(config.limits.watches_per_principal),
             ..grpc::Settings::default()
         },
     });

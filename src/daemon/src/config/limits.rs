@@ -33,6 +33,10 @@ pub struct Limits {
     pub requests_in_flight: u32,
     /// Of those, requests to the service of operators.
     pub operator_requests_in_flight: u32,
+    /// Watches that are open at once, of leases and of secrets.
+    pub watches: u32,
+    /// Of those, one principal's.
+    pub watches_per_principal: u32,
     /// Requests a second of one principal, but for those of operators.
     pub requests_per_principal: u32,
     /// How many of them may come at once after a pause.
@@ -79,6 +83,8 @@ impl Default for Limits {
             drain_timeout: secs(10),
             requests_in_flight: 10_000,
             operator_requests_in_flight: 256,
+            watches: 16_384,
+            watches_per_principal: 2_048,
             requests_per_principal: 200,
             request_burst: 2_000,
             operator_requests_per_principal: 100,
@@ -108,6 +114,8 @@ pub(super) fn read(section: Section<'_>) -> Limits {
         keepalive_interval: time("keepalive_interval", d.keepalive_interval, DAY),
         keepalive_timeout: time("keepalive_timeout", d.keepalive_timeout, secs(600)),
         drain_timeout: time("drain_timeout", d.drain_timeout, secs(600)),
+        watches: count("watches", d.watches, 1_000_000),
+        watches_per_principal: count("watches_per_principal", d.watches_per_principal, 1_000_000),
         requests_in_flight: count("requests_in_flight", d.requests_in_flight, 1_000_000),
         operator_requests_in_flight: count(
             "operator_requests_in_flight",

@@ -87,7 +87,7 @@ impl Default for Settings {
         Self {
             max_request_bytes: 1 << 20,
             max_response_bytes: 4 << 20,
-            max_watches: 8192,
+            max_watches: 16_384,
             max_watches_per_principal: 2048,
             max_audit_queries: 16,
             max_audit_queries_per_principal: 4,
