@@ -113,7 +113,7 @@ fn issue(secret: &str) -> IssueLeaseRequest {
 fn start(round: usize) -> Call {
     let filter = Some(LeaseFilter { secret: OLD.to_owned(), ..LeaseFilter::default() });
     let (reason, request_id) = ("a figure".to_owned(), format!("bulk-{round}"));
-    let request = StartRevocationRequest { filter, dry_run: false, reason, request_id };
+    let request = StartRevocationRequest { filter, dry_run: false, reason, request_id, rotate: false };
     Call::new("leasehold.v1.OperatorService/StartRevocation", &request)
 }
 

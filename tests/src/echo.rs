@@ -150,6 +150,7 @@ impl AsyncWrite for Tls {
 #[tonic::async_trait]
 impl LeaseService for Echo {
     type WatchLeasesStream = BoxStream<'static, Result<v1::WatchLeasesResponse, Status>>;
+    type WatchSecretStream = BoxStream<'static, Result<v1::WatchSecretResponse, Status>>;
 
     async fn issue_lease(
         &self,
@@ -190,6 +191,13 @@ impl LeaseService for Echo {
         &self,
         _request: Request<v1::WatchLeasesRequest>,
     ) -> Result<Response<Self::WatchLeasesStream>, Status> {
+        Err(Status::unimplemented("echo"))
+    }
+
+    async fn watch_secret(
+        &self,
+        _request: Request<v1::WatchSecretRequest>,
+    ) -> Result<Response<Self::WatchSecretStream>, Status> {
         Err(Status::unimplemented("echo"))
     }
 }
