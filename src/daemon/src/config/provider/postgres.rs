@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold_core::SecretPath;
-use leasehold_provider_postgres::{Administrator, Owned, PostgresConfig, PostgresRole, Tls};
+use leasehold_provider_postgres::{Administrator, Owned, PostgresConfig, PostgresRole, Terminate, Tls};
 
 use crate::config::section::{Section, proposal};
 
@@ -13,7 +13,8 @@ const MAX_MARGIN: Duration = Duration::from_secs(86_400);
 pub(super) fn read(section: Section<'_>) -> Option<PostgresConfig> {
     let address = section.required::<String>("address");
     let administrator = administrator(&section);
-    let tls = tls(&section);
+    let tls = named(&section, "tls", &Tls::ALL);
+    let terminate_sessions = named(&section, "terminate_sessions", &Terminate::ALL);
     let d = PostgresConfig::new("", "", "");
     let time = |key, default| section.within(key, default, Duration::from_millis(1)..=MAX_TIMEOUT);
     let config = PostgresConfig {
@@ -28,6 +29,8 @@ pub(super) fn read(section: Section<'_>) -> Option<PostgresConfig> {
         connect_timeout: time("connect_timeout", d.connect_timeout),
         statement_timeout: time("statement_timeout", d.statement_timeout),
         timeout: time("timeout", d.timeout),
+        terminate_sessions,
+        rotate_superusers: section.or("rotate_superusers", d.rotate_superusers),
         ..d
     };
     let place = section.place();
@@ -85,14 +88,16 @@ fn administrator(section: &Section<'_>) -> Option<Administrator> {
     path.map(|path| Administrator::Secret { path, user })
 }
 
-fn tls(section: &Section<'_>) -> Tls {
-    let Some(found) = section.take::<String>("tls") else { return Tls::default() };
-    match Tls::ALL.into_iter().find(|(name, _)| *name == found.value) {
-        Some((_, tls)) => tls,
+/// One of several names.
+fn named<T: Copy + Default>(section: &Section<'_>, key: &'static str, all: &[(&'static str, T)]) -> T {
+    let Some(found) = section.take::<String>(key) else { return T::default() };
+    match all.iter().find(|(name, _)| *name == found.value) {
+        Some((_, value)) => *value,
         None => {
-            let message = format!("`tls` cannot be `{}`", found.value);
-            section.fault(found.place, message, proposal(&found.value, &Tls::ALL.map(|(name, _)| name)));
-            Tls::default()
+            let message = format!("`{key}` cannot be `{}`", found.value);
+            let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+            section.fault(found.place, message, proposal(&found.value, &names));
+            T::default()
         }
     }
 }
@@ -137,7 +142,8 @@ mod tests {
             &format!(
                 "{LEAST}cluster = ['pg-1:6432']\ndatabase = 'app'\ntls = 'verify-ca'\nca_file = 'ca.pem'\n\
                  allow_plaintext = true\nuser_prefix = 'eu'\nmargin = '5m'\nconnections = 4\n\
-                 connect_timeout = '1s'\nstatement_timeout = '2s'\ntimeout = '4s'"
+                 connect_timeout = '1s'\nstatement_timeout = '2s'\ntimeout = '4s'\n\
+                 terminate_sessions = 'always'\nrotate_superusers = true"
             ),
             read,
         );
@@ -154,6 +160,8 @@ mod tests {
             connect_timeout: secs(1),
             statement_timeout: secs(2),
             timeout: secs(4),
+            terminate_sessions: Terminate::Always,
+            rotate_superusers: true,
             ..PostgresConfig::new("pg.example.com", "leasehold", "/etc/leasehold/pg")
         };
         assert_eq!(config.unwrap(), expected);
@@ -191,6 +199,7 @@ mod tests {
             ("address = 'a'\nadministrator = { secrt = 'a/b' }", "did you mean `secret`?"),
             ("address = 'a'\nadministrator = 'a/b'", "`administrator` is a table"),
             (&format!("{LEAST}tls = 'verify_full'"), "did you mean `verify-full`?"),
+            (&format!("{LEAST}terminate_sessions = 'retired'"), "did you mean `retired-users`?"),
             (&format!("{LEAST}tls = 'disable'"), "another machine"),
             (&format!("{LEAST}conections = 3"), "did you mean `connections`?"),
             (&format!("{LEAST}connections = 100"), "it must be between 1 and 64"),
