@@ -133,6 +133,9 @@ pub(crate) fn classify(call: Call<'_>, refusal: &Refusal) -> ProviderError {
         472 | 473 => (Transient, "the node is a standby that answers nothing"),
         503 if refusal.says(&["sealed"]) => (Transient, "Vault is sealed"),
         501 => (Transient, "Vault is not initialised"),
+        500 if call.kind == Kind::Rotate && refusal.says(&["failed to find entry for connection"]) => {
+            (Permanent, "the engine has no such database")
+        }
         408 | 500..=599 => (Transient, "Vault failed: its log has the reason"),
         _ => (Permanent, "Vault answered with what nobody knows"),
     };
@@ -223,6 +226,7 @@ mod tests {
             (Kind::SignIn, 400, "invalid role or secret ID", Denied),
             (Kind::SignIn, 404, "", Permanent),
             (Kind::Rotate, 400, "no static role found for role name", Permanent),
+            (Kind::Rotate, 500, "failed to find entry for connection with name: \"x\"", Permanent),
             (Kind::Rotate, 500, "unable to finish rotating credentials", Transient),
             (Kind::Issue, 400, "unknown role", Permanent),
             (Kind::Issue, 500, "failed to create user", Transient),

@@ -9,6 +9,7 @@ mod issuing;
 mod permissions;
 mod pressure;
 mod regions;
+mod rotation;
 mod scenes;
 mod sessions;
 mod setup;

@@ -118,7 +118,8 @@ async fn a_label_that_was_taken_away_and_answered_to_nobody_is_gone() {
     .unwrap();
     let (provider, _home) = provider(&server.url(), |_| {});
     let version: VersionId = NEW.parse().unwrap();
-    let promote = ChangeSecret { reference: "a", version: Some(&version), change: Change::Promote, expected: None };
+    let promote =
+        ChangeSecret { reference: "a", version: Some(&version), change: Change::Promote, expected: None };
     provider.change(promote).await.unwrap();
 }
 

@@ -81,6 +81,45 @@ async fn promoting_moves_current_and_takes_pending_away() {
 }
 
 #[tokio::test]
+async fn what_was_made_current_meanwhile_is_not_replaced() {
+    let server = ScriptedServer::start(|request, _| match &*aws::operation(request) {
+        "secretsmanager.DescribeSecret" => aws::described(),
+        _ => aws::versions(&[(OLD, &["AWSCURRENT"]), (NEW, &["AWSPENDING"])], None),
+    })
+    .await
+    .unwrap();
+    let (provider, _home) = provider(&server.url(), |_| {});
+    let (version, expected) = (NEW.parse().unwrap(), "00000000-2222-4333-8444-555555555555".parse().unwrap());
+    let over = ChangeSecret {
+        reference: "a",
+        version: Some(&version),
+        change: Change::Promote,
+        expected: Some(&expected),
+    };
+    let refused = provider.change(over).await.unwrap_err();
+    assert_eq!(refused.class, ErrorClass::Invalid, "{refused}");
+    assert!(bodies(&server, "UpdateSecretVersionStage").is_empty());
+}
+
+#[tokio::test]
+async fn discarding_takes_pending_away_and_nothing_else() {
+    let server = ScriptedServer::start(|request, _| match &*aws::operation(request) {
+        "secretsmanager.ListSecretVersionIds" => {
+            aws::versions(&[(OLD, &["AWSCURRENT"]), (NEW, &["AWSPENDING", "LIVE"])], None)
+        }
+        _ => done(),
+    })
+    .await
+    .unwrap();
+    let (provider, _home) = provider(&server.url(), |_| {});
+    provider.discard("a", &NEW.parse().unwrap()).await.unwrap();
+    let taken = json!({ "SecretId": "a", "VersionStage": "AWSPENDING", "RemoveFromVersionId": NEW });
+    assert_eq!(bodies(&server, "UpdateSecretVersionStage"), [taken]);
+    let current = provider.discard("a", &OLD.parse().unwrap()).await.unwrap_err();
+    assert_eq!(current.class, ErrorClass::Invalid);
+}
+
+#[tokio::test]
 async fn a_promotion_whose_answer_was_lost_has_happened() {
     for (now, class) in [(NEW, None), ("00000000-2222-4333-8444-555555555555", Some(ErrorClass::Invalid))] {
         let server = ScriptedServer::start(move |request, _| match &*aws::operation(request) {

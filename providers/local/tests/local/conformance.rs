@@ -71,5 +71,5 @@ async fn the_suite_passes() {
     let report = run(&Local::new()).await;
     report.record().unwrap();
     let report = report.passed().unwrap();
-    assert_eq!(report.lines().filter(|line| line.starts_with("passed")).count(), 28, "{report}");
+    assert_eq!(report.lines().filter(|line| line.starts_with("passed")).count(), 33, "{report}");
 }

@@ -296,6 +296,12 @@ impl Fixture for Vault {
         512 * 1024 - r#"{"value":""}"#.len()
     }
 
+    async fn rotating(&self) -> Result<String, Unplayed> {
+        self.postgres.run("create role keeper login").await?;
+        self.bao.add_static_role("database", "keeper", "keeper").await?;
+        Ok("database/static-creds/keeper".to_owned())
+    }
+
     fn issuing(&self) -> Option<&dyn Issuing> {
         Some(self)
     }

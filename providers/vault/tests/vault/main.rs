@@ -15,5 +15,6 @@ mod elsewhere;
 mod faults;
 mod kit;
 mod references;
+mod rotation;
 mod secrets;
 mod sign_in;
