@@ -1,6 +1,7 @@
 //! The daemon and the command line as people meet them: started, asked, reloaded, stopped, and given what they cannot use.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod command;
 mod errors;
 mod hold;
 mod kit;
@@ -13,3 +14,4 @@ mod reload;
 mod standard;
 mod start;
 mod stop;
+mod watch_secret;
