@@ -38,7 +38,8 @@ fn run(strategy: impl Strategy<Value = String>, prefix: &'static str) {
         let accepted = leasehold_provider_azure::check_reference(&reference).is_ok();
         let error = runtime.block_on(async {
             drop(provider.versions(&reference).await);
-            let change = ChangeSecret { reference: &reference, version: None, change: Change::Delete, expected: None };
+            let change =
+                ChangeSecret { reference: &reference, version: None, change: Change::Delete, expected: None };
             drop(provider.change(change).await);
             fetch(&provider, &reference).await.unwrap_err()
         });

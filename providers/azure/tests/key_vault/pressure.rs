@@ -42,7 +42,10 @@ async fn a_call_of_several_requests_ends_in_its_time() {
     let hurried = site.provider(|config| config.timeout = Duration::from_millis(700));
     fetch(&hurried, "db").await.unwrap();
     for (version, change) in [(Some(&first), Change::Disable), (None, Change::Delete)] {
-        let error = hurried.change(ChangeSecret { reference: "db", version, change, expected: None }).await.unwrap_err();
+        let error = hurried
+            .change(ChangeSecret { reference: "db", version, change, expected: None })
+            .await
+            .unwrap_err();
         assert_eq!(error.class, ErrorClass::Transient, "{error}");
     }
 }
