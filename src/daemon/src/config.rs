@@ -20,6 +20,7 @@ pub mod log;
 pub mod metrics;
 pub mod policy;
 pub mod provider;
+pub mod rotation;
 pub mod runtime;
 pub mod seal;
 pub mod secret;
@@ -59,6 +60,8 @@ pub struct Config {
     pub clock: crate::clock::Rules,
     /// `[cache]`: values in memory.
     pub cache: cache::Cache,
+    /// `[rotation]`: how much is rotated at once.
+    pub rotation: rotation::Rotation,
     /// `[log]`: what is logged and how.
     pub log: log::Log,
     /// `[metrics]`: figures for Prometheus.
@@ -131,6 +134,7 @@ impl Config {
         let limits = limits::read(root.section("limits"));
         let clock = clock::read(root.section("clock"));
         let cache = cache::read(root.section("cache"));
+        let rotation = rotation::read(root.section("rotation"));
         let log = log::read(root.section("log"));
         let metrics = metrics::read(root.section("metrics"));
         let runtime = runtime::read(root.section("runtime"));
@@ -147,6 +151,7 @@ impl Config {
             limits,
             clock,
             cache,
+            rotation,
             log,
             metrics,
             runtime,

@@ -2,7 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use leasehold_core::{SecretPath, path::PathPrefix, principal::TrustDomain, provider::ProviderName};
+use leasehold_core::{
+    SecretPath,
+    path::PathPrefix,
+    principal::TrustDomain,
+    provider::ProviderName,
+    rotation::{Blackout, Cron},
+    secret::FieldName,
+};
 use toml::de::DeValue;
 
 /// A type that a key's value can have.
@@ -132,6 +139,9 @@ parsed_from_text!(
     ProviderName: "a provider's name such as `aws-main`",
     SecretPath: "a secret's path such as `prod/payments/db`",
     PathPrefix: "a mount's prefix such as `prod/shared/`",
+    FieldName: "a field's name such as `password`",
+    Cron: "a cron pattern",
+    Blackout: "a time in which nothing is rotated",
 );
 
 #[cfg(test)]

@@ -130,6 +130,33 @@ impl Kind {
         }
     }
 
+    /// Whether it has users whose passwords can be set.
+    pub(super) const fn is_target(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        if let Self::Postgres(_) = self {
+            return true;
+        }
+        false
+    }
+
+    /// Whether it can rotate secrets by itself.
+    pub(super) const fn rotates_by_itself(&self) -> bool {
+        #[cfg(feature = "aws")]
+        if let Self::Aws(_) = self {
+            return true;
+        }
+        #[cfg(feature = "vault")]
+        if let Self::Vault(_) = self {
+            return true;
+        }
+        false
+    }
+
+    /// Whether it makes values by rules of its own: the same that can rotate.
+    pub(super) const fn makes_values(&self) -> bool {
+        self.rotates_by_itself()
+    }
+
     /// The secret of the broker by which it is signed in at, if that is how.
     fn administrator(&self) -> Option<&SecretPath> {
         #[cfg(feature = "postgres")]

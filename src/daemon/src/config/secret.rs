@@ -1,6 +1,6 @@
 //! `[[secret]]` and `[[mount]]`: what can be leased.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use leasehold_core::{
     SecretPath,
@@ -15,6 +15,7 @@ use super::{
     fault::{Place, Sink},
     limits::MOST_LEASES,
     provider::{Provider, Unreadable},
+    rotation::{self, Rotated},
     section::{Found, Section, proposal},
 };
 
@@ -28,6 +29,7 @@ pub(super) struct Entries {
 
 struct Item {
     entry: Entry,
+    rotated: Option<Rotated>,
     place: Place,
     provider: Place,
 }
@@ -41,16 +43,14 @@ impl Entries {
     pub(super) fn read(&mut self, root: &Section<'_>) {
         for section in root.sections("secret") {
             let path = section.required_at("path");
-            let item = read_entry(section, &path);
-            self.incomplete |= item.is_none();
+            let item = read_entry(section, &path, &mut self.incomplete);
             if let (Some(path), Some((item, section))) = (path, item) {
                 add(&mut self.secrets, path, item, "secret", &section);
             }
         }
         for section in root.sections("mount") {
             let prefix = section.required_at("prefix");
-            let item = read_entry(section, &prefix);
-            self.incomplete |= item.is_none();
+            let item = read_entry(section, &prefix, &mut self.incomplete);
             if let (Some(prefix), Some((item, section))) = (prefix, item) {
                 add(&mut self.mounts, prefix, item, "mount", &section);
             }
@@ -84,6 +84,9 @@ impl Entries {
                 {
                     let help = format!("write `ref` as the back end behind `{name}` names its secrets");
                     sink.put(item.place.clone(), why.to_string(), help);
+                }
+                if let Some(rotated) = &item.rotated {
+                    rotation::check(rotated, provider, providers, unreadable, sink);
                 }
                 if let Source::Dynamic { role } = &item.entry.source
                     && !role.contains("{rest}")
@@ -146,8 +149,14 @@ fn add<K: Ord + Element>(
     }
 }
 
-/// What secrets and mounts have in common. Gives the section back for what is told of it later.
-fn read_entry<'t, K>(section: Section<'t>, name: &Option<Found<K>>) -> Option<(Item, Section<'t>)> {
+/// What secrets and mounts have in common. Gives the section back for what is told of it later; says when something of it
+/// is missing.
+fn read_entry<'t, K>(
+    section: Section<'t>,
+    name: &Option<Found<K>>,
+    incomplete: &mut bool,
+) -> Option<(Item, Section<'t>)> {
+    let faulty = std::mem::replace(incomplete, true);
     let provider = section.required_at::<ProviderName>("provider");
     let source = read_source(&section);
     let limits = read_limits(&section);
@@ -155,6 +164,7 @@ fn read_entry<'t, K>(section: Section<'t>, name: &Option<Found<K>>) -> Option<(I
     let max_age = section.within("max_age", Freshness::default().max_age, Duration::ZERO..=DAY);
     let max_stale = section.within("max_stale", Freshness::default().max_stale, Duration::ZERO..=DAY);
     let description: Option<String> = section.optional("description");
+    let rotated = rotation::read_plan(&section);
     let place = name.as_ref().map_or_else(|| section.place(), |name| name.place.clone());
     section.report_unknown();
     let provider = provider?;
@@ -165,9 +175,15 @@ fn read_entry<'t, K>(section: Section<'t>, name: &Option<Found<K>>) -> Option<(I
         max_leases,
         freshness: Freshness { max_age, max_stale },
         description: description.map(Into::into),
-        rotation: None,
+        rotation: rotated
+            .as_ref()
+            .ok()
+            .and_then(Option::as_ref)
+            .map(|rotated| Arc::new(rotated.plan.clone())),
     };
-    Some((Item { entry, place, provider: provider.place }, section))
+    *incomplete = faulty || rotated.is_err();
+    let rotated = rotated.ok().flatten();
+    Some((Item { entry, rotated, place, provider: provider.place }, section))
 }
 
 fn read_source(section: &Section<'_>) -> Option<Source> {

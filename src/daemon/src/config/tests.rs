@@ -133,6 +133,8 @@ fn the_annotated_file_is_the_defaults_in_words() {
     assert_eq!(spelled.limits, config.limits);
     assert_eq!(spelled.clock, config.clock);
     assert_eq!(spelled.cache, config.cache);
+    assert_eq!(spelled.rotation, rotation::Rotation::default());
+    assert_eq!(spelled.rotation, config.rotation);
     assert_eq!(spelled.log, config.log);
     assert_eq!(spelled.runtime, config.runtime);
     assert_eq!(spelled.listen.addresses, config.listen.addresses);
