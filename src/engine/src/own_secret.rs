@@ -8,6 +8,7 @@ use leasehold_core::{
     catalog::Source,
     provider::{ErrorClass, Fetched, ProviderError},
     record::Kind,
+    rotation::Course,
     secret::VersionId,
     state::Commit,
 };
@@ -16,7 +17,9 @@ use crate::{engine::Engine, error::EngineError};
 
 impl Engine {
     /// A static secret of the catalog, for the broker itself: from the cache or through it, as for everybody. When
-    /// `refused` is what the cache has, the back end is asked again.
+    /// `refused` is what the cache has, the back end is asked again; and when it is what is current, and a rotation is
+    /// replacing it, the other version of that rotation is given: the target may have taken it already, and the broker
+    /// needs its back end to bring the rotation to its end.
     ///
     /// # Errors
     /// When there is no such secret, its back end does not give it, or the reading cannot be recorded.
@@ -44,6 +47,12 @@ impl Engine {
             self.cache.invalidate(&upstream.name, reference);
             found = self.value(&upstream, reference, pinned.as_ref(), freshness, now).await;
         }
+        if let Some(refused) = refused
+            && found.as_ref().is_ok_and(|found| found.cached.version == *refused)
+            && let Some(other) = self.other_version(path, refused).await?
+        {
+            found = self.value(&upstream, reference, Some(&other), freshness, now).await;
+        }
         let cached = match found {
             Ok(found) => found.cached,
             Err(error) => return self.fail(record, error).await,
@@ -52,6 +61,20 @@ impl Engine {
         record.value_hmac.clone_from(&cached.tags);
         self.ledger.commit(Commit::record_only(record)).await?;
         Ok(Fetched { value: cached.value.clone(), version: cached.version.clone(), created_at: None })
+    }
+}
+
+impl Engine {
+    /// The other version of a rotation that has not made its new one current.
+    async fn other_version(
+        &self,
+        path: &SecretPath,
+        refused: &VersionId,
+    ) -> Result<Option<VersionId>, EngineError> {
+        let (rotation, _) = self.rotation(path).await?;
+        let Some(course) = rotation.course.filter(|course| !course.is_promoted()) else { return Ok(None) };
+        let Course { old, new, .. } = course;
+        Ok([new, old].into_iter().flatten().find(|version| version != refused))
     }
 }
 
