@@ -79,6 +79,8 @@ async fn make(direct: &Session, number: usize) {
     let tag = format!(r#"{{"leasehold":"lease_{number:026}","role":"app","holder":"{WORKLOAD}"}}"#);
     let statements = format!(
         "SELECT pg_catalog.pg_advisory_xact_lock({number})\n;\n\
+         SELECT extract(epoch FROM t)::pg_catalog.text, 1 / (t <= '2099-01-01T00:00:00Z')::int \
+         FROM pg_catalog.clock_timestamp() AS t\n;\n\
          CREATE ROLE \"{user}\" LOGIN PASSWORD '{VERIFIER}' VALID UNTIL '2099-01-01T00:00:00Z'\n;\n\
          GRANT \"payments_read\" TO \"{user}\"\n;\nCOMMENT ON ROLE \"{user}\" IS '{tag}'"
     );

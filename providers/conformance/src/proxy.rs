@@ -38,6 +38,8 @@ pub struct FaultProxy {
 pub enum Fault {
     /// The connection is cut, and the server never hears of the request.
     CutBefore,
+    /// The connection is cut, and the server gets the request when the proxy is healed.
+    DeliverLate,
     /// The server gets the request and does it; the connection is cut in place of the answer.
     LoseAnswer,
     /// The connection is cut in the middle of the answer's body.
@@ -229,6 +231,14 @@ impl Shared {
                     let fault = *request.get_or_insert_with(|| self.next(bytes));
                     match fault {
                         Some(Fault::CutBefore) => return Ok(()),
+                        Some(Fault::DeliverLate) => {
+                            to_client.shutdown().await?;
+                            let _ = healed.changed().await;
+                            to_server.write_all(bytes).await?;
+                            to_server.shutdown().await?;
+                            while from_server.read(&mut answer).await? > 0 {}
+                            return Ok(());
+                        }
                         Some(Fault::StallBefore) => {
                             let _ = healed.changed().await;
                             request = Some(None);
@@ -260,7 +270,7 @@ impl Shared {
                             to_client.flush().await?;
                             continue;
                         }
-                        Some(Fault::CutBefore | Fault::StallBefore) | None => {}
+                        Some(Fault::CutBefore | Fault::DeliverLate | Fault::StallBefore) | None => {}
                     }
                     to_client.write_all(bytes).await?;
                     to_client.flush().await?;

@@ -13,6 +13,7 @@ use crate::{
     config::Tls,
     connection::{Facts, Link},
     error::Failure,
+    in_time::deadline,
     issuer::Users,
     role::{Owned, Recipe},
     scram::{ITERATIONS, verifier},
@@ -207,7 +208,8 @@ async fn rehearse(users: &Users, link: &Link, role: &str, recipe: &Recipe) -> Re
     };
     let name = users.names.of(role, request.lease);
     let verifier = verifier("nobody ever has it", &bits, ITERATIONS);
-    let creation = users.creation(recipe, &request, &name, &verifier);
+    let at = link.clock.moment(deadline(APART)).ok_or_else(Failure::odd)?;
+    let creation = users.creation(recipe, &request, &name, &verifier, &at);
     let tried = link.ask(&format!("BEGIN\n;\n{creation}\n;\nROLLBACK")).await;
     if tried.is_err() {
         link.ask("ROLLBACK").await?;
@@ -255,6 +257,7 @@ mod tests {
             superuser,
             creates_roles,
             ends_at: None,
+            session: None,
         }
     }
 

@@ -4,7 +4,10 @@ use std::{future::poll_fn, sync::Arc};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use leasehold_core::{Timestamp, provider::ErrorClass};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tokio_postgres::{
     Client, Config, Connection, NoTls, SimpleQueryMessage, SimpleQueryRow,
     config::{SslMode, TargetSessionAttrs},
@@ -16,6 +19,8 @@ use crate::{
     administrator::{Login, SignsIn},
     config::PostgresConfig,
     error::{Failure, classify},
+    in_time::{SAYS_TIME, ServerClock, TIME, TOO_LATE, Timed},
+    session::Session,
     sql::literal,
     tls::connector,
 };
@@ -35,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) user: String,
     /// What the server said of itself and of us.
     pub(crate) facts: Facts,
+    /// The server's clock.
+    pub(crate) clock: ServerClock,
 }
 
 /// What a server says of itself and of the broker's user.
@@ -52,6 +59,8 @@ pub(crate) struct Facts {
     pub(crate) creates_roles: bool,
     /// When its password ends.
     pub(crate) ends_at: Option<Timestamp>,
+    /// What the server calls this session.
+    pub(crate) session: Option<Session>,
 }
 
 /// The rows of each statement of one text, in order.
@@ -86,6 +95,7 @@ impl Dialer {
         self.in_time(async {
             let mut link = self.open(database, &login.user, login.password.expose()).await?;
             link.facts = Facts::of(&link.ask(&self.settings(&login.user)).await?).ok_or_else(Failure::odd)?;
+            link.facts.clock.inspect(|said| link.clock.heard(*said));
             Ok(link)
         })
         .await
@@ -135,7 +145,8 @@ impl Dialer {
                 (client, drive(connection))
             }
         };
-        Ok(Link { client, driving, tls, user: user.to_owned(), facts: Facts::none() })
+        let (facts, clock) = (Facts::none(), ServerClock::new());
+        Ok(Link { client, driving, tls, user: user.to_owned(), facts, clock })
     }
 
     /// What every session is told, and what it is asked.
@@ -144,10 +155,14 @@ impl Dialer {
         format!(
             "SET standard_conforming_strings = on; SET statement_timeout = {patience}; \
              SET idle_in_transaction_session_timeout = {patience}; \
+             SET default_transaction_isolation = 'read committed'; \
              SELECT pg_catalog.current_setting('server_version'), \
                     pg_catalog.current_setting('server_version_num'), \
                     extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.text, \
-                    rolsuper, rolcreaterole, extract(epoch FROM rolvaliduntil)::pg_catalog.text \
+                    rolsuper, rolcreaterole, extract(epoch FROM rolvaliduntil)::pg_catalog.text, \
+                    pg_catalog.pg_backend_pid(), \
+                    (SELECT extract(epoch FROM backend_start)::pg_catalog.text \
+                     FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) \
              FROM pg_catalog.pg_roles WHERE rolname = {}",
             literal(user)
         )
@@ -174,6 +189,43 @@ impl Link {
         match self.client.simple_query(statements).await {
             Ok(messages) => Ok(Answer::of(messages)),
             Err(error) => Err(classify(&error)),
+        }
+    }
+
+    /// Sends statements that begin as [`Moment::opening`] says, and may be done until `deadline`. When the server's clock
+    /// was set since it was heard, they are sent once more.
+    ///
+    /// [`Moment::opening`]: crate::in_time::Moment::opening
+    pub(crate) async fn ask_in_time(
+        &self,
+        deadline: Instant,
+        statements: &Timed<'_>,
+    ) -> Result<Answer, Failure> {
+        let mut clock_was_set = false;
+        loop {
+            let moment = self.clock.moment(deadline).ok_or_else(Failure::odd)?;
+            let failure = match self.ask(&statements(&moment)).await {
+                Ok(answer) => {
+                    let said = answer.rows(SAYS_TIME).first().and_then(|row| row.get(0));
+                    said.and_then(self::moment).inspect(|said| self.clock.heard(*said));
+                    return Ok(answer);
+                }
+                Err(failure) if failure.is(TOO_LATE) => failure,
+                Err(failure) => return Err(failure),
+            };
+            let answer = self.ask(TIME).await?;
+            let said = answer.last().first().and_then(|row| row.get(0)).and_then(self::moment);
+            let said = said.ok_or_else(Failure::odd)?;
+            self.clock.heard(said);
+            if said <= moment.latest {
+                // It came in time: a statement of the configuration divides by zero.
+                return Err(failure);
+            }
+            if clock_was_set || Instant::now() >= deadline {
+                let why = "PostgreSQL was reached too late, and has done nothing";
+                return Err(Failure::ours(ErrorClass::Transient, why));
+            }
+            clock_was_set = true;
         }
     }
 
@@ -214,11 +266,12 @@ impl Facts {
             superuser: false,
             creates_roles: false,
             ends_at: None,
+            session: None,
         }
     }
 
     fn of(answer: &Answer) -> Option<Self> {
-        let row = answer.rows(3).first()?;
+        let row = answer.rows(4).first()?;
         Some(Self {
             version: row.get(0)?.split(' ').next()?.to_owned(),
             version_number: row.get(1)?.parse().ok()?,
@@ -226,6 +279,7 @@ impl Facts {
             superuser: row.get(3)? == "t",
             creates_roles: row.get(4)? == "t",
             ends_at: row.get(5).and_then(moment),
+            session: Some(Session { number: row.get(6)?.parse().ok()?, began: row.get(7)?.to_owned() }),
         })
     }
 }
@@ -277,7 +331,48 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+    use leasehold_core::{LeaseId, ttl::after};
+    use leasehold_provider_conformance::peers::{Postgres, or_skip};
+
     use super::*;
+    use crate::{config::Tls, in_time::deadline};
+
+    /// What is sent too late is not done; a server whose clock was set is asked once more; what the statements themselves
+    /// do wrong is theirs.
+    #[tokio::test]
+    async fn statements_are_done_until_their_time_by_the_servers_clock() {
+        let Some(postgres) = or_skip(Postgres::start().await).unwrap() else { return };
+        let home = tempfile::tempdir().unwrap();
+        let password = home.path().join("password");
+        fs::write(&password, postgres.password()).unwrap();
+        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+        let config = PostgresConfig::new(postgres.address().to_string(), Postgres::SUPERUSER, password);
+        let config = PostgresConfig { tls: Tls::Disable, connect_timeout: Duration::from_secs(20), ..config };
+        let signs_in = SignsIn::new(config.administrator.clone(), None).unwrap();
+        let dialer = Dialer::new(Arc::new(config), Arc::new(signs_in));
+        let link = dialer.connect("postgres").await.unwrap();
+        let lease = LeaseId::from_bits([7; 16]);
+        let said = || link.clock.moment(Instant::now()).unwrap().now;
+        let ask = async |within: u64, then: &'static str| {
+            let statements = |at: &crate::in_time::Moment| format!("{};\n{then}", at.opening(lease));
+            link.ask_in_time(deadline(Duration::from_secs(within)), &statements).await
+        };
+        let begin = said();
+        ask(30, "CREATE TABLE made_first()").await.unwrap();
+        // The broker takes the server's clock for long behind, as after it was set.
+        link.clock.heard("2026-01-01T00:00:00Z".parse().unwrap());
+        ask(30, "CREATE TABLE made_anew()").await.unwrap();
+        assert!(said() >= begin && said() < after(begin, Duration::from_secs(3600)));
+        let late = ask(0, "CREATE TABLE made_late()").await.err().unwrap();
+        assert!(late.class == ErrorClass::Transient && late.to_string().contains("too late"), "{late}");
+        let own = ask(30, "SELECT 1 / 0").await.err().unwrap();
+        assert!(own.class == ErrorClass::Permanent && own.is(TOO_LATE), "{own}");
+        let tables = "SELECT relname FROM pg_class WHERE relname LIKE 'made%' ORDER BY 1";
+        let tables: Vec<_> = postgres.run(tables).await.unwrap().into_iter().flatten().collect();
+        assert_eq!(tables, ["made_anew", "made_first"]);
+    }
 
     #[test]
     fn never_is_no_moment() {

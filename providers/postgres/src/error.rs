@@ -8,6 +8,8 @@ use std::{error::Error, fmt};
 use leasehold_core::provider::{ErrorClass, ProviderError};
 use tokio_postgres::error::SqlState;
 
+use crate::session::Session;
+
 /// What was asked, for the words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
@@ -28,6 +30,8 @@ pub(crate) struct Failure {
     pub(crate) state: Option<SqlState>,
     /// Whether the same may work at once, over another connection if need be.
     pub(crate) again: bool,
+    /// The session that may have done it all the same, or may do it yet.
+    pub(crate) left: Option<Session>,
 }
 
 impl Call<'_> {
@@ -45,7 +49,7 @@ impl Call<'_> {
 impl Failure {
     /// A failure that was not the server's.
     pub(crate) fn ours(class: ErrorClass, why: impl Into<String>) -> Self {
-        Self { class, why: why.into(), state: None, again: false }
+        Self { class, why: why.into(), state: None, again: false, left: None }
     }
 
     /// An answer that is none of PostgreSQL's.
@@ -56,6 +60,16 @@ impl Failure {
     /// Whether the server does not let this user in with this password, or not from here.
     pub(crate) fn is_of_login(&self) -> bool {
         self.is(&SqlState::INVALID_PASSWORD) || self.is(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    }
+
+    /// Whether nobody knows if the server has done it: it said nothing, or only that the session is over.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.state.as_ref().is_none_or(|state| matches!(state.code().get(..3), Some("57P" | "080")))
+    }
+
+    /// The same, where something that was sent before may have been done.
+    pub(crate) fn in_doubt(self) -> Self {
+        Self { class: ErrorClass::Transient, ..self }
     }
 
     /// Whether the server called it this.
@@ -78,7 +92,7 @@ impl fmt::Display for Failure {
 pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     if let Some(state) = error.code() {
         let (class, why, again) = of_state(state);
-        return Failure { class, why: why.to_owned(), state: Some(state.clone()), again };
+        return Failure { state: Some(state.clone()), again, ..Failure::ours(class, why) };
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         return of_tls(tls);
@@ -222,6 +236,21 @@ mod tests {
             let (found, _, repeats) = of_state(&SqlState::from_code(code));
             assert_eq!((found, repeats), (class, again), "{code}");
         }
+    }
+
+    #[test]
+    fn only_an_answer_says_what_was_not_done() {
+        let told = |code| Failure {
+            state: Some(SqlState::from_code(code)),
+            ..Failure::ours(ErrorClass::Permanent, "x")
+        };
+        for (code, silence) in
+            [("57P01", true), ("08006", true), ("57014", false), ("42501", false), ("40001", false)]
+        {
+            assert_eq!(told(code).is_silence(), silence, "{code}");
+        }
+        assert!(Failure::odd().is_silence());
+        assert_eq!(told("42501").in_doubt().class, ErrorClass::Transient);
     }
 
     #[test]

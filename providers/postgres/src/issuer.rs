@@ -12,7 +12,7 @@ use leasehold_core::{
         RevokeCredential, Tagged, Verification,
     },
     secret::FieldName,
-    ttl::after,
+    ttl::{after, until},
 };
 use tokio_postgres::error::SqlState;
 
@@ -22,9 +22,10 @@ use crate::{
     database::{UserNames, Values, last_entry},
     error::{Call, Failure},
     handle::{Handle, Password},
+    in_time::{Moment, SAYS_TIME, deadline},
     role::Recipe,
     secrets::{Secret, Secrets},
-    server::Server,
+    server::{ATTEMPTS, Server},
     sql::{LONGEST_NAME, Sql, identifier, literal},
     tag::Tag,
 };
@@ -36,6 +37,9 @@ pub(crate) struct Users {
     pub(crate) names: UserNames,
     secrets: Arc<Secrets>,
 }
+
+/// The statement of a renewal that says whether the user may log in, counted from 0.
+const CAN_LOG_IN: usize = SAYS_TIME + 1;
 
 /// What a statement names that is not there: the user, mostly.
 pub(crate) const GONE: &SqlState = &SqlState::UNDEFINED_OBJECT;
@@ -59,16 +63,17 @@ impl Users {
         if faults.is_empty() { Ok(Self { server, recipes, names, secrets }) } else { Err(faults) }
     }
 
-    /// The statements that make a user, as one text.
+    /// The statements that make a user, as one text for the moment at which it is sent.
     pub(crate) fn creation(
         &self,
         recipe: &Recipe,
         request: &IssueCredential<'_>,
         name: &str,
         verifier: &str,
+        at: &Moment,
     ) -> String {
         let lease = request.lease.to_string();
-        let end = after(self.server.clock.now(), request.ttl);
+        let end = after(at.now, request.ttl);
         let values = Values {
             name,
             password_verifier: verifier,
@@ -84,10 +89,46 @@ impl Users {
             holder: request.holder.to_string(),
             ended: false,
         };
-        let mut statements = vec![turn(request.lease), recipe.creation.fill(&Sql, &values)];
+        let mut statements = vec![at.opening(request.lease), recipe.creation.fill(&Sql, &values)];
         statements.extend(recipe.granting(name));
         statements.push(comment(name, &tag));
         statements.join("\n;\n")
+    }
+
+    /// Makes a user. What was sent before and not answered is done, or never will be, before it is sent again; and if
+    /// something may have been done, no refusal says that there is nothing.
+    async fn create(
+        &self,
+        recipe: &Recipe,
+        request: &IssueCredential<'_>,
+        name: &str,
+        verifier: &str,
+    ) -> Result<(), Failure> {
+        let deadline = deadline(request.within.min(self.server.config.timeout));
+        let statements = |at: &Moment| self.creation(recipe, request, name, verifier, at);
+        let (mut attempt, mut doubt) = (1, false);
+        loop {
+            let failure = match self.server.ask_in_time_once(deadline, &statements).await {
+                Ok(_) => return Ok(()),
+                Err(failure) => failure,
+            };
+            doubt |= failure.left.is_some();
+            let made_before = failure.is(&SqlState::DUPLICATE_OBJECT);
+            if attempt >= ATTEMPTS || !(failure.again || made_before) {
+                return Err(if doubt { failure.in_doubt() } else { failure });
+            }
+            if let Some(left) = &failure.left {
+                self.server.pause(attempt).await;
+                self.server.cut_off(left).await.map_err(Failure::in_doubt)?;
+            } else if made_before {
+                // An earlier call made it, and its password reached nobody.
+                self.end(request.lease, name, request.role).await.map_err(Failure::in_doubt)?;
+                doubt = false;
+            } else {
+                self.server.pause(attempt).await;
+            }
+            attempt = attempt.saturating_add(1);
+        }
     }
 
     async fn secret(&self, call: Call<'_>) -> Result<Secret, ProviderError> {
@@ -139,19 +180,7 @@ impl Issuer for Users {
         let secret = self.secret(call).await?;
         let name = self.names.of(request.role, request.lease);
         let end = after(self.server.clock.now(), request.ttl);
-        let statements = self.creation(recipe, &request, &name, &secret.verifier);
-        self.server
-            .within(call, async {
-                match self.server.ask(&statements).await {
-                    // An earlier call made it, and its password reached nobody.
-                    Err(failure) if failure.is(&SqlState::DUPLICATE_OBJECT) => {
-                        self.end(request.lease, &name, request.role).await?;
-                        self.server.ask(&statements).await
-                    }
-                    made => made,
-                }
-            })
-            .await?;
+        self.server.within(call, self.create(recipe, &request, &name, &secret.verifier)).await?;
         let odd = |_| call.error(ErrorClass::Permanent, "the user's name is no version");
         let version = name.parse().map_err(odd)?;
         let mut handle = Handle::found(name.clone(), request.role.to_owned());
@@ -168,29 +197,37 @@ impl Issuer for Users {
         let lease = request.lease.to_string();
         let call = Call { verb: "renew the user of", on: &lease };
         let handle = Handle::decode(call, request.handle, request.lease)?;
-        let expiration = last_entry(request.until, self.server.config.margin).to_string();
-        let renewal = match self.recipes.get(&handle.role) {
-            Some(recipe) => {
-                let values = Values {
-                    name: &handle.name,
-                    expiration: &expiration,
-                    lease: &lease,
-                    role: &handle.role,
-                    ..Values::default()
-                };
-                recipe.renewal.fill(&Sql, &values)
-            }
-            None => format!("ALTER ROLE {} VALID UNTIL {}", identifier(&handle.name), literal(&expiration)),
+        let statements = |at: &Moment| {
+            // As long from now on as the broker's clock has to run until then: the two may show different times.
+            let end = after(at.now, until(self.server.clock.now(), request.until));
+            let expiration = last_entry(end, self.server.config.margin).to_string();
+            let renewal = match self.recipes.get(&handle.role) {
+                Some(recipe) => {
+                    let values = Values {
+                        name: &handle.name,
+                        expiration: &expiration,
+                        lease: &lease,
+                        role: &handle.role,
+                        ..Values::default()
+                    };
+                    recipe.renewal.fill(&Sql, &values)
+                }
+                None => {
+                    format!("ALTER ROLE {} VALID UNTIL {}", identifier(&handle.name), literal(&expiration))
+                }
+            };
+            format!(
+                "{}\n;\nSELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = {}\n;\n{renewal}",
+                at.opening(request.lease),
+                literal(&handle.name)
+            )
         };
-        let statements = format!(
-            "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = {}\n;\n{renewal}",
-            literal(&handle.name)
-        );
+        let deadline = deadline(self.server.config.timeout);
         self.server
             .within(call, async {
                 let locked_out = || Failure::ours(ErrorClass::Absent, "somebody has locked it out");
-                match self.server.ask(&statements).await {
-                    Ok(answer) => match answer.rows(0).first().and_then(|row| row.get(0)) {
+                match self.server.ask_in_time(deadline, &statements).await {
+                    Ok(answer) => match answer.rows(CAN_LOG_IN).first().and_then(|row| row.get(0)) {
                         Some("t") => Ok(request.until),
                         Some(_) => Err(locked_out()),
                         None => Err(gone()),

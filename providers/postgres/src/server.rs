@@ -14,7 +14,7 @@ use leasehold_core::{
     ports::{Clock, Entropy},
     provider::{ErrorClass, ProviderError, SignIn},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tracing::warn;
 
@@ -23,6 +23,7 @@ use crate::{
     config::PostgresConfig,
     connection::{Answer, Dialer, Link},
     error::{Call, Failure},
+    in_time::Timed,
 };
 
 /// One PostgreSQL server, or one cluster of them.
@@ -49,8 +50,17 @@ struct Busy {
     patience: Duration,
 }
 
+/// What a server is asked.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    /// These statements.
+    Text(&'a str),
+    /// These, until then.
+    InTime(Instant, &'a Timed<'a>),
+}
+
 /// The first call and its repetitions.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 /// The first repetition comes within this, the second within twice this.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -89,11 +99,33 @@ impl Server {
     /// Sends statements as one text, and again where the connection broke or it collided with another change: all that
     /// is sent so can be done twice.
     pub(crate) async fn ask(&self, statements: &str) -> Result<Answer, Failure> {
+        self.repeat(Request::Text(statements)).await
+    }
+
+    /// As [`Self::ask`], of statements that may be done until `deadline`.
+    pub(crate) async fn ask_in_time(
+        &self,
+        deadline: Instant,
+        statements: &Timed<'_>,
+    ) -> Result<Answer, Failure> {
+        self.repeat(Request::InTime(deadline, statements)).await
+    }
+
+    /// Sends statements that may be done until `deadline`, and not again.
+    pub(crate) async fn ask_in_time_once(
+        &self,
+        deadline: Instant,
+        statements: &Timed<'_>,
+    ) -> Result<Answer, Failure> {
+        self.ask_once(Request::InTime(deadline, statements)).await
+    }
+
+    async fn repeat(&self, request: Request<'_>) -> Result<Answer, Failure> {
         let mut attempt = 1;
         loop {
-            match self.ask_once(statements).await {
+            match self.ask_once(request).await {
                 Err(failure) if failure.again && attempt < ATTEMPTS => {
-                    sleep(self.jitter(PAUSE.saturating_mul(attempt))).await;
+                    self.pause(attempt).await;
                     attempt = attempt.saturating_add(1);
                 }
                 outcome => return outcome,
@@ -101,12 +133,24 @@ impl Server {
         }
     }
 
-    async fn ask_once(&self, statements: &str) -> Result<Answer, Failure> {
+    /// Waits before the next attempt.
+    pub(crate) async fn pause(&self, attempt: u32) {
+        sleep(self.jitter(PAUSE.saturating_mul(attempt))).await;
+    }
+
+    async fn ask_once(&self, request: Request<'_>) -> Result<Answer, Failure> {
         let busy = self.connection().await?;
-        let answer = match &busy.link {
-            Some(link) => link.ask(statements).await,
-            None => Err(Failure::odd()),
+        let answer = match (&busy.link, request) {
+            (Some(link), Request::Text(statements)) => link.ask(statements).await,
+            (Some(link), Request::InTime(deadline, statements)) => {
+                link.ask_in_time(deadline, statements).await
+            }
+            (None, _) => Err(Failure::odd()),
         };
+        let answer = answer.map_err(|failure| {
+            let session = busy.link.as_ref().filter(|_| failure.is_silence());
+            Failure { left: session.and_then(|link| link.facts.session.clone()), ..failure }
+        });
         busy.settle();
         if matches!(&answer, Err(failure) if failure.is(&SqlState::READ_ONLY_SQL_TRANSACTION)) {
             // It was demoted: connections to it are of no use, and new ones find who takes writes now.

@@ -112,6 +112,7 @@ pub fn open(
     let means = Means {
         keys: keys.clone(),
         clock: dated.clone(),
+        lease_clock: clock.clone(),
         entropy: entropy.clone(),
         broker: format!("{}/{}", config.identity.trust_domain, state.name(&*entropy)?).into(),
         secrets: secrets.clone(),

@@ -40,7 +40,8 @@ pub async fn try_all(config: &Config, clock: Arc<dyn Clock>) -> Result<Vec<Tried
     let secrets = Arc::new(OwnSecrets::default());
     let entropy = Arc::new(SystemEntropy);
     // Nothing is made, so nothing needs the broker's name.
-    let means = Means { keys, clock, entropy, broker: "".into(), secrets: secrets.clone() };
+    let (lease_clock, broker, own) = (clock.clone(), "".into(), secrets.clone());
+    let means = Means { keys, clock, lease_clock, entropy, broker, secrets: own };
     let opened: Vec<_> =
         config.providers.iter().map(|provider| (provider, providers::try_out(provider, &means))).collect();
     // Before any of them signs in, which may take a secret of another one.
@@ -137,6 +138,7 @@ mod tests {
         let means = Means {
             keys: Arc::new(KeyRing::load(&folder.path().join("s.key")).unwrap()),
             clock: TestClock::new(),
+            lease_clock: TestClock::new(),
             entropy: Arc::new(SystemEntropy),
             broker: "".into(),
             secrets: Arc::default(),

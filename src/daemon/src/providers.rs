@@ -19,8 +19,10 @@ use crate::{
 pub struct Means {
     /// For what is kept at rest.
     pub keys: Arc<KeyRing>,
-    /// The time.
+    /// The time for what others have dated.
     pub clock: Arc<dyn Clock>,
+    /// The time that leases go by.
+    pub lease_clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// The broker's own name, which no other broker has.
@@ -124,7 +126,7 @@ fn open_one(kind: &Kind, means: &Means) -> Result<Arc<dyn Provider>, String> {
         }
         #[cfg(feature = "postgres")]
         Kind::Postgres(config) => {
-            let Means { clock, entropy, secrets, broker, .. } = means.clone();
+            let Means { lease_clock: clock, entropy, secrets, broker, .. } = means.clone();
             let administrator = config.administrator.secret().map(|path| secrets.source(path.clone()));
             let config = leasehold_provider_postgres::PostgresConfig {
                 broker: broker.to_string(),

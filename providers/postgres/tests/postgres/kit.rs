@@ -182,16 +182,20 @@ pub(crate) async fn make_for(
     lease: LeaseId,
     ttl: Duration,
 ) -> Result<Made, ProviderError> {
+    make_within(users, role, lease, ttl, TTL).await
+}
+
+/// Makes a user that must not come to be later than `within` from now on.
+pub(crate) async fn make_within(
+    users: &dyn Issuer,
+    role: &str,
+    lease: LeaseId,
+    ttl: Duration,
+    within: Duration,
+) -> Result<Made, ProviderError> {
     let holder: SpiffeId = "spiffe://example.org/prod/web".parse().unwrap();
-    let request = IssueCredential {
-        lease,
-        holder: &holder,
-        role,
-        ttl,
-        max_ttl: ttl * 4,
-        within: TTL,
-        reservation: None,
-    };
+    let request =
+        IssueCredential { lease, holder: &holder, role, ttl, max_ttl: ttl * 4, within, reservation: None };
     let credential = users.issue(request).await?;
     let (user, password) = (field(&credential.value, "username"), field(&credential.value, "password"));
     Ok(Made { lease, user, password, credential })

@@ -13,6 +13,7 @@ mod conformance;
 mod ending;
 mod faults;
 mod kit;
+mod late;
 mod target;
 mod tls;
 mod users;
