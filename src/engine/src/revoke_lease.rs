@@ -67,24 +67,46 @@ impl Engine {
             Ok(step) => step,
             Err(StepError::Revoked | StepError::Revoking | StepError::Expired) => {
                 record.details.insert("already".to_owned(), lease.state.name().to_owned());
-                self.ledger.commit(Commit::record_only(record)).await?;
-                return Ok(lease);
+                return self.note_over(request, record, lease).await;
             }
             Err(error) => return self.fail(record, error.into()).await,
         };
         if let Err(held) = self.unless_on_hold() {
             return self.fail(record, held).await;
         }
-        // Who gives back what it holds is no reason to make it worthless.
-        let consequence = match (own, request.rotate) {
-            (true, false) => None,
-            (_, rotate) => {
-                let asked_by = rotate.then_some(&request.actor.id);
-                self.consequence_of(&lease, asked_by, now).await?
-            }
+        // Who gives back what it holds is no reason to make it worthless, nor is an end whose time has come.
+        let taken = !own && !matches!(next.state, LeaseState::Expired { .. });
+        let consequence = if taken || request.rotate {
+            let asked_by = request.rotate.then_some(&request.actor.id);
+            self.consequence_of(&lease, asked_by, now).await?
+        } else {
+            None
         };
         let ending = Ending { record, next, effects, place: Place::First, also: None, consequence };
         self.end(ending, &lease, revision).await
+    }
+
+    /// Writes down that a lease was over already. Whoever wants its secret rotated wants that no less.
+    async fn note_over(
+        &self,
+        request: &RevokeLease,
+        mut record: Record,
+        lease: Lease,
+    ) -> Result<Lease, EngineError> {
+        let asked_by = Some(&request.actor.id).filter(|_| request.rotate);
+        let consequence = match asked_by {
+            Some(_) => self.consequence_of(&lease, asked_by, record.time).await?,
+            None => None,
+        };
+        let Some(consequence) = consequence else {
+            self.ledger.commit(Commit::record_only(record)).await?;
+            return Ok(lease);
+        };
+        consequence.note(&mut record);
+        let Consequence { condition, writes, not_before } = consequence;
+        self.ledger.commit(Commit { record, conditions: vec![condition], writes }).await?;
+        self.expect_rotation(&lease.secret, not_before);
+        Ok(lease)
     }
 
     /// Makes the end of a lease, or its beginning, durable, and goes on with it at the back end.
@@ -108,9 +130,7 @@ impl Engine {
         writes.extend(also);
         let mut conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
         let rotation = consequence.map(|consequence| {
-            record
-                .details
-                .insert("rotation".to_owned(), format!("wanted not before {}", consequence.not_before));
+            consequence.note(&mut record);
             conditions.push(consequence.condition);
             writes.extend(consequence.writes);
             consequence.not_before

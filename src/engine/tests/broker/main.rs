@@ -20,6 +20,7 @@ mod quota;
 mod reads;
 mod reconcile;
 mod revocation;
+mod rotation_verbs;
 mod sweep;
 mod unclaimed;
 mod watch;

@@ -28,6 +28,14 @@ pub(crate) struct Consequence {
     pub(crate) not_before: Timestamp,
 }
 
+impl Consequence {
+    /// Says in the record of the lease's end what it does to the secret.
+    pub(crate) fn note(&self, record: &mut Record) {
+        let wanted = format!("wanted not before {}", self.not_before);
+        record.details.insert("rotation".to_owned(), wanted);
+    }
+}
+
 impl Engine {
     /// Asks policy whether whoever takes a lease away may have its secret rotated, when it is one that can be. A denial, or
     /// a secret that is not rotated, is recorded and returned before anything is done.
