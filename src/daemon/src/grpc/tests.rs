@@ -8,4 +8,5 @@ mod leases;
 mod limits;
 mod operators;
 mod revocations;
+mod rotations;
 mod standard;
