@@ -106,6 +106,10 @@ pub struct Settings {
     pub leases_per_principal: u64,
     /// How many leases there may be on a secret that has no limit of its own.
     pub leases_per_secret: u64,
+    /// How many secrets of one provider are rotated at once.
+    pub rotations_at_once: usize,
+    /// Over how long rotations are spread whose time came unseen.
+    pub rotation_catch_up: Duration,
 }
 
 /// How much one provider is asked.
@@ -152,6 +156,8 @@ impl Default for Settings {
             request_memory: Duration::from_secs(600),
             leases_per_principal: 10_000,
             leases_per_secret: 1_000_000,
+            rotations_at_once: 4,
+            rotation_catch_up: Duration::from_secs(300),
         }
     }
 }
@@ -208,6 +214,7 @@ impl Engine {
     /// Puts another catalog in force: for requests that come from now on.
     pub fn replace_catalog(&self, catalog: Catalog) {
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        self.rotations.timetable.catalog_replaced();
     }
 
     pub(crate) fn catalog(&self) -> Arc<Catalog> {

@@ -116,6 +116,9 @@ impl Engine {
         self.ledger.commit(Commit { record, conditions, writes }).await?;
         asked.place.keep();
         self.expect_at(lease.due_at());
+        if asked.resolved.mount.is_some() && asked.resolved.entry.rotation.is_some() {
+            self.meet_rotation(&request.secret);
+        }
         Ok(IssuedLease { lease, value })
     }
 

@@ -45,4 +45,4 @@ mod watch_secret;
 pub use engine::{Engine, Parts, ProviderLimits, Settings};
 pub use error::EngineError;
 pub use resting::Rests;
-pub use rotation::RotationParts;
+pub use rotation::{RotationParts, TooOld};

@@ -41,6 +41,7 @@ impl Engine {
     pub async fn reconcile(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         tokio::spawn(self.clone().run_revocations(stop.clone()));
         tokio::spawn(self.clone().run_drains(stop.clone()));
+        tokio::spawn(self.clone().run_rotations(stop.clone()));
         while !*stop.borrow_and_update() {
             // Whoever commits something due from here on either is seen by this look or wakes the next one.
             self.next_look.store(i64::MAX, Relaxed);

@@ -34,7 +34,7 @@ pub use self::{
     },
     watch_secret::{SecretNews, SecretNotice, WatchSecret},
 };
-pub use crate::rotation::Standing;
+pub use crate::rotation::{RotationFigures, Standing};
 pub use crate::watch_leases::{Left, WatchPosition};
 
 /// Take a lease on a secret.

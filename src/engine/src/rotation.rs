@@ -27,8 +27,12 @@ use leasehold_core::{
     state::{Commit, Condition, Key, KeyRange, LedgerError, Revision, Write},
 };
 
-use self::course::Begun;
-pub use self::{course::RotationPreview, drain::VersionHolder, timetable::Standing};
+use self::{course::Begun, timetable::Timetable};
+pub use self::{
+    course::RotationPreview,
+    drain::VersionHolder,
+    timetable::{RotationFigures, Standing, TooOld},
+};
 pub(crate) use self::{drain::Draining, verbs::Consequence};
 use crate::{engine::Engine, error::EngineError};
 
@@ -51,6 +55,7 @@ pub(crate) struct Rotations {
     replaced: AtomicU64,
     /// Every commit is shown to it.
     pub(crate) draining: Arc<Draining>,
+    pub(crate) timetable: Timetable,
 }
 
 /// The versions that are lent although their back ends have newer ones, which are not promoted. Empty nearly always.
@@ -190,7 +195,10 @@ impl Engine {
         loop {
             let (conditions, writes) = self.made_current(secret, version, record.time).await?;
             match self.ledger.commit(Commit { record: record.clone(), conditions, writes }).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.reconsider_rotation(secret);
+                    return Ok(());
+                }
                 Err(LedgerError::Conflict(_)) => {}
                 Err(problem) => return Err(problem.into()),
             }
