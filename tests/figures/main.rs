@@ -13,6 +13,7 @@
     reason = "figures are printed, and one that cannot be measured ends the run"
 )]
 
+mod alternating;
 mod bulk;
 mod cold_reads;
 mod conformance;
@@ -29,7 +30,7 @@ mod scale;
 
 use figure::Report;
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "issue_vs_echo",
     "issue_p99_at_half_load",
     "durable_check",
@@ -40,6 +41,7 @@ const NAMES: [&str; 10] = [
     "flood_fairness",
     "dynamic_issue_overhead_vault",
     "dynamic_pg_issue_ratio",
+    "alternating_failed_logins",
 ];
 
 fn main() {
@@ -52,7 +54,8 @@ fn main() {
     if asked.first().is_some_and(|first| first == flood::FLOOD) {
         return flood::run_flood(&asked[1], &asked[2]);
     }
-    let names: Vec<_> = NAMES.into_iter().chain(scale::NAMES).chain(bulk::NAMES).chain(fanout::NAMES).collect();
+    let names: Vec<_> =
+        NAMES.into_iter().chain(scale::NAMES).chain(bulk::NAMES).chain(fanout::NAMES).collect();
     let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
         Report::complain(&format!("no such figure: {unknown:?}; there are {names:?}"));
@@ -82,6 +85,9 @@ fn main() {
         }
         if wants("dynamic_pg_issue_ratio") {
             dynamic_pg::ratio(&mut report).await;
+        }
+        if wants("alternating_failed_logins") {
+            alternating::failed_logins(&mut report).await;
         }
         if wants("issue_vs_echo") || wants("issue_p99_at_half_load") || wants("durable_check") {
             issue::all(&mut report, wants).await;

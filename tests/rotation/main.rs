@@ -1,0 +1,5 @@
+//! Rotation with real targets: databases whose users get new passwords while somebody uses them.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod administrator;
+mod logins;
