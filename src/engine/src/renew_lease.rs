@@ -29,6 +29,8 @@ struct Current {
     found: Found,
     value: SecretValue,
     limits: TtlLimits,
+    /// When it was read, as [`Engine::still_lent`] has it.
+    reading: u64,
 }
 
 impl Engine {
@@ -105,12 +107,14 @@ impl Engine {
             Some(current) => describe(&mut record, &renewed, &current.found.cached.tags, now),
             None => record.expires_at = Some(renewed.expires_at),
         }
-        let commit = Commit {
-            record,
-            conditions: vec![Condition::Unchanged(Key::lease(lease.id), revision)],
-            writes: renewed.writes(Some(&lease))?,
-        };
-        self.ledger.commit(commit).await?;
+        let mut conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
+        let writes = renewed.writes(Some(&lease))?;
+        if let Some(current) = &current
+            && self.rotations.reading() != current.reading
+        {
+            conditions.extend(self.still_lent(&lease.secret, &current.found.cached.version).await?);
+        }
+        self.ledger.commit(Commit { record, conditions, writes }).await?;
         Ok(Renewed { lease: renewed, value: current.map(|current| current.value) })
     }
 
@@ -134,6 +138,7 @@ impl Engine {
             record.decision = renewal;
             return Ok(None);
         };
+        let reading = self.rotations.reading();
         let pinned = self.pinned(&lease.secret);
         let freshness = resolved.entry.freshness;
         let found = self
@@ -152,7 +157,7 @@ impl Engine {
         if let Some(renewal) = renewal {
             record.details.insert("renewal_policies".to_owned(), renewal.policies.join(", "));
         }
-        Ok(Some(Current { found, value, limits }))
+        Ok(Some(Current { found, value, limits, reading }))
     }
 
     /// The end that the back end grants; of a static value the broker alone decides.
