@@ -10,3 +10,4 @@ mod operators;
 mod revocations;
 mod rotations;
 mod standard;
+mod watch_secret;

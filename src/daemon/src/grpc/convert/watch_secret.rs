@@ -11,10 +11,7 @@ use super::{
 };
 use crate::grpc::status::EdgeError;
 
-pub(crate) fn watch_secret(
-    actor: Actor,
-    message: &v1::WatchSecretRequest,
-) -> Result<WatchSecret, EdgeError> {
+pub(crate) fn watch_secret(actor: Actor, message: &v1::WatchSecretRequest) -> Result<WatchSecret, EdgeError> {
     let mut faults = Violations::default();
     let secret = faults.required("secret", &message.secret);
     let after = Some(message.resume_token.as_str()).filter(|token| !token.is_empty());
@@ -57,7 +54,10 @@ mod tests {
 
     fn ask(secret: &str, resume_token: &str) -> Result<WatchSecret, EdgeError> {
         let actor = Actor::internal("spiffe://example.org/prod/api".parse().unwrap());
-        watch_secret(actor, &v1::WatchSecretRequest { secret: secret.into(), resume_token: resume_token.into() })
+        watch_secret(
+            actor,
+            &v1::WatchSecretRequest { secret: secret.into(), resume_token: resume_token.into() },
+        )
     }
 
     #[test]
