@@ -11,6 +11,7 @@ mod many;
 mod metrics;
 mod people;
 mod reload;
+mod rotation;
 mod standard;
 mod start;
 mod stop;

@@ -8,7 +8,10 @@ use std::{
     process::{Output, Stdio},
 };
 
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
+};
 
 use crate::exit::Failure;
 
@@ -16,6 +19,13 @@ use crate::exit::Failure;
 pub(super) struct Program {
     path: PathBuf,
     typed: OsString,
+}
+
+/// A command that goes on while others run.
+pub(super) struct Watcher {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    said: String,
 }
 
 /// What a command did.
@@ -49,21 +59,52 @@ impl Program {
         words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs it. Nothing of this process's own settings reaches it: it has to work from any shell.
+    /// Runs it.
     pub(super) async fn run(&self, arguments: &[OsString]) -> Result<Outcome, Failure> {
+        let output = self.command(arguments).output().await;
+        let Output { status, stdout, stderr } =
+            output.map_err(|why| Failure::failed(self.path.display(), why))?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Outcome { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// Starts it, and waits until it has said a line in which this stands.
+    pub(super) async fn watch(&self, arguments: &[OsString], until: &str) -> Result<Watcher, Failure> {
+        let about = |why| Failure::failed(self.path.display(), why);
+        let mut child = self.command(arguments).stdout(Stdio::piped()).spawn().map_err(about)?;
+        let Some(stdout) = child.stdout.take() else {
+            return Err(Failure::failed(self.path.display(), "its output cannot be read"));
+        };
+        let mut watcher = Watcher { child, stdout: BufReader::new(stdout), said: String::new() };
+        while !watcher.said.contains(until) {
+            if watcher.stdout.read_line(&mut watcher.said).await.map_err(about)? == 0 {
+                return Err(Failure::failed(
+                    self.path.display(),
+                    format!("it ended without saying `{until}`"),
+                ));
+            }
+        }
+        Ok(watcher)
+    }
+
+    /// The command to be run. Nothing of this process's own settings reaches it: it has to work from any shell.
+    fn command(&self, arguments: &[OsString]) -> Command {
         let mut command = Command::new(&self.path);
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEASEHOLD_")) {
             command.env_remove(name);
         }
-        let Output { status, stdout, stderr } = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|why| Failure::failed(self.path.display(), why))?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Outcome { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+}
+
+impl Watcher {
+    /// Waits for its end.
+    pub(super) async fn ended(mut self) -> Result<Outcome, Failure> {
+        let about = |why| Failure::failed("a command that watched", why);
+        self.stdout.read_to_string(&mut self.said).await.map_err(about)?;
+        let status = self.child.wait().await.map_err(about)?;
+        Ok(Outcome { code: status.code(), stdout: self.said, stderr: String::new() })
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) enum Who {
 const MARKER: &str = ".leasehold-quickstart";
 const DOMAIN: &str = "spiffe://quickstart.test";
 const GUARDRAIL: &str = include_str!("../../../../config/policies/00-guardrail.cedar");
+const SCHEDULER: &str = include_str!("../../../../config/policies/30-scheduler.cedar");
 const POLICIES: &str = include_str!("policies.cedar");
 const CONFIG: &str = include_str!("leasehold.toml");
 
@@ -56,6 +57,7 @@ impl Site {
         site.identities()?;
         site.write("policies/00-guardrail.cedar", GUARDRAIL.as_bytes())?;
         site.write("policies/10-quickstart.cedar", POLICIES.as_bytes())?;
+        site.write("policies/30-scheduler.cedar", SCHEDULER.as_bytes())?;
         site.write("leasehold.toml", CONFIG.replace("{port}", &port.to_string()).as_bytes())?;
         site.write("values/username", USERNAME.as_bytes())?;
         site.write("values/password", PASSWORD.as_bytes())?;

@@ -99,6 +99,11 @@ impl Tour<'_> {
             expected: &lease,
         })
         .await?;
+        self.rotation(&lease, &mut count, output).await?;
+        let mut step = async |step: Step<'_>| {
+            count = count.saturating_add(1);
+            self.step(count, step, output).await
+        };
         step(Step {
             title: "The operator takes the lease away.",
             who: Some(Who::Admin),
@@ -129,15 +134,67 @@ impl Tour<'_> {
         output.line(&format!("\nAll {count} steps did what they should."))
     }
 
+    /// A rotation, and a holder that is told of it.
+    async fn rotation(&self, lease: &str, count: &mut usize, output: &mut Output) -> Result<(), Failure> {
+        let mut number = || {
+            *count = count.saturating_add(1);
+            *count
+        };
+        let watch = Step {
+            title: "The workload watches its leases, as long as it runs.",
+            who: Some(Who::Payments),
+            arguments: words(&["lease", "watch", "--limit", "2"]),
+            code: 0,
+            expected: "rotated",
+        };
+        let watching = self.complete(&watch);
+        let watched = number();
+        output.line(&format!("\n{watched}. {}\n$ {} &", watch.title, self.program.typed(&watching)))?;
+        let watcher = self.program.watch(&watching, lease).await?;
+        let rotate = Step {
+            title: "The operator has the secret rotated: a new password is current, the old one has a holder.",
+            who: Some(Who::Admin),
+            arguments: words(&["secret", "rotate", SECRET, "--reason", "somebody left", "--wait=current"]),
+            code: 0,
+            expected: "draining",
+        };
+        self.step(number(), rotate, output).await?;
+        output.line("\n   The watch that goes on has told the holder:")?;
+        let told = watcher.ended().await?;
+        self.check(watched, &watch, &self.program.typed(&watching), told, output)?;
+        let moved = Step {
+            title: "The holder moves to the new version, with the same lease.",
+            who: Some(Who::Payments),
+            arguments: words(&["lease", "renew", lease, "--accept-rotation"]),
+            code: 0,
+            expected: lease,
+        };
+        self.step(number(), moved, output).await?;
+        let ended = Step {
+            title: "Nobody holds the old version any more, so it is retired, long before its deadline.",
+            who: Some(Who::Admin),
+            arguments: words(&["rotation", "watch", SECRET]),
+            code: 0,
+            expected: "retired",
+        };
+        self.step(number(), ended, output).await?;
+        Ok(())
+    }
+
     /// Runs one step against the broker.
     async fn step(&self, number: usize, step: Step<'_>, output: &mut Output) -> Result<Outcome, Failure> {
+        self.print_and_check(number, &step, &self.complete(&step), output).await
+    }
+
+    /// A step's arguments, with how to reach the broker and as whom.
+    fn complete(&self, step: &Step<'_>) -> Vec<OsString> {
         let mut arguments = words(&["--addr", &self.site.address().to_string()]);
         if let Some(who) = step.who {
             arguments.push("--identity".into());
             arguments.push(self.site.identity(who).into());
         }
         arguments.extend(step.arguments.iter().cloned());
-        self.print_and_check(number, &step, &arguments, output).await
+        arguments
     }
 
     async fn print_and_check(
@@ -150,6 +207,18 @@ impl Tour<'_> {
         let typed = self.program.typed(arguments);
         output.line(&format!("\n{number}. {}\n$ {typed}", step.title))?;
         let outcome = self.program.run(arguments).await?;
+        self.check(number, step, &typed, outcome, output)
+    }
+
+    /// Prints what a command came to, and holds it to what it should do.
+    fn check(
+        &self,
+        number: usize,
+        step: &Step<'_>,
+        typed: &str,
+        outcome: Outcome,
+        output: &mut Output,
+    ) -> Result<Outcome, Failure> {
         for line in outcome.stdout.lines().chain(outcome.stderr.lines()) {
             output.line(&format!("  {line}"))?;
         }

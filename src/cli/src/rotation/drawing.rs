@@ -60,10 +60,7 @@ fn what_it_waits_for(step: &StepView, course: &CourseView, now: Timestamp) -> Ve
     if step.state == "draining" {
         if let Some(deadline) = course.drain_deadline {
             let left = duration::relative(deadline, now);
-            say(format!(
-                "{} leases on {}, which is retired at the latest {deadline:.0} ({left})",
-                course.old_version_leases, course.old_version
-            ));
+            say(format!("{}, which is retired at the latest {deadline:.0} ({left})", course.holding()));
         }
         for holder in &course.holders {
             let ends = holder.expires_at.map(|at| duration::relative(at, now)).unwrap_or_default();
@@ -123,7 +120,7 @@ mod tests {
         assert_eq!(lines[1], "rotation 4, by schedule");
         assert!(lines[2].starts_with("  [x] creating    1970-01-01T00:00:00Z"), "{lines:?}");
         assert!(lines[3].contains("[x] created") && lines[3].ends_with("v2 is written"), "{lines:?}");
-        assert!(lines[5].contains("[>] draining") && lines[6].contains("1 leases on v1"), "{lines:?}");
+        assert!(lines[5].contains("[>] draining") && lines[6].contains("1 lease on v1"), "{lines:?}");
         assert!(lines[7].contains("prod/payments/api  lease-a  ends"), "{lines:?}");
         assert_eq!(lines[8..], ["  [ ] retiring", "  [ ] closing", "  [ ] retired"]);
     }

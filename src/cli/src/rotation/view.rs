@@ -179,9 +179,8 @@ impl RotationView {
                 if let (None, Some(deadline)) = (&course.failure, course.drain_deadline)
                     && self.state == "draining"
                 {
-                    let leases = course.old_version_leases;
                     let until = duration::relative(deadline, now);
-                    notes.push(format!("{leases} leases on {}, at the latest {until}", course.old_version));
+                    notes.push(format!("{}, at the latest {until}", course.holding()));
                 }
             }
             None => {
@@ -240,6 +239,12 @@ impl CourseView {
         }
     }
 
+    /// How many hold the old version.
+    pub(super) fn holding(&self) -> String {
+        let leases = if self.old_version_leases == 1 { "lease" } else { "leases" };
+        format!("{} {leases} on {}", self.old_version_leases, self.old_version)
+    }
+
     /// Why it was begun.
     pub(super) fn why(&self) -> String {
         match self.cause {
@@ -280,18 +285,18 @@ impl EndView {
     pub(super) fn in_words(&self) -> String {
         let Self { old_version: old, new_version: new, .. } = self;
         let mut words = match self.outcome {
-            "retired" if old.is_empty() => format!("{new} made"),
-            "retired" => format!("{old} retired, {new} took its place"),
-            "rolled-back" => format!("rolled back to {new}, {old} retired"),
+            "retired" if old.is_empty() => format!("{new} is the first version"),
+            "retired" => format!("{new} took the place of {old}"),
+            "rolled-back" => format!("back to {new} from {old}"),
             _ if new.is_empty() => "given up before anything was written".to_owned(),
-            _ => format!("{new} thrown away, {old} stayed"),
+            _ => format!("{old} stays, {new} was thrown away"),
         };
-        match self.verification {
-            Some("verified") => words.push_str(", and is dead"),
-            Some("unverifiable") => words.push_str("; nothing could try whether it is dead"),
-            Some("still-valid") => words.push_str(", AND STILL WORKS"),
-            _ => {}
-        }
+        words.push_str(match self.verification {
+            Some("verified") => ", which is dead",
+            Some("unverifiable") => ", of which nothing could try whether it is dead",
+            Some("still-valid") => ", WHICH STILL WORKS",
+            _ => "",
+        });
         words
     }
 }
@@ -425,7 +430,7 @@ pub(super) mod tests {
     fn a_rotation_for_people() {
         let view = RotationView::of(&rotation());
         assert!(
-            view.in_a_line().starts_with("prod/payments/db: draining, 1 leases on v1"),
+            view.in_a_line().starts_with("prod/payments/db: draining, 1 lease on v1"),
             "{}",
             view.in_a_line()
         );
@@ -437,7 +442,7 @@ pub(super) mod tests {
             verification: LeaseVerification::StillValid.into(),
             ..Default::default()
         };
-        assert_eq!(EndView::of(&ended).in_words(), "v1 retired, v2 took its place, AND STILL WORKS");
+        assert_eq!(EndView::of(&ended).in_words(), "v2 took the place of v1, WHICH STILL WORKS");
         let idle = proto::Rotation { late_reason: "a blackout".into(), course: None, ..rotation() };
         assert_eq!(RotationView::of(&idle).note(), "late: a blackout");
     }

@@ -28,8 +28,8 @@ pub(crate) use revocations::{
     forget_lease, list_revocations, retry_lease, revocation, start_revocation, watch_revocation,
 };
 pub(crate) use rotations::{
-    get_rotation, list_rotations, pause_rotation, resume_rotation, roll_back_rotation, rotate_answer, rotate_secret,
-    rotation, watch_rotation,
+    get_rotation, list_rotations, pause_rotation, resume_rotation, roll_back_rotation, rotate_answer,
+    rotate_secret, rotation, watch_rotation,
 };
 pub(crate) use time::timestamp;
 pub(crate) use tokens::page_token;
