@@ -215,7 +215,7 @@ impl Generate for Numbered {
     }
 }
 
-struct NoPrograms;
+pub(crate) struct NoPrograms;
 
 impl Programs for NoPrograms {
     fn target(&self, program: &Program) -> Arc<dyn Target> {
@@ -224,12 +224,12 @@ impl Programs for NoPrograms {
 }
 
 /// tokio's clock, counted from a fixed day: paused in tests, so nothing sleeps for real.
-struct PausedClock {
+pub(crate) struct PausedClock {
     start: tokio::time::Instant,
 }
 
 impl PausedClock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { start: tokio::time::Instant::now() }
     }
 }
@@ -247,7 +247,7 @@ impl Clock for PausedClock {
 
 /// Randomness that never repeats.
 #[derive(Default)]
-struct Counter(AtomicU64);
+pub(crate) struct Counter(pub(crate) AtomicU64);
 
 impl Entropy for Counter {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {

@@ -1,6 +1,8 @@
 //! The use cases over a ledger in memory, a scripted back end and a paused clock.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "a test that meets one of these has failed"
@@ -9,6 +11,7 @@
 mod cache;
 mod clock_taken_back;
 mod credentials;
+mod drains;
 mod hold;
 mod idempotency;
 mod kit;
@@ -21,6 +24,7 @@ mod quota;
 mod reads;
 mod reconcile;
 mod revocation;
+mod rotation;
 mod rotation_verbs;
 mod sweep;
 mod unclaimed;

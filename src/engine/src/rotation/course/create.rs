@@ -140,7 +140,7 @@ impl Driver<'_> {
                     let words = format!("the back end has not come to an end in {minutes} minutes");
                     return Err(Trouble::Words(words));
                 }
-                Ok(Next::Wait(Some(after(now, (taken / 4).clamp(SOONEST, LATEST)))))
+                Ok(Next::Wait(Some(after(now, taken.div_f64(4.0).clamp(SOONEST, LATEST)))))
             }
         }
     }
