@@ -6,7 +6,11 @@ use leasehold_provider_conformance::{
 };
 use serde_json::{Value, json};
 
-use crate::{examples::Example, kit::Scene};
+use crate::{
+    examples::Example,
+    kit::Scene,
+    rotation::{allow, rotated_by, rotates_once},
+};
 
 const DB: &str = "prod/payments/db";
 const PARTNER: &str = "prod/payments/partner-key";
@@ -36,6 +40,23 @@ async fn tell(call: Call, operation: &str, body: Value) -> Value {
     answer.json()
 }
 
+/// Has Secrets Manager do something, as whoever.
+pub(crate) async fn tell_of(moto: &Moto, operation: &str, body: Value) -> Value {
+    tell(call(moto, KEY, HOME, "secretsmanager"), &format!("secretsmanager.{operation}"), body).await
+}
+
+/// Makes a secret.
+pub(crate) async fn put_secret(moto: &Moto, name: &str, text: &str) {
+    create(moto, KEY, HOME, name, text).await;
+}
+
+/// Signed in by the environment as on a machine in AWS.
+pub(crate) fn signed_in(scene: Scene) -> Scene {
+    let mut scene = scene.with("AWS_ACCESS_KEY_ID", KEY).with("AWS_EC2_METADATA_DISABLED", "true");
+    let secret = scene.guard("the broker's secret key", "canary/secret/key/8c15f6e1f9b04f0c8a4e");
+    scene.with("AWS_SECRET_ACCESS_KEY", secret)
+}
+
 async fn create(moto: &Moto, key: &str, region: &str, name: &str, text: &str) {
     let call = call(moto, key, region, "secretsmanager");
     tell(call, "secretsmanager.CreateSecret", json!({ "Name": name, "SecretString": text })).await;
@@ -50,20 +71,20 @@ async fn key_of_the_other_account(moto: &Moto) -> String {
     rest.split_once('<').unwrap().0.to_owned()
 }
 
-/// The example at this moto, signed in by the environment as on a machine in AWS.
+/// The example at this moto.
 fn scene(moto: &Moto) -> Scene {
-    let example = Example::of("aws")
+    signed_in(Scene::of(example(moto)))
+}
+
+fn example(moto: &Moto) -> Example {
+    Example::of("aws")
         .provider("aws-main", "endpoint_url", moto.url())
         .provider("aws-shared", "secretsmanager_endpoint_url", moto.url())
         .provider("aws-shared", "sts_endpoint_url", moto.url())
         .provider("aws-main", "attempt_timeout", "20s")
         .provider("aws-main", "timeout", "40s")
         .provider("aws-shared", "attempt_timeout", "20s")
-        .provider("aws-shared", "timeout", "40s");
-    let mut scene =
-        Scene::of(example).with("AWS_ACCESS_KEY_ID", KEY).with("AWS_EC2_METADATA_DISABLED", "true");
-    let secret = scene.guard("the broker's secret key", "canary/secret/key/8c15f6e1f9b04f0c8a4e");
-    scene.with("AWS_SECRET_ACCESS_KEY", secret)
+        .provider("aws-shared", "timeout", "40s")
 }
 
 #[tokio::test]
@@ -156,5 +177,27 @@ async fn people_write_promote_delete_and_restore() {
     assert!(why.contains("PROVIDER_SECRET_ABSENT"), "{why}");
     scene.operator(&format!("secret restore {DB}")).await;
     assert_eq!(scene.lease(DB).await.field("value"), old);
+    scene.close(daemon).await;
+}
+
+#[tokio::test]
+async fn a_rotation_moves_aws_labels_and_leaves_none_that_waits() {
+    let Some(moto) = or_skip(Moto::start().await).unwrap() else { return };
+    let example = rotated_by(example(&moto), DB, "strategy = \"generate\"\nfield = \"password\"");
+    let mut scene = signed_in(Scene::of(example));
+    allow(&scene);
+    let password = scene.canary("password");
+    let database = json!({ "user": "canary-user-41cc", "password": password });
+    create(&moto, KEY, HOME, "payments/db", &database.to_string()).await;
+    let daemon = scene.start().await;
+    let (old, new, last) = rotates_once(&mut scene, DB, "password").await;
+    assert_eq!(new.field("user"), old.field("user"), "the other fields stay");
+    // Secrets Manager neither disables nor destroys one version: nothing can be tried.
+    assert_eq!(last["verification"], "unverifiable", "{last}");
+    let described = tell_of(&moto, "DescribeSecret", json!({ "SecretId": "payments/db" })).await;
+    let labels = &described["VersionIdsToStages"];
+    assert_eq!(labels[new.version()], json!(["AWSCURRENT"]), "{labels}");
+    assert_eq!(labels[old.version()], json!(["AWSPREVIOUS"]), "{labels}");
+    assert!(!labels.to_string().contains("AWSPENDING"), "{labels}");
     scene.close(daemon).await;
 }

@@ -12,7 +12,11 @@ use leasehold_provider_conformance::{
 };
 use serde_json::Value;
 
-use crate::{examples::Example, kit::Scene};
+use crate::{
+    examples::Example,
+    kit::Scene,
+    rotation::{allow, rotated_by, rotates_once},
+};
 
 const DB: &str = "prod/payments/db";
 const PARTNER: &str = "prod/payments/partner-key";
@@ -81,8 +85,10 @@ impl World {
             .provider("azure-shared", "federated_token_file", "federated-token")
             .role("storage", "client_id", CLIENT)
             .secret(PARTNER, "ref", format!("partner-key@{partner}"));
+        let example = rotated_by(example, DB, "strategy = \"generate\"");
         let example = of(of(example, "azure-main", &self.main), "azure-shared", &self.shared);
         let mut scene = Scene::of(example);
+        allow(&scene);
         scene.site.write("azure-ca.pem", &self.authority.pem());
         scene.site.write("federated-token", FEDERATED_TOKEN);
         scene.guard("the federated token", FEDERATED_TOKEN);
@@ -165,5 +171,24 @@ async fn people_disable_delete_restore_and_purge() {
     // The other vault's provider is not `writable`.
     let why = scene.refused("operator", &format!("secret delete {MOUNTED}")).await;
     assert!(why.contains("PROVIDER_UNSUPPORTED"), "{why}");
+    scene.close(daemon).await;
+}
+
+#[tokio::test]
+async fn a_rotation_disables_the_old_version_when_nobody_holds_it() {
+    let world = World::start().await;
+    let pinned = world.main.azure.put("partner-key", "canary-pinned-5f2c91", None);
+    let mut scene = world.scene(&pinned);
+    let first = scene.canary("first");
+    world.main.azure.put("payments-db", &first, None);
+    let daemon = scene.start().await;
+    let (old, new, last) = rotates_once(&mut scene, DB, "value").await;
+    assert_eq!((old.field("value"), &last["verification"]), (&*first, &Value::from("verified")), "{last}");
+    let listed = scene.operator(&format!("secret versions {DB}")).await;
+    let of = |taken: &str| {
+        let mut all = listed.as_array().unwrap().iter();
+        all.find(|facts| facts["version"] == taken).unwrap()["state"].clone()
+    };
+    assert_eq!((of(new.version()), of(old.version())), ("enabled".into(), "disabled".into()), "{listed}");
     scene.close(daemon).await;
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     examples::Example,
     kit::{Scene, patiently},
+    rotation::{allow, rotated_by, rotates_once},
 };
 
 const DB: &str = "prod/payments/db";
@@ -126,27 +127,32 @@ async fn a_damaged_payload_is_not_lent_and_is_in_the_journal() {
     scene.close(daemon).await;
 }
 
+/// Puts a first value into drongo.
+async fn put(drongo: &Drongo, project: &str, secret: &str, value: &str) {
+    let ask = async |path: &str, body: Value| {
+        let call = Call::new("POST", format!("{}/v1/projects/{project}/{path}", drongo.url())).json(&body);
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    };
+    let replicated = json!({ "replication": { "automatic": {} } });
+    ask(&format!("secrets?secretId={secret}"), replicated).await;
+    let data = data_encoding::BASE64.encode(value.as_bytes());
+    ask(&format!("secrets/{secret}:addVersion"), json!({ "payload": { "data": data } })).await;
+}
+
+/// It sends no checksums.
+fn without_checksums(example: Example) -> Example {
+    example.provider("gcp-main", "require_checksum", false)
+}
+
 #[tokio::test]
 async fn another_implementation_lends_what_it_can() {
     let Some(drongo) = or_skip(Drongo::start().await).unwrap() else { return };
     let (_cloud, server) = cloud().await;
-    // It sends no checksums.
-    let without = |example: Example| example.provider("gcp-main", "require_checksum", false);
-    let mut scene = scene(drongo.url(), &server, without);
+    let mut scene = scene(drongo.url(), &server, without_checksums);
     let (db, team) = (scene.canary("db"), scene.canary("team"));
-    let ask = async |path: &str, body: Value| {
-        let call = Call::new("POST", format!("{}/v1/projects/{path}", drongo.url())).json(&body);
-        let answer = call.send().await.unwrap();
-        assert_eq!(answer.status, 200, "{path}: {answer:?}");
-    };
-    for (project, secret, value) in
-        [("payments-prod", "payments-db", &db), ("shared-prod", "team-tls", &team)]
-    {
-        let replicated = json!({ "replication": { "automatic": {} } });
-        ask(&format!("{project}/secrets?secretId={secret}"), replicated).await;
-        let data = data_encoding::BASE64.encode(value.as_bytes());
-        ask(&format!("{project}/secrets/{secret}:addVersion"), json!({ "payload": { "data": data } })).await;
-    }
+    put(&drongo, "payments-prod", "payments-db", &db).await;
+    put(&drongo, "shared-prod", "team-tls", &team).await;
     let daemon = scene.start().await;
     assert_eq!(scene.lease(DB).await.field("value"), db);
     assert_eq!(scene.lease(MOUNTED).await.field("value"), team);
@@ -159,5 +165,27 @@ async fn another_implementation_lends_what_it_can() {
     assert_eq!((state(0), state(1)), ("enabled", "disabled"), "{listed}");
     let why = scene.refused("workload", "lease get prod/shared/nothing").await;
     assert!(why.contains("PROVIDER_SECRET_ABSENT"), "{why}");
+    scene.close(daemon).await;
+}
+
+#[tokio::test]
+async fn a_rotation_disables_the_old_version_when_nobody_holds_it() {
+    let Some(drongo) = or_skip(Drongo::start().await).unwrap() else { return };
+    let (_cloud, server) = cloud().await;
+    let rotated = |example| rotated_by(without_checksums(example), DB, "strategy = \"generate\"");
+    let mut scene = scene(drongo.url(), &server, rotated);
+    allow(&scene);
+    let first = scene.canary("first");
+    put(&drongo, "payments-prod", "payments-db", &first).await;
+    let daemon = scene.start().await;
+    let (old, new, last) = rotates_once(&mut scene, DB, "value").await;
+    assert_eq!(
+        (old.version(), new.version(), &last["verification"]),
+        ("1", "2", &json!("verified")),
+        "{last}"
+    );
+    let listed = scene.operator(&format!("secret versions {DB}")).await;
+    let state = |at: usize| listed[at]["state"].as_str().unwrap();
+    assert_eq!((state(0), state(1)), ("enabled", "disabled"), "{listed}");
     scene.close(daemon).await;
 }
