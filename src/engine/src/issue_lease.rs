@@ -109,7 +109,7 @@ impl Engine {
         lease.stale_since = found.stale_since;
         describe(&mut record, &lease, &found.cached.tags, now);
         let (mut conditions, writes) = self.first_writes(&asked, &lease, now)?;
-        if self.rotations.reading() != reading {
+        if !self.rotations.is_as_read(reading) {
             let lent = self.still_lent(&request.secret, &found.cached.version).await?;
             conditions.extend(lent);
         }

@@ -21,6 +21,7 @@ use crate::{
     error::EngineError,
     issue_lease::{describe, select},
     request::{RenewLease, Renewed},
+    rotation::Reading,
     upstream::Upstream,
 };
 
@@ -29,8 +30,7 @@ struct Current {
     found: Found,
     value: SecretValue,
     limits: TtlLimits,
-    /// When it was read, as [`Engine::still_lent`] has it.
-    reading: u64,
+    reading: Reading,
 }
 
 impl Engine {
@@ -73,6 +73,8 @@ impl Engine {
             match Box::pin(self.current(request, &lease, &mut record)).await {
                 Ok(found) => current = found,
                 Err(NotGiven::Denied(why)) => return self.deny(record, why).await,
+                // It is decided anew, and that is recorded.
+                Err(NotGiven::Failed(EngineError::Conflict)) => return Err(EngineError::Conflict),
                 Err(NotGiven::Failed(error)) => return self.fail(record, error).await,
             }
         }
@@ -110,7 +112,7 @@ impl Engine {
         let mut conditions = vec![Condition::Unchanged(Key::lease(lease.id), revision)];
         let writes = renewed.writes(Some(&lease))?;
         if let Some(current) = &current
-            && self.rotations.reading() != current.reading
+            && !self.rotations.is_as_read(current.reading)
         {
             conditions.extend(self.still_lent(&lease.secret, &current.found.cached.version).await?);
         }
@@ -145,6 +147,9 @@ impl Engine {
             .value(&upstream, reference, pinned.as_ref(), freshness, record.time)
             .await
             .map_err(NotGiven::Failed)?;
+        if !self.rotations.is_as_read(reading) {
+            self.still_lent(&lease.secret, &found.cached.version).await.map_err(NotGiven::Failed)?;
+        }
         if lease.version.as_ref() == Some(&found.cached.version) {
             record.decision = renewal;
             return Ok(None);

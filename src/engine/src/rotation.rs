@@ -53,6 +53,8 @@ pub(crate) struct Rotations {
     begun: Begun,
     /// How many versions were replaced: whoever read one before that may have an old one.
     replaced: AtomicU64,
+    /// How many are being replaced: whoever reads one now may get an old one from the cache.
+    replacing: AtomicU64,
     /// Every commit is shown to it.
     pub(crate) draining: Arc<Draining>,
     pub(crate) timetable: Timetable,
@@ -87,21 +89,42 @@ impl Pins {
     }
 }
 
+/// When a version was read; absent while some version is being replaced.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading(Option<u64>);
+
+/// A version is being replaced until this is dropped.
+struct Replacing<'a>(&'a AtomicU64);
+
 impl Rotations {
-    /// A number that differs before and after a version was replaced.
-    pub(crate) fn reading(&self) -> u64 {
-        self.replaced.load(SeqCst)
+    /// To be asked before a version is read that is to be lent.
+    pub(crate) fn reading(&self) -> Reading {
+        let replaced = self.replaced.load(SeqCst);
+        Reading(Some(replaced).filter(|_| self.replacing.load(SeqCst) == 0))
     }
 
-    /// A version is about to be replaced, by the next commit of whoever says so.
-    fn replaced(&self) {
+    /// Whether no version was replaced since.
+    pub(crate) fn is_as_read(&self, reading: Reading) -> bool {
+        reading.0 == Some(self.replaced.load(SeqCst))
+    }
+
+    /// A version is about to be replaced: from before that is durable until nothing in memory is of the old one any more.
+    fn replacing(&self) -> Replacing<'_> {
+        self.replacing.fetch_add(1, SeqCst);
         self.replaced.fetch_add(1, SeqCst);
+        Replacing(&self.replacing)
+    }
+}
+
+impl Drop for Replacing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
 impl Engine {
-    /// What must hold when a lease on a version is committed that was read before some version was replaced: nobody waits
-    /// any more for new holders of one that is draining.
+    /// What must hold when a lease on a version is committed that was read before some version was replaced, or meanwhile:
+    /// nobody waits any more for new holders of one that is draining. Whoever tries again reads anew.
     ///
     /// # Errors
     /// [`EngineError::Conflict`] when it was replaced.
@@ -115,6 +138,10 @@ impl Engine {
             course.is_promoted() && course.replaced().any(|replaced| replaced == version)
         });
         if replaced {
+            self.note_rotation(&rotation);
+            if let Some(course) = &rotation.course {
+                self.cache.invalidate(&course.provider, &course.reference);
+            }
             return Err(EngineError::Conflict);
         }
         Ok(revision.map(|revision| Condition::Unchanged(Key::rotation(path), revision)))

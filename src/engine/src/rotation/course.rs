@@ -163,10 +163,9 @@ impl<'a> Driver<'a> {
             step.event,
             Event::Promoted { .. } | Event::Reverted { .. } | Event::Discarded { rewritten: Some(_) }
         );
-        if replaces {
-            // Whoever was given the old version before this commits now, or asks again.
-            self.engine.rotations.replaced();
-        }
+        // Whoever was given the old version before this commits now, or asks again.
+        let engine = self.engine;
+        let _replacing = replaces.then(|| engine.rotations.replacing());
         let stepped = self.engine.step_rotation(&self.rotation, self.revision, step.event, now, record).await;
         let (next, revision) = stepped?;
         if replaces && let Some(course) = next.course.as_ref().or(self.rotation.course.as_ref()) {
