@@ -12,7 +12,6 @@ mod cache;
 mod clock_taken_back;
 mod credentials;
 mod drains;
-mod drains;
 mod hold;
 mod idempotency;
 mod kit;
