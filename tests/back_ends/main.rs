@@ -18,4 +18,5 @@ mod local;
 mod orphans;
 mod postgres;
 mod quarantine;
+mod rotation;
 mod vault;
