@@ -31,6 +31,7 @@ use crate::{
     },
     facts::View,
     grpc::{self, Rate, RateLimits, Rates, Routes},
+    identity,
     listener::{self, Listener},
     metrics::Exporter,
     own_secrets::OwnSecrets,
@@ -85,7 +86,7 @@ pub fn open(
     let state = StateDir::claim(&config.ledger.dir)?;
     let keys = Arc::new(KeyRing::load(&config.seal.key_file)?);
     let broker = Actor::internal(
-        SpiffeId::new(&config.identity.trust_domain, "/leasehold/broker").map_err(StartError::Identity)?,
+        SpiffeId::new(&config.identity.trust_domain, identity::BROKER).map_err(StartError::Identity)?,
     );
     let node = node_name(&config);
     let (ledger, recovery) = Embedded::open(EmbeddedOptions {
@@ -197,7 +198,7 @@ pub(crate) fn rotation_parts(
     entropy: Arc<dyn Entropy>,
     trust_domain: &TrustDomain,
 ) -> Result<RotationParts, StartError> {
-    let scheduler = SpiffeId::new(trust_domain, "/leasehold/scheduler").map_err(StartError::Identity)?;
+    let scheduler = SpiffeId::new(trust_domain, identity::SCHEDULER).map_err(StartError::Identity)?;
     Ok(RotationParts {
         generate: Arc::new(Maker::new(entropy)),
         programs: Arc::new(Children::new()),
@@ -340,6 +341,8 @@ fn engine_settings(config: &Config) -> leasehold_engine::Settings {
         leases_per_principal: config.limits.leases_per_principal.into(),
         leases_per_secret: config.limits.leases_per_secret.into(),
         cache_bytes: config.cache.size.bytes(),
+        rotations_at_once: count(config.rotation.at_once),
+        rotation_catch_up: config.rotation.catch_up,
         provider: leasehold_engine::ProviderLimits {
             max_calls: count(config.limits.provider_calls),
             max_queue: count(config.limits.provider_queue),
@@ -392,6 +395,8 @@ mod tests {
         let (ours, theirs) = (engine_settings(&config), leasehold_engine::Settings::default());
         assert_eq!(ours.cache_bytes, theirs.cache_bytes);
         assert_eq!(ours.provider, theirs.provider);
+        assert_eq!(ours.rotations_at_once, theirs.rotations_at_once);
+        assert_eq!(ours.rotation_catch_up, theirs.rotation_catch_up);
         assert_eq!(ours.leases_per_principal, theirs.leases_per_principal);
         assert_eq!(ours.leases_per_secret, theirs.leases_per_secret);
         assert_eq!(rates(&config), Rates::default());

@@ -61,6 +61,9 @@ pub enum IdentityError {
         /// The domain that the broker serves.
         expected: TrustDomain,
     },
+    /// The broker's own name, under which it writes down what it does by itself.
+    #[error("{0} is the broker's own name, and no peer's: issue the certificate to another one")]
+    Reserved(SpiffeId),
     /// Too early.
     #[error("the certificate is not valid before {0}")]
     NotYetValid(Timestamp),
@@ -68,6 +71,12 @@ pub enum IdentityError {
     #[error("the certificate expired at {0}")]
     Expired(Timestamp),
 }
+
+/// As whom the broker itself acts, beside whatever its certificate says: nobody else may.
+pub(crate) const BROKER: &str = "/leasehold/broker";
+/// As whom it rotates secrets.
+pub(crate) const SCHEDULER: &str = "/leasehold/scheduler";
+const RESERVED: [&str; 2] = [BROKER, SCHEDULER];
 
 /// Reads the identity of a leaf certificate. Its time is not judged here: see [`Identity::check_time`].
 ///
@@ -108,6 +117,10 @@ pub fn identify(leaf: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Ident
         uri.parse().map_err(|why| IdentityError::NotSpiffe { uri: uri.chars().take(100).collect(), why })?;
     if !domain.owns(&principal) {
         return Err(IdentityError::OtherTrustDomain { id: principal, expected: domain.clone() });
+    }
+
+    if RESERVED.contains(&principal.path()) {
+        return Err(IdentityError::Reserved(principal));
     }
 
     let validity = certificate.validity();
@@ -210,6 +223,17 @@ mod tests {
         for (sans, expected) in cases {
             let error = identify_leaf(&Leaf::new(sans)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn nobody_speaks_for_the_broker_itself() {
+        for path in ["/leasehold/broker", "/leasehold/scheduler"] {
+            let error = identify_leaf(&Leaf::spiffe(path)).unwrap_err();
+            assert!(matches!(&error, IdentityError::Reserved(id) if id.path() == path), "{error}");
+        }
+        for path in ["/leasehold/broker/x", "/leasehold/sidecar", "/Leasehold/scheduler"] {
+            assert!(identify_leaf(&Leaf::spiffe(path)).is_ok(), "{path}");
         }
     }
 

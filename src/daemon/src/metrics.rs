@@ -142,6 +142,7 @@ impl Source {
             providers: self.engine.provider_states(),
             on_hold: self.engine.held().is_some(),
             revocations: self.engine.revocation_figures(),
+            rotations: self.engine.rotation_figures(),
             limited: self.rates.totals().into_iter().chain(self.engine.refused_leases()).collect(),
         }
     }

@@ -117,6 +117,11 @@ async fn serve(broker: Broker, hold: bool, hangups: Signal) -> Result<Exit, Star
     } = broker;
     let mut signals = EndSignals::new().map_err(StartError::System)?;
     take_up(&engine, &place, hold).await?;
+    // Before anybody is lent anything: of what is half done, the old version is lent on.
+    let unfinished = engine.resume_rotations().await.map_err(StartError::TakeUp)?;
+    if !unfinished.is_empty() {
+        tracing::info!(secrets = unfinished.len(), "rotations that were begun, asked for or paused go on as they were");
+    }
     if clock_taken_back {
         let ended = engine.end_what_is_yet_to_come().await.map_err(StartError::TakeUp)?;
         tracing::warn!(ended, "leases that were issued at times which are yet to come have been ended");

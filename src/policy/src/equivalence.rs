@@ -97,6 +97,7 @@ fn asked() -> impl Strategy<Value = (SpiffeId, Action, Resource, Vec<Inputs>)> {
         "spiffe://example.org/prod/payments/api",
         "spiffe://example.org/staging/payments/api",
         "spiffe://example.org/operator/alice",
+        "spiffe://example.org/leasehold/scheduler",
         "spiffe://evil.test/prod/payments/api",
     ]);
     let what = prop_oneof![

@@ -292,6 +292,7 @@ mod tests {
     const GUARDRAIL: &str = include_str!("../../../config/policies/00-guardrail.cedar");
     const WORKLOADS: &str = include_str!("../../../config/policies/10-workloads.cedar");
     const OPERATORS: &str = include_str!("../../../config/policies/20-operators.cedar");
+    const SCHEDULER: &str = include_str!("../../../config/policies/30-scheduler.cedar");
 
     fn settings() -> PolicySettings {
         let mut settings = PolicySettings::new("example.org".parse().unwrap());
@@ -307,7 +308,12 @@ mod tests {
     }
 
     fn shipped() -> Policies {
-        let files = [("00-guardrail", GUARDRAIL), ("10-workloads", WORKLOADS), ("20-operators", OPERATORS)];
+        let files = [
+            ("00-guardrail", GUARDRAIL),
+            ("10-workloads", WORKLOADS),
+            ("20-operators", OPERATORS),
+            ("30-scheduler", SCHEDULER),
+        ];
         let files = files.map(|(name, text)| (format!("{name}.cedar"), text.to_owned()));
         Policies::parse(files, settings()).unwrap()
     }
@@ -389,6 +395,45 @@ mod tests {
                 "{action}"
             );
         }
+    }
+
+    #[test]
+    fn the_scheduler_rotates_and_does_nothing_else() {
+        let policies = shipped();
+        let scheduler = "example.org/leasehold/scheduler";
+        for secret in ["prod/payments/db", "staging/payments/db"] {
+            let decision = ask(&policies, scheduler, Action::RotateSecret, secret, json!({}));
+            assert!(decision.is_allowed());
+            assert_eq!(by(&decision), ["scheduler.rotate"]);
+        }
+        for action in [Action::IssueLease, Action::ReadLease, Action::WriteSecret, Action::DescribeSecret] {
+            assert!(
+                !ask(&policies, scheduler, action, "prod/payments/db", json!({})).is_allowed(),
+                "{action}"
+            );
+        }
+        for other in
+            ["example.org/prod/payments/api", "example.org/operator/alice", "example.org/leasehold/broker"]
+        {
+            let decision = ask(&policies, other, Action::RotateSecret, "prod/payments/db", json!({}));
+            assert!(!decision.is_allowed(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_scheduler_is_no_operator_and_can_be_forbidden() {
+        let mut everybody = settings();
+        everybody.operators.push("/leasehold/".to_owned());
+        let text = r#"
+            permit (principal is Operator, action, resource);
+            @id("yes") permit (principal is Scheduler, action == Action::"RotateSecret", resource);
+            @id("freeze") forbid (principal is Scheduler, action, resource in SecretPath::"prod");"#;
+        let policies = Policies::parse([("a.cedar".to_owned(), text.to_owned())], everybody).unwrap();
+        let decide =
+            |action, what| ask(&policies, "example.org/leasehold/scheduler", action, what, json!({}));
+        assert!(decide(Action::RotateSecret, "dev/db").is_allowed());
+        assert_eq!(by(&decide(Action::RotateSecret, "prod/payments/db")), ["freeze"]);
+        assert!(!decide(Action::RevokeLease, "dev/db").is_allowed());
     }
 
     #[test]

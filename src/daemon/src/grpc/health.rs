@@ -1,6 +1,7 @@
 //! The standard health service (`grpc.health.v1`): serving while the ledger takes commits and the broker does not end.
 //! The empty name is the broker as a whole; every service has its own name too, and every back end has one as
 //! `leasehold.provider.NAME`: not serving while it is given a rest, or when the broker's own credentials there are over.
+//! `leasehold.rotation` is not serving while a secret's version is older than its `max_age`.
 //! `leasehold.hold` is not serving while the broker is on hold: it serves then, but ends nothing.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -18,6 +19,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 const NAMES: [&str; 3] = ["", LEASES, OPERATORS];
 /// Whether what is due is ended.
 const HOLD: &str = "leasehold.hold";
+/// Whether every secret's version is as young as it should be.
+const ROTATION: &str = "leasehold.rotation";
 /// How often the broker's own credentials are looked at: the back ends do not tell when they end.
 const PERIOD: Duration = Duration::from_secs(30);
 
@@ -31,16 +34,19 @@ pub(super) async fn report(
     let mut told = Told { reporter, statuses: BTreeMap::new() };
     let mut resting = engine.resting();
     let mut hold = engine.hold_changes();
+    let mut too_old = engine.too_old_versions();
     loop {
         let ok = matches!(*ledger.borrow_and_update(), LedgerHealth::Ok);
         let stopping = *stop.borrow_and_update();
         let rests = resting.borrow_and_update().clone();
         let held = hold.borrow_and_update().is_some();
+        let aged = too_old.borrow_and_update().count > 0;
         let now = engine.now();
         for name in NAMES {
             told.tell(name, ok && !stopping).await;
         }
         told.tell(HOLD, !held && !stopping).await;
+        told.tell(ROTATION, !aged && !stopping).await;
         for (name, sign_in) in engine.sign_ins() {
             let rests = rests.get(name).is_some_and(|until| now < *until);
             let over = sign_in.expires_at.is_some_and(|end| end <= now);
@@ -56,6 +62,7 @@ pub(super) async fn report(
             changed = stop.changed() => changed,
             changed = resting.changed() => changed,
             changed = hold.changed() => changed,
+            changed = too_old.changed() => changed,
             () = engine.sleep_until(next) => Ok(()),
         };
         // Whoever owned them is gone, and so is the broker.

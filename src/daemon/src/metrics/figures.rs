@@ -2,7 +2,9 @@
 //! provider's name, a limit's, a state or a version.
 
 use ::metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
-use leasehold_engine::request::{CircuitState, LeaseCounts, ProviderStatus, RevocationFigures};
+use leasehold_engine::request::{
+    CircuitState, LeaseCounts, ProviderStatus, RevocationFigures, RotationFigures,
+};
 use leasehold_ledger::LedgerHealth;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -18,6 +20,7 @@ pub(super) struct Figures {
     /// Whether nothing is ended.
     pub(super) on_hold: bool,
     pub(super) revocations: RevocationFigures,
+    pub(super) rotations: RotationFigures,
     /// Requests that were turned away, by the limits that forbade them.
     pub(super) limited: Vec<(&'static str, u64)>,
 }
@@ -54,6 +57,10 @@ impl Figures {
         }
         gauge!("leasehold_revocations_running").set(real(self.revocations.running));
         counter!("leasehold_leases_forgotten_total").absolute(self.revocations.forgotten);
+        let rotations = &self.rotations;
+        gauge!("leasehold_rotation_secrets").set(whole(rotations.secrets));
+        gauge!("leasehold_rotation_waiting").set(whole(rotations.queued));
+        gauge!("leasehold_rotation_too_old").set(whole(rotations.too_old));
     }
 
     fn record_ledger(&self) {
@@ -122,6 +129,12 @@ fn describe() {
             "Leases, counted every few seconds at most: live, or not revoked in spite of all tries.",
         ),
         ("leasehold_revocations_running", "Revocations of many leases that have not come to their end."),
+        (
+            "leasehold_rotation_secrets",
+            "Secrets for which something is planned: a rotation, or a look at one.",
+        ),
+        ("leasehold_rotation_waiting", "Secrets whose time has come and who wait for their turn."),
+        ("leasehold_rotation_too_old", "Secrets whose version is older than their `max_age`."),
         ("leasehold_ledger_health", "The state of the ledger: 1 for the one that holds."),
         ("leasehold_ledger_head_sequence", "The sequence number of the last durable record."),
         (
@@ -175,6 +188,10 @@ fn flag(holds: bool) -> f64 {
 /// Exact up to 2^53, as all figures of Prometheus.
 fn real(count: u64) -> f64 {
     count as f64
+}
+
+fn whole(count: usize) -> f64 {
+    real(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 fn seconds(time: leasehold_core::Timestamp) -> f64 {
@@ -231,6 +248,7 @@ mod tests {
             providers: vec![provider],
             on_hold: true,
             revocations: RevocationFigures { running: 2, forgotten: 3 },
+            rotations: RotationFigures { secrets: 21, queued: 5, running: 4, too_old: 2 },
             limited: vec![("limits.requests_per_principal", 8)],
         }
     }
@@ -253,6 +271,9 @@ mod tests {
             "leasehold_ledger_health{state=\"full\"} 1",
             "leasehold_revocations_running 2",
             "leasehold_leases_forgotten_total 3",
+            "leasehold_rotation_secrets 21",
+            "leasehold_rotation_waiting 5",
+            "leasehold_rotation_too_old 2",
             "leasehold_ledger_head_sequence 12",
             "leasehold_ledger_commits_total 8",
             "leasehold_ledger_fsyncs_total 6",

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{Config, Faults, tests::main_with};
 
+#[cfg(feature = "postgres")]
 const PROVIDERS: &str = "[[provider]]\nname = 'pg'\nkind = 'postgres'\nhost = 'db.example.org'\n\
                          administrator = { user = 'broker', secret = 'prod/admin' }\n\
                          [[secret]]\npath = 'prod/admin'\nprovider = 'main'\nref = 'admin'\n";
