@@ -19,4 +19,5 @@ mod orphans;
 mod postgres;
 mod quarantine;
 mod rotation;
+mod rotation_postgres;
 mod vault;
