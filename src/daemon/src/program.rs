@@ -120,7 +120,10 @@ async fn serve(broker: Broker, hold: bool, hangups: Signal) -> Result<Exit, Star
     // Before anybody is lent anything: of what is half done, the old version is lent on.
     let unfinished = engine.resume_rotations().await.map_err(StartError::TakeUp)?;
     if !unfinished.is_empty() {
-        tracing::info!(secrets = unfinished.len(), "rotations that were begun, asked for or paused go on as they were");
+        tracing::info!(
+            secrets = unfinished.len(),
+            "rotations that were begun, asked for or paused go on as they were"
+        );
     }
     if clock_taken_back {
         let ended = engine.end_what_is_yet_to_come().await.map_err(StartError::TakeUp)?;
