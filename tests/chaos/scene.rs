@@ -34,8 +34,6 @@ pub(crate) struct Scene<'a> {
     daemon: Option<Daemon>,
     /// How far the broker's time of day is ahead of what it should be, in milliseconds.
     ahead: i64,
-    /// The most that it ever was. The broker does not go by such a time, but tells it the database, which judges by its own.
-    pub(crate) most_ahead: Duration,
     /// How long the broker's machine has slept and this one has not, in milliseconds.
     slept: i64,
 }
@@ -84,7 +82,6 @@ impl<'a> Scene<'a> {
             planted: HashSet::new(),
             daemon: None,
             ahead: 0,
-            most_ahead: Duration::ZERO,
             slept: 0,
         };
         scene.disk("");
@@ -122,7 +119,6 @@ impl<'a> Scene<'a> {
     /// Sets the broker's time of day so many milliseconds ahead of what it should be.
     pub(crate) fn set_clock(&mut self, ahead: i64) {
         self.ahead = ahead;
-        self.most_ahead = self.most_ahead.max(Duration::from_millis(ahead.max(0).unsigned_abs()));
         self.control("clock", &format!("{} {}", self.ahead + self.slept, self.slept));
     }
 

@@ -49,7 +49,7 @@ impl Trouble {
 
     fn nested(seed: &mut Seed, depth: u32) -> Self {
         let word = *seed.pick(&WORDS);
-        let what = match seed.within(0..20) {
+        let what = match seed.within(0..21) {
             0..5 => What::Kill,
             5 | 6 => What::Stop,
             7 | 8 => What::RestartDatabase,
@@ -61,7 +61,8 @@ impl Trouble {
             16 => What::FullDisk,
             17 => What::FailingDisk,
             18 => What::Clock(*seed.pick(&[3_000, 10_000, 3_600_000, -2_000, -60_000, -3_600_000])),
-            _ => What::Sleep(*seed.pick(&[500, 4_000, 15_000])),
+            19 => What::Sleep(*seed.pick(&[500, 4_000, 15_000])),
+            _ => What::Between(Fault::DeliverLate, word),
         };
         let longest = match what {
             // Longer than the shortest lease and its margin.

@@ -113,14 +113,15 @@ impl Users {
                 Err(failure) => failure,
             };
             doubt |= failure.left.is_some();
+            let is_cut_off = match &failure.left {
+                Some(left) => self.server.cut_off(left).await.is_ok(),
+                None => true,
+            };
             let made_before = failure.is(&SqlState::DUPLICATE_OBJECT);
-            if attempt >= ATTEMPTS || !(failure.again || made_before) {
+            if !is_cut_off || attempt >= ATTEMPTS || !(failure.again || made_before) {
                 return Err(if doubt { failure.in_doubt() } else { failure });
             }
-            if let Some(left) = &failure.left {
-                self.server.pause(attempt).await;
-                self.server.cut_off(left).await.map_err(Failure::in_doubt)?;
-            } else if made_before {
+            if made_before {
                 // An earlier call made it, and its password reached nobody.
                 self.end(request.lease, name, request.role).await.map_err(Failure::in_doubt)?;
                 doubt = false;

@@ -99,16 +99,41 @@ impl Server {
     /// Sends statements as one text, and again where the connection broke or it collided with another change: all that
     /// is sent so can be done twice.
     pub(crate) async fn ask(&self, statements: &str) -> Result<Answer, Failure> {
-        self.repeat(Request::Text(statements)).await
+        let mut attempt = 1;
+        loop {
+            match self.ask_once(Request::Text(statements)).await {
+                Err(failure) if failure.again && attempt < ATTEMPTS => {
+                    self.pause(attempt).await;
+                    attempt = attempt.saturating_add(1);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
-    /// As [`Self::ask`], of statements that may be done until `deadline`.
+    /// As [`Self::ask`], of statements that may be done until `deadline`. What was sent and not answered is cut off: it
+    /// overtakes nothing that is sent after it.
     pub(crate) async fn ask_in_time(
         &self,
         deadline: Instant,
         statements: &Timed<'_>,
     ) -> Result<Answer, Failure> {
-        self.repeat(Request::InTime(deadline, statements)).await
+        let mut attempt = 1;
+        loop {
+            let failure = match self.ask_in_time_once(deadline, statements).await {
+                Err(failure) => failure,
+                answer => return answer,
+            };
+            let is_cut_off = match &failure.left {
+                Some(left) => self.cut_off(left).await.is_ok(),
+                None => true,
+            };
+            if !is_cut_off || !failure.again || attempt >= ATTEMPTS {
+                return Err(failure);
+            }
+            self.pause(attempt).await;
+            attempt = attempt.saturating_add(1);
+        }
     }
 
     /// Sends statements that may be done until `deadline`, and not again.
@@ -118,19 +143,6 @@ impl Server {
         statements: &Timed<'_>,
     ) -> Result<Answer, Failure> {
         self.ask_once(Request::InTime(deadline, statements)).await
-    }
-
-    async fn repeat(&self, request: Request<'_>) -> Result<Answer, Failure> {
-        let mut attempt = 1;
-        loop {
-            match self.ask_once(request).await {
-                Err(failure) if failure.again && attempt < ATTEMPTS => {
-                    self.pause(attempt).await;
-                    attempt = attempt.saturating_add(1);
-                }
-                outcome => return outcome,
-            }
-        }
     }
 
     /// Waits before the next attempt.
