@@ -175,7 +175,7 @@ impl Tour<'_> {
             who: Some(Who::Admin),
             arguments: words(&["rotation", "watch", SECRET]),
             code: 0,
-            expected: "retired",
+            expected: "which is dead",
         };
         self.step(number(), ended, output).await?;
         Ok(())

@@ -64,11 +64,17 @@ impl Awaited {
     }
 
     /// How it came out, once it has.
-    fn verdict(self, now: &proto::Rotation) -> Option<Verdict> {
+    fn verdict(self, now: &proto::Rotation, at: Timestamp) -> Option<Verdict> {
         use proto::{RotationOutcome as Outcome, RotationState as State};
         if now.serial < self.serial {
-            let paused = || "is paused: `leasehold rotation resume` has it go on".to_owned();
-            return now.pause_time.is_some().then(|| Verdict::Refused(paused()));
+            if now.pause_time.is_some() {
+                let paused = "is paused: `leasehold rotation resume` has it go on";
+                return Some(Verdict::Refused(paused.to_owned()));
+            }
+            let put_off = now.next_time.and_then(clock::of_proto).is_some_and(|next| next > at);
+            return (put_off && !now.late_reason.is_empty()).then(|| {
+                Verdict::Bad(format!("it could not be begun, and is tried on: {}", now.late_reason))
+            });
         }
         if now.serial == self.serial
             && let Some(course) = &now.course
@@ -126,7 +132,7 @@ pub(crate) async fn follow(
                 let line = printable(&RotationView::of(&now).in_a_line());
                 let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
             }
-            if let Some(verdict) = awaited.verdict(&now) {
+            if let Some(verdict) = awaited.verdict(&now, clock::now()) {
                 if on_terminal {
                     let _ = write!(std::io::stderr(), "\r\x1b[K");
                 }
@@ -140,7 +146,7 @@ pub(crate) async fn follow(
     loop {
         let now = progress.next().await.about(&goes_on)?.ok_or_else(ended)?;
         list.push(&Seen { rotation: RotationView::of(&now), at: clock::now() })?;
-        if let Some(verdict) = awaited.verdict(&now) {
+        if let Some(verdict) = awaited.verdict(&now, clock::now()) {
             list.finish("")?;
             return verdict.into_result(secret);
         }
@@ -193,6 +199,8 @@ mod tests {
         *,
     };
 
+    const EPOCH: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn ended(outcome: RotationOutcome, problem: &str) -> proto::Rotation {
         let last = RotationEnd { outcome: outcome.into(), problem: problem.into(), ..Default::default() };
         proto::Rotation { course: None, state: RotationState::Idle.into(), last: Some(last), ..rotation() }
@@ -202,34 +210,38 @@ mod tests {
     fn the_end_is_that_of_the_rotation_that_was_asked_for() {
         let before = proto::Rotation { serial: 3, ..ended(RotationOutcome::Discarded, "no") };
         let awaited = Awaited::the_end_of(&before);
-        assert_eq!(awaited.verdict(&before), None, "the last one's end is not this one's");
-        assert_eq!(awaited.verdict(&rotation()), None);
-        assert_eq!(Awaited::the_promotion_of(&before).verdict(&rotation()), Some(Verdict::Good));
-        assert_eq!(awaited.verdict(&ended(RotationOutcome::Retired, "")), Some(Verdict::Good));
-        let bad = |outcome, problem| match awaited.verdict(&ended(outcome, problem)) {
+        assert_eq!(awaited.verdict(&before, EPOCH), None, "the last one's end is not this one's");
+        assert_eq!(awaited.verdict(&rotation(), EPOCH), None);
+        assert_eq!(Awaited::the_promotion_of(&before).verdict(&rotation(), EPOCH), Some(Verdict::Good));
+        assert_eq!(awaited.verdict(&ended(RotationOutcome::Retired, ""), EPOCH), Some(Verdict::Good));
+        let bad = |outcome, problem| match awaited.verdict(&ended(outcome, problem), EPOCH) {
             Some(Verdict::Bad(why)) => why,
             other => panic!("{other:?}"),
         };
         assert!(bad(RotationOutcome::Discarded, "the target said no").contains("the target said no"));
         assert!(bad(RotationOutcome::RolledBack, "").contains("rolled back"));
         let back = Awaited::the_way_back(&rotation());
-        assert_eq!(back.verdict(&ended(RotationOutcome::RolledBack, "")), Some(Verdict::Good));
-        assert!(matches!(back.verdict(&ended(RotationOutcome::Retired, "")), Some(Verdict::Bad(_))));
+        assert_eq!(back.verdict(&ended(RotationOutcome::RolledBack, ""), EPOCH), Some(Verdict::Good));
+        assert!(matches!(back.verdict(&ended(RotationOutcome::Retired, ""), EPOCH), Some(Verdict::Bad(_))));
     }
 
     #[test]
     fn nobody_waits_for_what_is_paused_or_fails_on() {
         let before = proto::Rotation { serial: 3, ..ended(RotationOutcome::Retired, "") };
         let awaited = Awaited::the_end_of(&before);
+        let late = proto::Rotation { late_reason: "no value".into(), next_time: time(60), ..before.clone() };
+        assert!(matches!(awaited.verdict(&late, EPOCH), Some(Verdict::Bad(why)) if why.contains("no value")));
+        let soon = proto::Rotation { next_time: time(0), ..late };
+        assert_eq!(awaited.verdict(&soon, EPOCH), None, "it waits its turn");
         let paused = proto::Rotation { pause_time: time(9), ..before };
-        assert!(matches!(awaited.verdict(&paused), Some(Verdict::Refused(_))));
+        assert!(matches!(awaited.verdict(&paused, EPOCH), Some(Verdict::Refused(_))));
         let paused = proto::Rotation { pause_time: time(9), ..rotation() };
-        assert!(matches!(awaited.verdict(&paused), Some(Verdict::Refused(_))));
+        assert!(matches!(awaited.verdict(&paused, EPOCH), Some(Verdict::Refused(_))));
         let mut failing = rotation();
         let mut fail = |attempt_count| {
             let failure = RotationFailure { message: "busy".into(), attempt_count, next_time: None };
             failing.course.as_mut().unwrap().failure = Some(failure);
-            awaited.verdict(&failing)
+            awaited.verdict(&failing, EPOCH)
         };
         assert_eq!(fail(2), None);
         let Some(Verdict::Bad(why)) = fail(3) else { panic!("it waits on") };

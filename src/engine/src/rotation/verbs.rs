@@ -85,13 +85,21 @@ impl Engine {
         let standing = self.rotation_standing(&rotation.secret);
         // What goes on at once has no time.
         let nominal = rotation.look_at(plan.as_deref(), self.now()).filter(|at| *at > Timestamp::MIN);
-        let planned = standing.next.filter(|_| rotation.course.is_none() && rotation.paused.is_none());
+        let is_idle = rotation.course.is_none() && rotation.wanted.is_none() && rotation.paused.is_none();
+        let hindered = rotation.hindered.as_ref().filter(|_| rotation.course.is_none());
+        let late = hindered.map(|failure| failure.message.to_string()).or(standing.late);
         let old_leases = self.on_other_versions(&rotation).await?;
+        let mut holders = Holders::default();
+        for version in rotation.course.iter().filter(|course| course.is_promoted()).flat_map(Course::replaced)
+        {
+            let on_it = self.count(KeyRange::on_version(&rotation.secret, version)).await?;
+            holders.total = holders.total.saturating_add(on_it);
+        }
         Ok(RotationReport {
-            next: planned.or(nominal),
-            late: standing.late,
+            next: standing.next.filter(|_| is_idle).or(nominal),
+            late,
             old_leases,
-            holders: Holders::default(),
+            holders,
             plan,
             rotation,
         })
@@ -105,6 +113,7 @@ impl Engine {
     ) -> Result<RotationReport, EngineError> {
         let mut report = self.report(rotation, plan).await?;
         let replaced: Vec<_> = report.rotation.course.iter().flat_map(Course::replaced).cloned().collect();
+        report.holders = Holders::default();
         for version in replaced {
             let room = NAMED.saturating_sub(report.holders.some.len());
             let (total, some) = self.holders_of(&report.rotation.secret, &version, room).await?;
