@@ -9,10 +9,11 @@ use crate::{
     client::{Caller, Cloud, Which},
     config::AwsRole,
     error::Trouble,
-    grant::{Account, PROBE, decrypt},
+    grant::{Account, PROBE, decrypt, make_passwords},
     issuer::{SHORTEST, assume},
     provider::AwsProvider,
     reference::{ParameterReference, Reference, SecretReference},
+    rotation::password_rule,
 };
 
 /// A step that was tried.
@@ -139,6 +140,7 @@ impl AwsProvider {
                     }
                 }
             }
+            Demand::Generate { policy } => self.try_password(cloud, step, policy).await,
             Demand::Issue { role } => self.try_role(cloud, &account, step, role).await,
         }
     }
@@ -246,6 +248,23 @@ impl AwsProvider {
         }
     }
 
+    /// A password that is thrown away harms nobody.
+    async fn try_password(&self, cloud: &Arc<Cloud>, step: String, policy: &str) -> Tried {
+        let answer = match (password_rule(policy), cloud.secrets(None)) {
+            (Ok(rule), Ok(secrets)) => secrets.password(&rule).await,
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        match self.noted(cloud, answer).await {
+            Ok(_) => Finding::passed(step, "").into(),
+            Err(error) => {
+                let Tried { finding, away } = Tried::failed(step, &error);
+                let denied = Trouble::of(&error) == Some(Trouble::Denied);
+                let finding = if denied { finding.granted_by(make_passwords()) } else { finding };
+                Tried { finding, away }
+            }
+        }
+    }
+
     async fn try_role(&self, cloud: &Arc<Cloud>, account: &Account, step: String, name: &str) -> Tried {
         let (answer, grant) = match self.role(name) {
             Err(error) => return Tried::failed(step, &error),
@@ -291,6 +310,7 @@ fn step(demand: &Demand) -> String {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
         Demand::Rotate { reference } => format!("rotate `{reference}`"),
+        Demand::Generate { policy } => format!("make a value by `{policy}`"),
         Demand::Issue { role } => format!("lend sessions of the role `{role}`"),
     }
 }
@@ -308,7 +328,9 @@ fn service_of(demand: &Demand) -> Asked {
         Demand::Read { reference } | Demand::Write { reference } if reference.starts_with("ssm:") => {
             Asked::Parameters
         }
-        Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } => Asked::Secrets,
+        Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } | Demand::Generate { .. } => {
+            Asked::Secrets
+        }
     }
 }
 

@@ -132,6 +132,11 @@ pub(crate) fn decrypt() -> String {
     allow("kms", &["Decrypt"], "<the ARN of the secret's key>")
 }
 
+/// What having AWS make passwords needs.
+pub(crate) fn make_passwords() -> String {
+    allow("secretsmanager", &["GetRandomPassword"], "*")
+}
+
 fn ends_as_aws_ends(arn: &str) -> bool {
     arn.rsplit_once('-')
         .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|b| b.is_ascii_alphanumeric()))

@@ -34,6 +34,7 @@ impl AzureProvider {
             findings.push(match demand {
                 Demand::Issue { role } => self.check_role(role).await,
                 Demand::Rotate { reference } => Finding::not_native(reference),
+                Demand::Generate { policy } => Finding::no_rules(policy),
                 Demand::Read { reference } if !open => {
                     Finding::not_tried(format!("read `{reference}`"), SEE_ABOVE)
                 }

@@ -78,6 +78,7 @@ impl GcpProvider {
             }
             Demand::Write { reference } => self.check_write(step, reference).await,
             Demand::Rotate { reference } => Finding::not_native(reference),
+            Demand::Generate { policy } => Finding::no_rules(policy),
             Demand::Issue { role } => self.check_issue(step, role).await,
         }
     }
@@ -235,6 +236,7 @@ fn step_of(demand: &Demand) -> String {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
         Demand::Rotate { reference } => format!("rotate `{reference}`"),
+        Demand::Generate { policy } => format!("make a value by `{policy}`"),
         Demand::Issue { role } => format!("make a token of the role `{role}`"),
     }
 }

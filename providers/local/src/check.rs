@@ -16,6 +16,7 @@ impl Store {
             Demand::Read { reference } => self.check_read(reference),
             Demand::Write { reference } => self.check_write(reference),
             Demand::Rotate { reference } => Finding::not_native(reference),
+            Demand::Generate { policy } => Finding::no_rules(policy),
             Demand::Issue { role } => Finding::failed(
                 format!("make credentials of `{role}`"),
                 "this back end makes no credentials",

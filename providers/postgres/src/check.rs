@@ -101,6 +101,7 @@ fn step(demand: &Demand) -> String {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
         Demand::Rotate { reference } => format!("rotate `{reference}`"),
+        Demand::Generate { policy } => format!("make a value by `{policy}`"),
         Demand::Issue { role } => format!("make users of the role `{role}`"),
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     provider::VaultProvider,
     reference::{Engine, Reference, with_rest},
     role::{Method, VaultRole},
+    rotation::policy_path,
     server::Ask,
     spare,
     standing::Standing,
@@ -200,6 +201,15 @@ async fn judge(provider: &VaultProvider, standing: &Arc<Standing>, demand: &Dema
                 ),
             }
         }
+        // A password that is thrown away harms nobody.
+        Demand::Generate { policy } => match provider.generate(policy).await {
+            Ok(_) => Finding::passed(step, ""),
+            Err(error) => {
+                let remedy =
+                    "write it (`vault write sys/policies/password/NAME policy=@FILE`), or correct its name";
+                Finding::failed(step, error.to_string(), remedy)
+            }
+        },
         Demand::Issue { .. } => Finding::passed(step, "allowed; nothing was made"),
         Demand::Read { .. } | Demand::Write { .. } | Demand::Rotate { .. } => {
             Finding::passed(step, "allowed")
@@ -231,6 +241,7 @@ fn step(demand: &Demand) -> String {
         Demand::Read { reference } => format!("read `{reference}`"),
         Demand::Write { reference } => format!("write `{reference}`"),
         Demand::Rotate { reference } => format!("rotate `{reference}`"),
+        Demand::Generate { policy } => format!("make a value by `{policy}`"),
         Demand::Issue { role } => format!("make credentials of the role `{role}`"),
     }
 }
@@ -282,6 +293,7 @@ fn needs(standing: &Standing, demand: &Demand) -> Result<Vec<Need>, String> {
                 false => Ok(needs),
             }
         }
+        Demand::Generate { policy } => Ok(vec![need(policy_path(policy), READ)]),
         Demand::Issue { role: name } => {
             let role = config.roles.get(&**name);
             let role = role.ok_or_else(|| format!("there is no [[role]] `{name}` for this provider"))?;

@@ -115,6 +115,11 @@ fn root() -> Result<VersionId, ProviderError> {
     ROOT.parse().map_err(|_| ProviderError::new(ErrorClass::Permanent, "there is no such version"))
 }
 
+/// Where a password policy makes a value.
+pub(crate) fn policy_path(policy: &str) -> String {
+    format!("sys/policies/password/{policy}/generate")
+}
+
 impl VaultProvider {
     /// A value by one of Vault's password policies (`sys/policies/password/NAME/generate`).
     pub(crate) async fn by_policy(&self, policy: &str) -> Result<SecretBytes, ProviderError> {
@@ -130,7 +135,7 @@ impl VaultProvider {
             return Err(call
                 .error(ErrorClass::Invalid, "a policy's name is 1 to 128 characters of A-Z a-z 0-9 . _ -"));
         }
-        let request = Raw::get(format!("sys/policies/password/{policy}/generate"));
+        let request = Raw::get(policy_path(policy));
         self.within(call.verb, policy, async {
             let reply = self.standing.ask(&request, Ask::repeatable(call, None)).await;
             let made: Option<Made> = reply.map_err(|failure| failure.into_error(call))?.data();

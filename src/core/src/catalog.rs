@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::{
     path::{PathPrefix, SecretPath},
     provider::{Capabilities, Demand, ProviderName},
-    rotation::{Plan, Strategy},
+    rotation::{Generator, Plan, Strategy},
     ttl::TtlLimits,
 };
 
@@ -171,6 +171,11 @@ impl Catalog {
                     demands.insert(Demand::Read { reference: reference.clone() });
                     let plan = entry.rotation.as_deref();
                     let native = plan.is_some_and(|plan| plan.strategy == Strategy::Native);
+                    if let Some(Generator::BackEnd { policy }) = plan.map(|plan| &plan.generator)
+                        && !native
+                    {
+                        demands.insert(Demand::Generate { policy: policy.clone() });
+                    }
                     if native {
                         demands.insert(Demand::Rotate { reference: reference.clone() });
                     }
@@ -282,6 +287,14 @@ mod tests {
         let write = Demand::Write { reference: "b".into() };
         let rotate = Demand::Rotate { reference: "a".into() };
         assert_eq!(asked, [read("a"), read("b"), write, rotate]);
+
+        let generator = Generator::BackEnd { policy: "partners".into() };
+        let plan = Plan { generator, ..Plan::new(Strategy::Generate) };
+        let secret = Entry { rotation: Some(Arc::new(plan)), ..entry("c") };
+        let catalog = Catalog::new([("prod/c".parse().unwrap(), secret)], []).unwrap();
+        let asked = catalog.demands(&"main".parse().unwrap(), &Capabilities::default());
+        let write = Demand::Write { reference: "c".into() };
+        assert_eq!(asked, [read("c"), write, Demand::Generate { policy: "partners".into() }]);
     }
 
     #[test]

@@ -190,4 +190,12 @@ async fn passwords_are_made_by_awss_own_rules() {
     assert_ne!(one.expose(), other.expose());
     let odd = provider.generate("length=40,exclude-vowels").await.unwrap_err();
     assert_eq!(odd.class, ErrorClass::Invalid);
+
+    let generate = |policy: &str| Demand::Generate { policy: policy.into() };
+    let findings = provider.check(&[generate("length=40"), generate("length=1")]).await;
+    let of = |policy: &str| {
+        let step = format!("make a value by `{policy}`");
+        findings.iter().find(|finding| finding.step == step).unwrap()
+    };
+    assert!(!of("length=40").is_failed() && of("length=1").is_failed(), "{findings:?}");
 }

@@ -13,7 +13,8 @@ use leasehold_core::{
 };
 use leasehold_provider_conformance::peers::{Bao, Postgres, or_skip};
 use leasehold_provider_vault::{VaultConfig, VaultProvider};
-use serde_json::json;
+use serde_json::{Value, json};
+use toml::Table;
 
 use crate::kit::{Home, dev, field, policy, provider};
 
@@ -205,7 +206,7 @@ async fn a_check_names_the_lines_that_a_rotation_needs_and_they_are_enough() {
                 Demand::Read { reference } => finding.step == format!("read `{reference}`"),
                 Demand::Write { reference } => finding.step == format!("write `{reference}`"),
                 Demand::Rotate { reference } => finding.step == format!("rotate `{reference}`"),
-                Demand::Issue { .. } => false,
+                Demand::Generate { .. } | Demand::Issue { .. } => false,
             })
         });
         (provider, told.map(|finding| finding.verdict).collect::<Vec<_>>())
@@ -234,4 +235,76 @@ async fn a_check_names_the_lines_that_a_rotation_needs_and_they_are_enough() {
     assert!(matches!(kv, Verdict::Failed { .. }), "{verdicts:?}");
     native(&provider).start(KEEPER, "t").await.unwrap();
     native(&provider).start(ROOT, "t").await.unwrap();
+}
+
+/// What the catalog of an example asks for.
+fn demands(example: &str) -> Vec<Demand> {
+    let example: Table = example.parse().unwrap();
+    let mut demands = Vec::new();
+    for secret in example["secret"].as_array().unwrap() {
+        if secret["provider"].as_str() != Some("vault-main") {
+            continue;
+        }
+        let reference = || secret["ref"].as_str().unwrap().into();
+        demands.push(Demand::Read { reference: reference() });
+        demands.push(match secret["rotation"]["strategy"].as_str().unwrap() {
+            "provider-native" => Demand::Rotate { reference: reference() },
+            _ => Demand::Write { reference: reference() },
+        });
+        let generator = secret["rotation"].get("generator");
+        if let Some(policy) = generator.and_then(|generator| generator.get("policy")?.as_str()) {
+            demands.push(Demand::Generate { policy: policy.into() });
+        }
+    }
+    demands
+}
+
+#[tokio::test]
+async fn each_line_of_the_examples_policies_is_needed_and_all_are_enough() {
+    let Some(world) = World::start().await else { return };
+    world.bao.mount_kv("kv", 2).await.unwrap();
+    for name in ["cookie-key", "partner-password"] {
+        let data = json!({ "data": { "value": "first" } });
+        world.bao.ask("POST", &format!("kv/data/payments/{name}"), Some(&data)).await.unwrap();
+    }
+    let rule = json!({ "policy": "length = 20\nrule \"charset\" { charset = \"abc123\" }" });
+    world.bao.ask("PUT", "sys/policies/password/partners", Some(&rule)).await.unwrap();
+    world.postgres.run("create role report login").await.unwrap();
+    world.bao.add_static_role("database", "report", "report").await.unwrap();
+    for (example, lines) in [
+        (
+            include_str!("../../../../config/examples/rotation-generate.toml"),
+            include_str!("../../../../config/examples/rotation-generate/policy.hcl"),
+        ),
+        (
+            include_str!("../../../../config/examples/rotation-native.toml"),
+            include_str!("../../../../config/examples/rotation-native/policy.hcl"),
+        ),
+    ] {
+        let demands = demands(example);
+        let failed = async |lines: &str| {
+            policy(&world.bao, "example", lines).await;
+            let request = json!({ "policies": ["example"], "no_default_policy": true });
+            let made = world.bao.ask("POST", "auth/token/create", Some(&request)).await.unwrap();
+            let token = made.pointer("/auth/client_token").and_then(Value::as_str).unwrap();
+            let findings = world.provider(token).check(&demands).await;
+            let problems = findings.into_iter().filter(|finding| finding.is_failed());
+            problems.map(|finding| format!("{finding:?}")).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(failed(lines).await, "", "with the whole policy");
+        let needed: Vec<_> = lines
+            .lines()
+            .filter(|line| {
+                line.starts_with("path \"")
+                    && !line.contains("auth/token/")
+                    && !line.contains("sys/capabilities")
+            })
+            .collect();
+        assert!(needed.len() >= 3, "{needed:?}");
+        for line in needed {
+            let problems = failed(&lines.replace(line, "")).await;
+            let path = line.split('"').nth(1).unwrap();
+            assert!(problems.contains(path), "without {path}: {problems}");
+        }
+    }
 }

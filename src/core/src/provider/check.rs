@@ -20,6 +20,11 @@ pub enum Demand {
         /// The back end's own name.
         reference: Box<str>,
     },
+    /// Make values by a rule of its own.
+    Generate {
+        /// The rule's name there.
+        policy: Box<str>,
+    },
     /// Make, renew and end credentials of a role.
     Issue {
         /// The role.
@@ -86,6 +91,15 @@ impl Finding {
             format!("rotate `{reference}`"),
             "this back end rotates nothing by itself",
             "choose another `strategy` for its rotation: see docs/rotation.md",
+        )
+    }
+
+    /// What a back end says that is asked to make values by a rule of its own, and has none.
+    pub fn no_rules(policy: &str) -> Self {
+        Self::failed(
+            format!("make a value by `{policy}`"),
+            "this back end has no rules by which values are made",
+            "choose another `generator`: see docs/rotation.md",
         )
     }
 
