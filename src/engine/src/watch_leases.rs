@@ -20,7 +20,7 @@ use leasehold_core::{
     record::Actor,
     state::{KeyRange, Revision},
 };
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
 
 use self::{
     alarms::{Alarms, Next, soon_at},
@@ -43,7 +43,7 @@ const REMEMBERED: usize = 1024;
 struct Watch {
     engine: Arc<Engine>,
     holder: SpiffeId,
-    news: broadcast::Receiver<News>,
+    news: mpsc::Receiver<News>,
     /// What is to be told next.
     ready: VecDeque<LeaseNotice>,
     /// What is being looked at for it.
@@ -125,8 +125,8 @@ impl Watch {
             };
             tokio::select! {
                 news = self.news.recv() => match news {
-                    Ok(news) => self.hear(news),
-                    Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(EngineError::WatchLagged),
+                    Some(news) => self.hear(news),
+                    None => return Err(EngineError::WatchLagged),
                 },
                 () = alarm => {}
             }

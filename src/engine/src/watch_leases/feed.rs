@@ -12,11 +12,11 @@ use leasehold_core::{
     secret::VersionId,
     state::{Change, Key, KeyRange, LedgerError, Revision},
 };
-use tokio::sync::broadcast;
+use tokio::sync::mpsc;
 
 use crate::{engine::Engine, request::LeaseChange};
 
-/// How many notices one holder's watch may be behind.
+/// How many notices one watch may be behind. Room for them is made as they come: most watches wait for months.
 const BUFFER: usize = 256;
 /// After so many changes, holders who watch no more are forgotten.
 const SWEEP: u32 = 1024;
@@ -45,15 +45,35 @@ pub(super) struct Rotation {
 
 #[derive(Default)]
 struct Desk {
-    holders: HashMap<SpiffeId, broadcast::Sender<News>>,
+    holders: HashMap<SpiffeId, Watchers>,
     staffed: bool,
 }
 
+/// One holder's watches.
+#[derive(Default)]
+struct Watchers(Vec<mpsc::Sender<News>>);
+
+impl Watchers {
+    /// Tells all of them, and forgets those who have left or do not keep up; false when none is left.
+    fn tell(&mut self, news: &News) -> bool {
+        self.0.retain(|watcher| watcher.try_send(news.clone()).is_ok());
+        !self.0.is_empty()
+    }
+
+    /// Forgets those who have left; false when none is left.
+    fn sweep(&mut self) -> bool {
+        self.0.retain(|watcher| !watcher.is_closed());
+        !self.0.is_empty()
+    }
+}
+
 impl Feed {
-    pub(super) fn listen(&self, engine: &Engine, holder: &SpiffeId) -> broadcast::Receiver<News> {
+    pub(super) fn listen(&self, engine: &Engine, holder: &SpiffeId) -> mpsc::Receiver<News> {
         let mut desk = lock(&self.desk);
-        let receiver =
-            desk.holders.entry(holder.clone()).or_insert_with(|| broadcast::channel(BUFFER).0).subscribe();
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        let watchers = desk.holders.entry(holder.clone()).or_default();
+        watchers.sweep();
+        watchers.0.push(sender);
         if !desk.staffed {
             desk.staffed = true;
             let changes = engine.ledger.watch(KeyRange::leases_and_rotations());
@@ -73,7 +93,7 @@ async fn hand_out(desk: Arc<Mutex<Desk>>, mut changes: BoxStream<'static, Result
         since_sweep = since_sweep.saturating_add(1);
         if since_sweep >= SWEEP {
             since_sweep = 0;
-            desk.holders.retain(|_, sender| sender.receiver_count() > 0);
+            desk.holders.retain(|_, watchers| watchers.sweep());
         }
         if desk.holders.is_empty() {
             desk.staffed = false;
@@ -88,14 +108,15 @@ async fn hand_out(desk: Arc<Mutex<Desk>>, mut changes: BoxStream<'static, Result
 impl Desk {
     fn tell(&mut self, change: &Change) {
         if let Some(rotation) = rotation_of(change) {
-            let rotation = Arc::new(rotation);
-            self.holders.retain(|_, sender| sender.send(News::Rotated(rotation.clone())).is_ok());
+            let news = News::Rotated(Arc::new(rotation));
+            self.holders.retain(|_, watchers| watchers.tell(&news));
         } else if let Some(lease) = lease_of(change)
-            && let Some(sender) = self.holders.get(&lease.holder)
-            && let Err(nobody) = sender.send(News::Lease(change.revision, Arc::new(lease)))
-            && let News::Lease(_, lease) = nobody.0
+            && let Some(watchers) = self.holders.get_mut(&lease.holder)
         {
-            self.holders.remove(&lease.holder);
+            let lease = Arc::new(lease);
+            if !watchers.tell(&News::Lease(change.revision, lease.clone())) {
+                self.holders.remove(&lease.holder);
+            }
         }
     }
 }
