@@ -16,3 +16,4 @@ mod standard;
 mod start;
 mod stop;
 mod watch_secret;
+mod watch_secret;
