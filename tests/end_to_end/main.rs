@@ -16,4 +16,3 @@ mod standard;
 mod start;
 mod stop;
 mod watch_secret;
-mod watch_secret;
