@@ -11,7 +11,10 @@ use leasehold_core::{
     },
     secret::VersionId,
 };
-use leasehold_provider_conformance::peers::{Bao, Postgres, or_skip};
+use leasehold_provider_conformance::{
+    peers::{Bao, Postgres, or_skip},
+    proxy::{Fault, FaultProxy, Injection},
+};
 use leasehold_provider_vault::{VaultConfig, VaultProvider};
 use serde_json::{Value, json};
 use toml::Table;
@@ -161,6 +164,25 @@ async fn what_cannot_be_rotated_is_told_in_its_class() {
 
     let reader = crate::kit::provider(world.home.with_token(world.bao.url(), world.bao.token()));
     assert!(reader.native().is_none() && !reader.capabilities().rotate);
+}
+
+#[tokio::test]
+async fn a_rotation_whose_answer_was_lost_is_seen_and_one_that_never_arrived_is_not() {
+    let Some(world) = World::start().await else { return };
+    let proxy = FaultProxy::start(world.bao.address()).await.unwrap();
+    let provider =
+        provider(VaultConfig { writable: true, ..world.home.with_token(proxy.url(), world.bao.token()) });
+    let before = read(&provider, None).await.unwrap();
+    let follow = async |token| native(&provider).follow(KEEPER, token, Some(&before.version)).await.unwrap();
+    for (fault, token) in [(Fault::CutBefore, "never"), (Fault::LoseAnswer, "lost")] {
+        proxy.inject(Injection::of(fault).on("POST /v1/database/rotate-role/").times(1));
+        let cut = native(&provider).start(KEEPER, token).await.unwrap_err();
+        assert_eq!(cut.class, ErrorClass::Transient, "{token}: {cut}");
+        let arrived = token == "lost";
+        assert_eq!(follow(token).await != Followed::Running, arrived, "{token}");
+        assert_eq!(world.lets_in(&before).await, !arrived, "{token}");
+    }
+    assert!(world.lets_in(&read(&provider, None).await.unwrap()).await);
 }
 
 #[tokio::test]
