@@ -56,15 +56,15 @@ impl SignsIn {
         }
     }
 
-    /// What to sign in with after the server has refused this; `None` when there is nothing newer. A file is read anew
-    /// each time anyway.
-    pub(crate) async fn instead_of(&self, refused: &Login) -> Result<Option<Login>, Failure> {
-        let (Administrator::Secret { path, user }, Some(version)) = (&self.administrator, &refused.version)
-        else {
+    /// What to sign in with after the server has refused these, the last one just now; `None` when there is nothing else. A
+    /// file is read anew each time anyway.
+    pub(crate) async fn instead_of(&self, refused: &[Login]) -> Result<Option<Login>, Failure> {
+        let last = refused.last().and_then(|login| login.version.as_ref());
+        let (Administrator::Secret { path, user }, Some(last)) = (&self.administrator, last) else {
             return Ok(None);
         };
-        let found = self.ask(path, Some(version)).await?;
-        if found.version == *version {
+        let found = self.ask(path, Some(last)).await?;
+        if refused.iter().any(|login| login.version.as_ref() == Some(&found.version)) {
             return Ok(None);
         }
         login(path, user.as_deref(), &found).map(Some)

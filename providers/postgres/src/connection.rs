@@ -78,17 +78,16 @@ impl Dialer {
     /// that it can be changed under the broker: what was in memory may be older than what is current, and what is current
     /// older than what a rotation is just making so.
     pub(crate) async fn connect(&self, database: &str) -> Result<Link, Failure> {
-        let mut login = self.signs_in.login().await?;
-        for _ in 0..NEWER {
+        let (mut login, mut refused) = (self.signs_in.login().await?, Vec::new());
+        loop {
             match self.sign_in(database, &login).await {
-                Err(refused) if refused.is_of_login() => match self.signs_in.instead_of(&login).await? {
-                    Some(newer) => login = newer,
-                    None => return Err(refused),
-                },
+                Err(failure) if failure.is_of_login() && refused.len() < NEWER => {
+                    refused.push(login);
+                    login = self.signs_in.instead_of(&refused).await?.ok_or(failure)?;
+                }
                 outcome => return outcome,
             }
         }
-        self.sign_in(database, &login).await
     }
 
     async fn sign_in(&self, database: &str, login: &Login) -> Result<Link, Failure> {

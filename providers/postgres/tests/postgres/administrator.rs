@@ -174,6 +174,21 @@ async fn it_changes_its_own_password_and_goes_on_also_when_it_dies_right_after()
 }
 
 #[tokio::test]
+async fn when_both_versions_of_a_rotation_are_refused_each_was_tried_once() {
+    let Some(world) = World::start().await else { return };
+    let secret = Arc::new(Secret::default());
+    secret.put(OWN_PASSWORD);
+    secret.put("canary-of-the-next-19f2");
+    secret.0.lock().unwrap().pending = true;
+    rotate(&world, "canary-of-nobody-84bc").await;
+    let error = make(provider(&world, &secret).issuer().unwrap(), "payments-read").await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Denied, "{error}");
+    let refused = || world.postgres.log().matches("password authentication failed").count();
+    until("the server has logged them", async || refused() > 1).await;
+    assert_eq!(refused(), 2);
+}
+
+#[tokio::test]
 async fn of_two_administrators_the_next_one_takes_over_and_the_first_is_shut_out() {
     let Some(world) = World::start().await else { return };
     let rights = "CREATE ROLE leasehold_b LOGIN CREATEROLE; \
