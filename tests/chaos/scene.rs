@@ -32,6 +32,8 @@ pub(crate) struct Scene<'a> {
     /// Users that were made behind the broker's back, as if it had died and lost its memory of them.
     pub(crate) planted: HashSet<String>,
     daemon: Option<Daemon>,
+    /// Whether it was stopped and has not been told to go on.
+    stands_still: bool,
     /// How far the broker's time of day is ahead of what it should be, in milliseconds.
     ahead: i64,
     /// How long the broker's machine has slept and this one has not, in milliseconds.
@@ -81,6 +83,7 @@ impl<'a> Scene<'a> {
             probes: 0,
             planted: HashSet::new(),
             daemon: None,
+            stands_still: false,
             ahead: 0,
             slept: 0,
         };
@@ -105,7 +108,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.stands_still = signal == Signal::STOP;
         if let Some(daemon) = &self.daemon {
             daemon.signal(signal);
         }
@@ -133,9 +137,15 @@ impl<'a> Scene<'a> {
         oracle::machine_time() + SignedDuration::from_millis(self.slept)
     }
 
-    /// Starts the broker if it does not run, and waits until it serves or has ended again: its disk may be full.
+    /// Starts the broker if it does not run, and waits until it serves or has ended again: its disk may be full. One that
+    /// stands still is not waited for.
     pub(crate) async fn try_start(&mut self) {
         let running = self.daemon.take().and_then(|mut daemon| daemon.is_running().then_some(daemon));
+        if running.is_some() && self.stands_still {
+            self.daemon = running;
+            return;
+        }
+        self.stands_still = false;
         let mut daemon = running.unwrap_or_else(|| {
             let mut program = Command::new(env!("CARGO_BIN_EXE_leaseholdd-with-faults"));
             program.env("LEASEHOLD_FAULTS", self.site.path("faults"));
