@@ -27,6 +27,7 @@ mod revocation;
 mod rotation;
 mod rotation_verbs;
 mod sweep;
+mod timetable;
 mod unclaimed;
 mod watch;
 mod watch_secret;
