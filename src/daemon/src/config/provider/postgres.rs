@@ -199,7 +199,7 @@ mod tests {
             ("address = 'a'\nadministrator = { secrt = 'a/b' }", "did you mean `secret`?"),
             ("address = 'a'\nadministrator = 'a/b'", "`administrator` is a table"),
             (&format!("{LEAST}tls = 'verify_full'"), "did you mean `verify-full`?"),
-            (&format!("{LEAST}terminate_sessions = 'retired'"), "did you mean `retired-users`?"),
+            (&format!("{LEAST}terminate_sessions = 'retired-user'"), "did you mean `retired-users`?"),
             (&format!("{LEAST}tls = 'disable'"), "another machine"),
             (&format!("{LEAST}conections = 3"), "did you mean `connections`?"),
             (&format!("{LEAST}connections = 100"), "it must be between 1 and 64"),
