@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_client::{LeaseChange, SecretNews, SecretNotice, SecretWatch};
+use leasehold_client::{LeaseChange, RotateSecret, SecretNews, SecretNotice, SecretWatch};
 use leasehold_core::{SecretPath, Timestamp, secret::VersionId};
 use leasehold_tests::{
     daemon::{self, Daemon},
@@ -58,6 +58,55 @@ async fn a_watch_goes_on_after_a_crash_of_the_daemon_and_tells_everything_in_ord
     assert_eq!(lease(&client).await.lease.version, Some(fourth.0));
     let quiet = timeout(Duration::from_millis(1), again.next()).await;
     assert!(quiet.is_err(), "nothing else happened: {quiet:?}");
+    assert!(daemon.stop().await.success());
+}
+
+/// A site whose secret is rotated on demand.
+fn rotating() -> Site {
+    let more = format!(
+        "[[secret]]\npath = \"{SECRET}\"\nprovider = \"local\"\nref = \"payments-db\"\nttl = \"10m\"\nmax_ttl = \"1h\"\n\
+         rotation = {{ strategy = \"generate\", drain_deadline = \"1h\" }}\n"
+    );
+    let site = Site::new(Plan { more, ..Plan::default() });
+    site.write(
+        "policies/20-rotation.cedar",
+        "@id(\"test.rotate\")\npermit (principal is Operator, action == Action::\"RotateSecret\", resource);\n",
+    );
+    site
+}
+
+#[tokio::test]
+async fn holders_are_told_of_a_rotation_and_the_old_version_goes_with_the_last_of_them() {
+    let site = rotating();
+    let daemon = Daemon::start(&site).await;
+    daemon::put(&site, SECRET, "one").await;
+    let client = daemon::workload(&site).await;
+    let (moves, ends) = (lease(&client).await.lease, lease(&client).await.lease);
+    let old = moves.version.clone().unwrap();
+    let mut watch = client.watch_secret(&secret(), None).await.unwrap();
+    next(&mut watch).await;
+    let rotate = RotateSecret { secret: secret(), dry_run: false, reason: None, request_id: None };
+    daemon::operator(&site).await.operator().rotate_secret(rotate).await.unwrap();
+    let (new, _) = rotated(&next(&mut watch).await);
+    let draining = next(&mut watch).await;
+    assert!(
+        matches!(&draining.news, SecretNews::Draining { version, .. } if *version == old),
+        "{draining:?}"
+    );
+    let moved = client.move_lease(moves.id, None).await.unwrap();
+    assert_eq!(moved.lease.version, Some(new));
+    assert_ne!(moved.value.unwrap().fields.values().next().unwrap().expose(), b"one");
+
+    // The last one lets go after a crash of the daemon.
+    daemon.kill();
+    let daemon = Daemon::start(&site).await;
+    let client = daemon::workload(&site).await;
+    let mut watch = client.watch_secret(&secret(), Some(draining.resume_token)).await.unwrap();
+    let quiet = timeout(Duration::from_millis(300), watch.next()).await;
+    assert!(quiet.is_err(), "somebody holds it still: {quiet:?}");
+    client.revoke_lease(ends.id, None).await.unwrap();
+    let retired = next(&mut watch).await;
+    assert!(matches!(&retired.news, SecretNews::Retired { version, .. } if *version == old), "{retired:?}");
     assert!(daemon.stop().await.success());
 }
 
