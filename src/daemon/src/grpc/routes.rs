@@ -202,10 +202,22 @@ where
         match path {
             ISSUE_LEASE => return Box::pin(issue_lease(Arc::clone(issue), request, *limits, pass)),
             WATCH_LEASES => {
-                return Box::pin(begin_watch(Arc::clone(issue), request, *limits, pass, Leases::lease_frames));
+                return Box::pin(begin_watch(
+                    Arc::clone(issue),
+                    request,
+                    *limits,
+                    pass,
+                    Leases::lease_frames,
+                ));
             }
             WATCH_SECRET => {
-                return Box::pin(begin_watch(Arc::clone(issue), request, *limits, pass, Leases::secret_frames));
+                return Box::pin(begin_watch(
+                    Arc::clone(issue),
+                    request,
+                    *limits,
+                    pass,
+                    Leases::secret_frames,
+                ));
             }
             _ => {}
         }
