@@ -26,7 +26,7 @@ pub(crate) struct Expiries {
 }
 
 /// The journal's lines as they are written.
-struct Lines {
+pub(crate) struct Lines {
     journal: PathBuf,
     segment: PathBuf,
     file: File,
@@ -89,7 +89,8 @@ impl Expiries {
 }
 
 impl Lines {
-    fn at_end(journal: &Path) -> Self {
+    /// Those that are written from now on.
+    pub(crate) fn at_end(journal: &Path) -> Self {
         let segment = newest(journal);
         let file = File::open(&segment).unwrap();
         let mut lines = Self { journal: journal.to_owned(), segment, file, at: 0, buffer: Vec::new() };
@@ -98,7 +99,7 @@ impl Lines {
     }
 
     /// Hands over the whole lines that are there.
-    fn read(&mut self, mut take: impl FnMut(&[u8])) {
+    pub(crate) fn read(&mut self, mut take: impl FnMut(&[u8])) {
         loop {
             let mut chunk = vec![0; 1 << 20];
             let count = self.file.read_at(&mut chunk, self.at + self.buffer.len() as u64).unwrap();

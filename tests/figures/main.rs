@@ -26,6 +26,7 @@ mod flood;
 mod idle;
 mod isolation;
 mod issue;
+mod rotations;
 mod scale;
 
 use figure::Report;
@@ -54,8 +55,8 @@ fn main() {
     if asked.first().is_some_and(|first| first == flood::FLOOD) {
         return flood::run_flood(&asked[1], &asked[2]);
     }
-    let names: Vec<_> =
-        NAMES.into_iter().chain(scale::NAMES).chain(bulk::NAMES).chain(fanout::NAMES).collect();
+    let groups = [&NAMES[..], &scale::NAMES, &bulk::NAMES, &fanout::NAMES, &rotations::NAMES];
+    let names = groups.concat();
     let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
         Report::complain(&format!("no such figure: {unknown:?}; there are {names:?}"));
@@ -97,6 +98,9 @@ fn main() {
         }
         if bulk::NAMES.into_iter().any(wants) {
             bulk::all(&mut report).await;
+        }
+        if rotations::NAMES.into_iter().any(wants) {
+            rotations::all(&mut report, wants).await;
         }
         if fanout::NAMES.into_iter().any(wants) {
             fanout::all(&mut report).await;
