@@ -94,7 +94,9 @@ fn number(variable: &str, default: usize) -> usize {
 }
 
 fn site() -> Site {
-    let more = "[rotation]\nat_once = 64\ncatch_up = \"0s\"\n".to_owned();
+    let more =
+        "[rotation]\nat_once = 64\ncatch_up = \"0s\"\n[[provider]]\nname = \"main\"\nkind = \"local\"\n"
+            .to_owned();
     let site = Site::new(Plan { more, ..Plan::default() });
     std::fs::create_dir(site.path("secrets.d")).unwrap();
     site.write("policies/20-scheduler.cedar", include_str!("../../config/policies/30-scheduler.cedar"));
@@ -107,7 +109,7 @@ fn schedule(site: &Site, count: usize, every: &str) {
         let rotation = format!("strategy = \"generate\", every = \"{every}\", drain_deadline = \"0s\"");
         writeln!(
             text,
-            "[[secret]]\npath = \"prod/app/{n}\"\nprovider = \"local\"\nref = \"app-{n}\"\nrotation = {{ {rotation} }}"
+            "[[secret]]\npath = \"prod/app/{n}\"\nprovider = \"main\"\nref = \"app-{n}\"\nrotation = {{ {rotation} }}"
         )
         .unwrap();
     }
