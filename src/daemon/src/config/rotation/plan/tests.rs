@@ -4,8 +4,8 @@ use super::*;
 use crate::config::{Config, Faults, tests::main_with};
 
 #[cfg(feature = "postgres")]
-const PROVIDERS: &str = "[[provider]]\nname = 'pg'\nkind = 'postgres'\nhost = 'db.example.org'\n\
-                         administrator = { user = 'broker', secret = 'prod/admin' }\n\
+const PROVIDERS: &str = "[[provider]]\nname = 'pg'\nkind = 'postgres'\naddress = 'db.example.org:5432'\n\
+                         administrator = { secret = 'prod/admin' }\n\
                          [[secret]]\npath = 'prod/admin'\nprovider = 'main'\nref = 'admin'\n";
 
 fn load(rotation: &str, more: &str) -> Result<Config, Faults> {
