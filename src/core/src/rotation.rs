@@ -5,6 +5,8 @@
 //! every task can be done twice.
 
 mod due;
+#[cfg(test)]
+mod explore;
 mod generator;
 mod news;
 mod plan;
@@ -100,8 +102,7 @@ pub struct Course {
     pub provider: ProviderName,
     /// The back end's own name of it.
     pub reference: Box<str>,
-    /// Whether the back end can hold the new version as pending. Otherwise the old one is lent on, by its name, until the
-    /// new one is promoted.
+    /// Whether the back end can hold the new version as pending. Otherwise it is current there as soon as it is written.
     pub staged: bool,
     /// The version that is replaced; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -296,24 +297,6 @@ impl Rotation {
         Ok(serde_json::from_slice(stored.expose())?)
     }
 
-    /// Its nominal next time, under this plan; `None` when there is nothing to wait for. `spread` differs from
-    /// secret to secret and never changes for one.
-    pub fn next_at(&self, plan: Option<&Plan>, spread: u64) -> Option<Timestamp> {
-        if self.paused.is_some() {
-            return None;
-        }
-        if let Some(course) = &self.course {
-            return Some(course.next_at());
-        }
-        let scheduled = || {
-            let made_at = self.current.as_ref()?.made_at;
-            Some(plan?.schedule.as_ref()?.opening(made_at, spread, made_at)?.from)
-        };
-        let wanted = self.wanted.as_ref().map(|wanted| wanted.not_before);
-        let due = [wanted, scheduled()].into_iter().flatten().min()?;
-        Some(self.hindered.as_ref().map_or(due, |hindered| due.max(hindered.next_try)))
-    }
-
     /// What did not work: of the rotation under way, or why none could be begun.
     pub fn failure(&self) -> Option<&Failure> {
         match &self.course {
@@ -322,8 +305,8 @@ impl Rotation {
         }
     }
 
-    /// The version that is lent while a new one is in the back end and not promoted, where the back end would give the
-    /// new one to whoever names none.
+    /// The version that is lent until the promotion of a new one is durable, whatever the back end would give to whoever
+    /// names none.
     pub fn pinned(&self) -> Option<&VersionId> {
         self.course.as_ref().filter(|course| course.pins())?.old.as_ref()
     }
@@ -387,8 +370,9 @@ impl Course {
     }
 
     fn pins(&self) -> bool {
-        !self.staged
-            && self.plan.strategy != Strategy::Native
+        // Also where a new version can wait: between its promotion there and the word of it here, the rotation may be taken
+        // back.
+        self.plan.strategy != Strategy::Native
             && matches!(
                 self.stage,
                 Stage::Creating | Stage::Created | Stage::Applied | Stage::Tested | Stage::Discarding

@@ -25,6 +25,10 @@ use crate::{
     ttl::after,
 };
 
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that meets one of these has failed")]
+mod tests;
+
 /// When a person has given a rotation up, its schedule waits so long before it begins another one.
 const LEFT_ALONE: Duration = Duration::from_secs(3600);
 
@@ -309,6 +313,7 @@ impl Rotation {
             (Stage::Draining, Event::RollBack) => course.reach(Stage::Reverting, now),
             (Stage::Reverting, Event::Overtaken { version }) => {
                 self.see(version, None, now);
+                course.twins.extend(course.new.clone());
                 course.drain(now);
                 self.tell_draining(&course, now);
             }

@@ -67,6 +67,8 @@ struct Step {
     tags: Tags,
     /// What policy said, when it was asked.
     decision: Option<Decision>,
+    /// Whether it is known that nothing was written, and that nothing will be by a write that comes late.
+    unwritten: bool,
 }
 
 /// Why a task was not done.
@@ -87,6 +89,8 @@ struct Driver<'a> {
     revision: Option<Revision>,
     /// Whether this one took it to where it is, so that nothing of its next task was tried.
     fresh: bool,
+    /// Whether its last step was one with nothing written.
+    unwritten: bool,
 }
 
 impl Engine {
@@ -108,7 +112,7 @@ impl<'a> Driver<'a> {
     async fn of(engine: &'a Arc<Engine>, path: &SecretPath) -> Result<Self, EngineError> {
         let (rotation, revision) = engine.rotation(path).await?;
         engine.note_rotation(&rotation);
-        Ok(Self { engine, rotation, revision, fresh: false })
+        Ok(Self { engine, rotation, revision, fresh: false, unwritten: false })
     }
 
     async fn drive(mut self) -> Result<Option<Timestamp>, EngineError> {
@@ -158,7 +162,7 @@ impl<'a> Driver<'a> {
 
     async fn take(&mut self, step: Step) -> Result<(), EngineError> {
         let now = self.engine.now();
-        let record = self.record(&step, now);
+        let (record, unwritten) = (self.record(&step, now), step.unwritten);
         let replaces = matches!(
             step.event,
             Event::Promoted { .. } | Event::Reverted { .. } | Event::Discarded { rewritten: Some(_) }
@@ -176,7 +180,7 @@ impl<'a> Driver<'a> {
             self.engine.rotations.begun.forget(&next.secret);
         }
         self.say(&next);
-        (self.rotation, self.revision) = (next, Some(revision));
+        (self.rotation, self.revision, self.unwritten) = (next, Some(revision), unwritten);
         Ok(())
     }
 
@@ -196,10 +200,14 @@ impl<'a> Driver<'a> {
 
     /// The new value is to be thrown away, and another one made later.
     fn rejected(&self, message: String) -> Next {
+        self.rejection(message).into()
+    }
+
+    fn rejection(&self, message: String) -> Event {
         let pause = self.pause(FIRST_REPEAT, self.rotation.setbacks);
         warn!(secret = %self.rotation.secret, stage = self.stage_name(), error = message,
             "the new value of a rotation is thrown away");
-        Event::Rejected { message: message.into(), retry_at: after(self.engine.now(), pause) }.into()
+        Event::Rejected { message: message.into(), retry_at: after(self.engine.now(), pause) }
     }
 
     /// Doubling, up to an hour, and a bit more that differs from secret to secret and from time to time.
@@ -257,7 +265,7 @@ impl Begun {
 
 impl From<Event> for Step {
     fn from(event: Event) -> Self {
-        Self { event, tags: Tags::new(), decision: None }
+        Self { event, tags: Tags::new(), decision: None, unwritten: false }
     }
 }
 

@@ -3,30 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use leasehold_core::{
-    SecretValue, Timestamp,
+    SecretValue,
     access::Action,
     catalog::{Resolved, Source},
     provider::{ErrorClass, Fetched},
-    rotation::{Event, Plan, Rotation, Strategy, Why, spread_of},
+    rotation::{Event, Plan, Strategy, Why},
     ttl::after,
 };
 
 use super::{Aim, Driver, Next, Shelf, Step, Trouble, value::fits};
-use crate::{access::Context, engine::Engine};
+use crate::access::Context;
 
 /// After policy has said no, it is asked again this often.
 const DENIED: Duration = Duration::from_secs(600);
-
-/// Whether a rotation is to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Now, because.
-    Now(Why),
-    /// Not before this.
-    At(Timestamp),
-    /// Not until something else happens.
-    Never,
-}
 
 /// What a rotation is to begin with.
 pub(super) struct Ready {
@@ -36,36 +25,14 @@ pub(super) struct Ready {
     pub(super) staged: bool,
 }
 
-impl Engine {
-    /// Whether a rotation of the secret is to begin under this plan.
-    pub(crate) fn rotation_due(&self, rotation: &Rotation, plan: &Plan, now: Timestamp) -> Due {
-        let opens = |made_at| {
-            let schedule = plan.schedule.as_ref()?;
-            Some(schedule.opening(made_at, spread_of(&rotation.secret), now)?.from)
-        };
-        let scheduled = rotation.current.as_ref().and_then(|current| opens(current.made_at));
-        let wanted = rotation.wanted.as_ref().map(|wanted| (wanted.not_before, wanted.why.clone()));
-        let soonest = match (wanted, scheduled) {
-            (Some(wanted), Some(from)) if from < wanted.0 => Some((from, Why::Schedule)),
-            (Some(wanted), _) => Some(wanted),
-            (None, from) => from.map(|from| (from, Why::Schedule)),
-        };
-        let Some((at, why)) = soonest else { return Due::Never };
-        let at = rotation.hindered.as_ref().map_or(at, |hindered| at.max(hindered.next_try));
-        if at <= now { Due::Now(why) } else { Due::At(at) }
-    }
-}
-
 impl Driver<'_> {
     pub(super) async fn begin(&self) -> Result<Next, Trouble> {
         let path = &self.rotation.secret;
         let Some((resolved, _)) = self.engine.resolve(path) else { return Ok(Next::Wait(None)) };
         let Some(plan) = resolved.entry.rotation.clone() else { return Ok(Next::Wait(None)) };
         let now = self.engine.now();
-        let why = match self.engine.rotation_due(&self.rotation, &plan, now) {
-            Due::Now(why) => why,
-            Due::At(at) => return Ok(Next::Wait(Some(at))),
-            Due::Never => return Ok(Next::Wait(None)),
+        let Some(why) = self.rotation.due(&plan, now) else {
+            return Ok(Next::Wait(self.rotation.look_at(Some(&plan), now)));
         };
         // What a person asked for was decided when it was asked.
         let mut decision = None;

@@ -35,9 +35,8 @@ impl Driver<'_> {
         let shelf = self.shelf(course)?;
         let value = self.engine.rotations.begun.value(path, serial);
         // Only what this process has just begun cannot have been written.
-        if !(fresh && value.is_some())
-            && let Some(found) = found(self.look(course).await?)
-        {
+        let first = fresh && value.is_some();
+        if !first && let Some(found) = found(self.look(course).await?) {
             return Ok(found);
         }
         let Some(value) = value else {
@@ -47,7 +46,7 @@ impl Driver<'_> {
             self.engine.rotations.begun.note(path, serial, Some(new));
             return Ok(Event::MadeAnew { tags }.into());
         };
-        let first = course.old.is_none();
+        let waits = course.staged && course.old.is_some();
         let written = shelf
             .write(WriteVersion {
                 reference: shelf.reference,
@@ -55,7 +54,7 @@ impl Driver<'_> {
                 token: &self.rotation.write_token(),
                 expected: course.old.as_ref(),
                 // Nobody can hold one before the first, and nobody waits for it in vain.
-                stage: if course.staged && !first { Stage::Pending } else { Stage::Current },
+                stage: if waits { Stage::Pending } else { Stage::Current },
             })
             .await;
         match written {
@@ -63,7 +62,11 @@ impl Driver<'_> {
             Err(problem) if problem.class.is_retryable() => Err(problem.into()),
             Err(problem) => match found(self.look(course).await?) {
                 Some(found) => Ok(found),
-                None => Ok(self.rejected(problem.to_string())),
+                None => {
+                    let unwritten = first && course.tags.len() == 1;
+                    let event = self.rejection(problem.to_string());
+                    Ok(Next::Step(Box::new(Step { unwritten, ..event.into() })))
+                }
             },
         }
     }

@@ -56,9 +56,15 @@ impl Driver<'_> {
             if ours {
                 shelf.change(Change::Promote, old, new.as_ref()).await?;
             }
-        } else if ours || (current.version == *old && self.may_come_late(course)) {
-            let reached = course.reached.len();
-            version = Some(self.write_back(&shelf, &before, &current.version, reached).await?);
+        } else if ours {
+            version = Some(self.write_back(&shelf, &before, &current.version, course.reached.len()).await?);
+        } else if current.version == *old && new.is_none() && !self.unwritten {
+            // A write that comes late finds another version current than it expects.
+            version = match self.write_back(&shelf, &before, old, course.reached.len()).await {
+                // As that one would.
+                Err(Trouble::Party(problem)) if !problem.class.is_retryable() => None,
+                written => Some(written?),
+            };
         } else if current.version != *old {
             version = Some(current.version);
         }
@@ -67,11 +73,6 @@ impl Driver<'_> {
         }
         self.engine.cache.invalidate(&course.provider, &course.reference);
         Ok(Event::Discarded { rewritten: version }.into())
-    }
-
-    /// Whether a write may be done yet that nobody waits for: it would find the version current that it expects.
-    fn may_come_late(&self, course: &Course) -> bool {
-        course.new.is_none() && (course.problem.is_none() || !self.fresh)
     }
 
     /// What a back end did by itself is its own; what is current there is noted.
@@ -92,7 +93,7 @@ impl Driver<'_> {
     }
 
     /// Has the target accept what stays, and not what is thrown away.
-    async fn set_back(
+    pub(super) async fn set_back(
         &self,
         course: &Course,
         aim: &Aim,

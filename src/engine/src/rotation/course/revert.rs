@@ -22,6 +22,9 @@ impl Driver<'_> {
         let current = shelf.current().await?;
         let rewritten = self.engine.tags(&current.value) == self.engine.tags(&before);
         if current.version != *new && current.version != *old && !rewritten {
+            if let Some(aim) = self.aim(course)? {
+                self.set_back(course, &aim, Some(new), &current.value).await?;
+            }
             return Ok(Event::Overtaken { version: current.version }.into());
         }
         if let Some(aim) = self.aim(course)? {
