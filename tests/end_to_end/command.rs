@@ -54,11 +54,7 @@ fn example(folder: &Path) -> PathBuf {
 fn accepts(program: &Path, passwords: &Path, password: &str) -> bool {
     let value = serde_json::json!({"username": "app", "password": password});
     let message = serde_json::json!({"version": 1, "step": "test", "new": value, "value": value});
-    let mut child = Command::new(program)
-        .arg(passwords)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Command::new(program).arg(passwords).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(message.to_string().as_bytes()).unwrap();
     match child.wait().unwrap().code() {
         Some(0) => true,
