@@ -145,3 +145,30 @@ fn the_annotated_file_is_the_defaults_in_words() {
     assert_eq!(spelled.ledger.segment_size, config.ledger.segment_size);
     assert_eq!(spelled.ledger.compress, config.ledger.compress);
 }
+
+#[cfg(all(
+    feature = "local",
+    feature = "aws",
+    feature = "vault",
+    feature = "gcp",
+    feature = "azure",
+    feature = "postgres"
+))]
+#[test]
+fn every_example_is_good_and_together_they_show_each_strategy() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/examples");
+    let mut strategies = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let config = Config::parse(&Source::new(&file, &*text), &[]);
+        let config = config.unwrap_or_else(|faults| panic!("{}:\n{faults}", file.display()));
+        let secrets = config.catalog.secrets().map(|(_, entry)| entry);
+        let entries = secrets.chain(config.catalog.mounts().map(|(_, entry)| entry));
+        strategies.extend(entries.filter_map(|entry| Some(entry.rotation.as_ref()?.strategy.name())));
+    }
+    let all = ["alternating", "command", "generate", "provider-native", "single"];
+    assert_eq!(strategies.into_iter().collect::<Vec<_>>(), all);
+}
