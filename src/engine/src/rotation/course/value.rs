@@ -2,9 +2,9 @@
 
 use leasehold_core::{
     SecretValue,
-    ports::NoEntropy,
     rotation::{Course, Generated, Generator, Plan, Strategy, Tags},
 };
+use tokio::task::spawn_blocking;
 
 use super::{Driver, Shelf, Trouble};
 use crate::engine::Engine;
@@ -22,13 +22,20 @@ impl Driver<'_> {
                 let value = shelf.upstream.call(shelf.upstream.provider.generate(policy)).await?;
                 Generated { value, public: None }
             }
-            other => self.generate(other)?,
+            other => self.generate(other).await?,
         };
         renewed(plan, old, made).map_err(Trouble::Words)
     }
 
-    fn generate(&self, generator: &Generator) -> Result<Generated, NoEntropy> {
-        self.engine.rotation_parts.generate.generate(generator)
+    async fn generate(&self, generator: &Generator) -> Result<Generated, Trouble> {
+        let generate = self.engine.rotation_parts.generate.clone();
+        if !matches!(generator, Generator::KeyPair(_)) {
+            return Ok(generate.generate(generator)?);
+        }
+        // A pair takes up to seconds, in which nobody would be answered.
+        let rule = generator.clone();
+        let made = spawn_blocking(move || generate.generate(&rule)).await;
+        Ok(made.map_err(|problem| Trouble::Words(format!("making a key pair broke off: {problem}")))??)
     }
 
     /// The new value, as its back end has it under its version: that it can be read is what lets it be used.
@@ -113,5 +120,74 @@ pub(super) fn other_user<'a>(plan: &Plan, users: &'a [Box<str>; 2], value: &Secr
         user if user == one.as_bytes() => Some(other),
         user if user == other.as_bytes() => Some(one),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_core::{SecretBytes, rotation::TargetName, secret::FieldName};
+
+    use super::*;
+
+    fn value(fields: &[(&str, &str)]) -> SecretValue {
+        let field = |(name, text): &(&str, &str)| {
+            (name.parse::<FieldName>().unwrap(), SecretBytes::from((*text).to_owned()))
+        };
+        SecretValue { fields: fields.iter().map(field).collect(), content_type: "application/json".into() }
+    }
+
+    fn shown(value: &SecretValue) -> Vec<(String, String)> {
+        let text = |bytes: &SecretBytes| String::from_utf8(bytes.expose().to_vec()).unwrap();
+        value.fields.iter().map(|(name, bytes)| (name.to_string(), text(bytes))).collect()
+    }
+
+    fn made() -> Generated {
+        Generated { value: "anew".to_owned().into(), public: None }
+    }
+
+    fn plan(strategy: Strategy) -> Plan {
+        Plan { field: FieldName::password(), ..Plan::new(strategy) }
+    }
+
+    fn alternating() -> Plan {
+        let target = TargetName::Provider("pg".parse().unwrap());
+        plan(Strategy::Alternating { target, users: ["a".into(), "b".into()] })
+    }
+
+    #[test]
+    fn only_what_is_made_anew_differs() {
+        let old = value(&[("host", "db"), ("password", "old"), ("username", "a")]);
+        let pairs = |user: &str| {
+            [("host", "db"), ("password", "anew"), ("username", user)]
+                .map(|(n, t)| (n.to_owned(), t.to_owned()))
+        };
+        let new = renewed(&plan(Strategy::Generate), Some(&old), made()).unwrap();
+        assert_eq!((shown(&new), &*new.content_type), (pairs("a").to_vec(), "application/json"));
+        let new = renewed(&alternating(), Some(&old), made()).unwrap();
+        assert_eq!(shown(&new), pairs("b"));
+        assert_eq!(shown(&renewed(&alternating(), Some(&new), made()).unwrap()), pairs("a"));
+    }
+
+    #[test]
+    fn a_key_pair_has_its_public_half_beside_it() {
+        let old = value(&[("password", "old"), ("public_key", "old")]);
+        let pair = Generated { public: Some("half".to_owned().into()), ..made() };
+        let new = renewed(&plan(Strategy::Generate), Some(&old), pair).unwrap();
+        assert_eq!(shown(&new).last().unwrap().1, "half");
+        let first = renewed(&plan(Strategy::Generate), None, made()).unwrap();
+        assert_eq!(shown(&first), [("password".to_owned(), "anew".to_owned())]);
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said_without_a_value() {
+        let strange = value(&[("password", "canary"), ("username", "canary")]);
+        for (plan, old) in [
+            (alternating(), Some(&strange)),
+            (alternating(), None),
+            (Plan::new(Strategy::Generate), Some(&strange)),
+        ] {
+            let problem = renewed(&plan, old, made()).unwrap_err();
+            assert!(problem.contains('`') && !problem.contains("canary"), "{problem}");
+        }
     }
 }

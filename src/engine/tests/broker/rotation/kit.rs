@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) meddled: Mutex<bool>,
     /// Whether the back end keeps only the newest version.
     pub(crate) versionless: Mutex<bool>,
+    /// The next commit of this kind is made when somebody says so, and others may come before.
+    pub(crate) held_up: Mutex<Option<(Kind, Arc<Notify>)>>,
     clock: Arc<PausedClock>,
     made: Arc<Numbered>,
     started: AtomicU64,
@@ -107,6 +109,7 @@ impl World {
             denied: Arc::default(),
             meddled: Mutex::default(),
             versionless: Mutex::default(),
+            held_up: Mutex::default(),
             clock: Arc::new(PausedClock::new()),
             made: Arc::default(),
             started: AtomicU64::new(1),
@@ -254,6 +257,20 @@ impl World {
 }
 
 impl Process {
+    /// Drives the rotation, and has somebody do this about it right before a commit of this kind.
+    pub(crate) async fn drive_into(&self, world: &World, kind: Kind, event: Event) {
+        let word = Arc::new(Notify::new());
+        *world.held_up.lock().unwrap() = Some((kind, word.clone()));
+        let engine = self.engine.clone();
+        let driving = tokio::spawn(async move { engine.drive_rotation(&path()).await });
+        while world.held_up.lock().unwrap().is_some() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        world.step(event).await;
+        word.notify_one();
+        driving.await.unwrap().unwrap();
+    }
+
     /// Drives the rotation to its end, or to the process's.
     pub(crate) async fn settle(&self, world: &World) -> bool {
         let driving = async {
@@ -352,6 +369,8 @@ pub(crate) struct Store {
     current: Mutex<Option<usize>>,
     /// What writes are answered with, without doing anything.
     pub(crate) refusing: Mutex<Option<ErrorClass>>,
+    /// What the next writes are answered with, the first of all last.
+    pub(crate) refusals: Mutex<Vec<ErrorClass>>,
     /// Whether what was disabled can be read all the same.
     pub(crate) leaky: Mutex<bool>,
     /// How a rotation of its own goes; such a back end is asked so often before it has done.
@@ -441,8 +460,9 @@ impl Store {
         versions.iter().enumerate().map(facts).rev().collect()
     }
 
-    fn write(&self, request: &WriteVersion<'_>) -> Result<VersionId, ProviderError> {
-        if let Some(class) = *self.refusing.lock().unwrap() {
+    pub(crate) fn write(&self, request: &WriteVersion<'_>) -> Result<VersionId, ProviderError> {
+        let refusal = self.refusals.lock().unwrap().pop();
+        if let Some(class) = refusal.or(*self.refusing.lock().unwrap()) {
             return Err(ProviderError::new(class, "the back end does not take it"));
         }
         let mut versions = self.versions.lock().unwrap();
@@ -707,6 +727,11 @@ impl Ledger for Front {
     async fn commit(&self, commit: Commit) -> Result<Revision, LedgerError> {
         if self.reach.life.point().await == Some(Cut::Death) {
             self.reach.life.die().await;
+        }
+        let held_up =
+            self.reach.world.held_up.lock().unwrap().take_if(|(kind, _)| *kind == commit.record.kind);
+        if let Some((_, word)) = held_up {
+            word.notified().await;
         }
         let committed = self.ledger.commit(commit).await;
         self.reach.world.check().await;

@@ -227,3 +227,63 @@ async fn a_back_end_that_keeps_no_versions_says_so_before_anything_is_touched() 
     assert!(hindered.message.contains("no older versions"), "{}", hindered.message);
     assert_eq!(world.store.current(), Some(version("v1")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stranger_wrote_for_the_user_that_is_retired_works_in_the_end() {
+    for keeps in KEEPS {
+        for stage in [Stage::Draining, Stage::Reverting] {
+            let world = World::alternating(keeps);
+            let process = world.start();
+            process.lend().await;
+            world.want().await;
+            process.until(&world, Stage::Draining).await;
+            *world.meddled.lock().unwrap() = true;
+            if stage == Stage::Reverting {
+                world.step(leasehold_core::rotation::Event::RollBack).await;
+            }
+            let theirs = world.store.put("app_a", "theirs");
+            assert!(process.settle(&world).await);
+            let at = format!("{keeps:?}, {stage:?}");
+            assert_eq!(world.store.current(), Some(theirs), "{at}");
+            assert!(world.target.accepts("app_a", "theirs"), "{at}");
+            assert!(!world.target.accepts("app_a", "canary-0"), "{at}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_comes_late_finds_another_version_than_it_expects() {
+    let world = World::generate(Keeps::Unstaged);
+    // Nobody knows what became of the first write when the second one is refused for good.
+    *world.store.refusals.lock().unwrap() = vec![ErrorClass::Invalid, ErrorClass::Transient];
+    let process = world.start();
+    world.want().await;
+    let again = process.engine.drive_rotation(&path()).await.unwrap().unwrap();
+    assert_eq!(world.stage().await, Some(Stage::Creating));
+    sleep(leasehold_core::ttl::until(world.now(), again)).await;
+    process.engine.drive_rotation(&path()).await.unwrap();
+    let rotation = world.rotation().await;
+    assert_eq!(rotation.last.unwrap().outcome, Outcome::Discarded);
+    let current = rotation.current.unwrap();
+    assert_eq!((current.version, current.twins), (version("v2"), vec![version("v1")]));
+    let late = leasehold_core::provider::WriteVersion {
+        reference: "db",
+        value: &crate::kit::two_fields("app_a", "new-1"),
+        token: "late",
+        expected: Some(&version("v1")),
+        stage: leasehold_core::provider::Stage::Current,
+    };
+    assert_eq!(world.store.write(&late).unwrap_err().class, ErrorClass::Invalid);
+    assert_eq!(process.lend().await.1.1, "canary-0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_at_once_leaves_no_trace_at_the_back_end() {
+    let world = World::generate(Keeps::Unstaged);
+    *world.store.refusals.lock().unwrap() = vec![ErrorClass::Invalid];
+    let process = world.start();
+    world.want().await;
+    process.engine.drive_rotation(&path()).await.unwrap();
+    assert_eq!(world.rotation().await.last.unwrap().outcome, Outcome::Discarded);
+    assert_eq!(world.store.versions.lock().unwrap().len(), 1);
+}
