@@ -27,7 +27,7 @@ const ALTERNATING: &str =
     "strategy = \"alternating\", target = \"pg\", users = [\"payments_a\", \"payments_b\"]";
 
 /// The durable steps of a rotation, in their order.
-const STEPS: [Kind; 8] = [
+pub(crate) const STEPS: [Kind; 8] = [
     Kind::RotationStarted,
     Kind::RotationCreated,
     Kind::RotationApplied,
@@ -137,7 +137,7 @@ fn first() -> Write {
 
 /// Whether these are all steps of one rotation, in their order and each once; only what was to be written and was lost with
 /// the broker is made anew.
-fn tell_the_story(steps: &[Kind]) -> bool {
+pub(crate) fn tell_the_story(steps: &[Kind]) -> bool {
     let mut steps = steps.to_vec();
     steps.dedup_by(|next, before| next == before && *next == Kind::RotationStarted);
     steps == STEPS

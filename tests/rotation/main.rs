@@ -1,4 +1,5 @@
-//! Rotation with real targets: databases whose users get new passwords while somebody uses them.
+//! Rotation with real targets, back ends and daemons: databases whose users get new passwords while somebody uses them, and
+//! brokers that die, whose clocks are set and whose surroundings change meanwhile.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -7,5 +8,9 @@
 )]
 
 mod administrator;
+mod clocks;
 mod killed;
+mod kit;
 mod logins;
+mod surroundings;
+mod unstaged;
