@@ -306,9 +306,10 @@ impl Rotation {
     }
 
     /// The version that is lent until the promotion of a new one is durable, whatever the back end would give to whoever
-    /// names none.
+    /// names none. When somebody else has made another one current meanwhile, holders were told of that one, and it is lent.
     pub fn pinned(&self) -> Option<&VersionId> {
-        self.course.as_ref().filter(|course| course.pins())?.old.as_ref()
+        let old = self.course.as_ref().filter(|course| course.pins())?.old.as_ref()?;
+        self.current.as_ref().is_none_or(|current| current.version == *old).then_some(old)
     }
 
     /// Its name to back ends and targets: the same at every step and repetition of one rotation, and no other's, even
