@@ -247,14 +247,18 @@ impl Engine {
         let next = before.clone().step(event, now)?;
         let (condition, writes) = rotation_writes(before, revision, &next)?;
         // Before it is durable: who asks in between is lent what was current.
-        if next.pinned().is_some() {
+        let pins = next.pinned().is_some() && before.pinned().is_none();
+        if pins {
             self.rotations.pins.set(&next.secret, next.pinned());
         }
         let revision = match self.ledger.commit(Commit { record, conditions: vec![condition], writes }).await
         {
             Ok(revision) => revision,
             Err(problem) => {
-                self.rotations.pins.set(&before.secret, before.pinned());
+                // Whoever was faster has pinned what is pinned now.
+                if pins {
+                    self.rotations.pins.set(&before.secret, None);
+                }
                 return Err(problem.into());
             }
         };

@@ -4,5 +4,6 @@ mod crashes;
 mod kit;
 mod natively;
 mod people;
+mod races;
 mod setbacks;
 mod strategies;

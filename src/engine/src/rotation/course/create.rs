@@ -33,7 +33,9 @@ impl Driver<'_> {
     pub(super) async fn write(&self, course: &Course, fresh: bool) -> Result<Next, Trouble> {
         let (path, serial) = (&self.rotation.secret, self.rotation.serial);
         let shelf = self.shelf(course)?;
-        let value = self.engine.rotations.begun.value(path, serial);
+        // One whose tags did not become durable is not written: nobody would know it again.
+        let begun = self.engine.rotations.begun.value(path, serial);
+        let value = begun.filter(|value| course.recognises(&self.engine.tags(value)));
         // Only what this process has just begun cannot have been written.
         let first = fresh && value.is_some();
         if !first && let Some(found) = found(self.look(course).await?) {
