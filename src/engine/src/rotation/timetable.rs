@@ -74,8 +74,10 @@ pub(crate) struct Timetable {
 
 /// After the ledger refused, it is tried again so soon.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A back end that does not say how old a version is, is asked again so soon.
+/// A back end that does not answer how old a version is, is asked again so soon.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// One that has no such version, or does not tell the broker, so soon: what is made through the broker is known at once.
+const ASK_LATER: Duration = Duration::from_secs(3600);
 /// What has to be looked at again at once waits so long, so that nothing spins.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -208,9 +210,10 @@ impl Engine {
 
     /// Takes up what the ledger and the catalog have.
     async fn make_timetable(&self) -> Result<(), EngineError> {
+        let timetable = &self.rotations.timetable;
+        timetable.table().before_replace();
         let all = self.known_rotations().await?;
         let (now, catch_up) = (self.now(), self.settings.rotation_catch_up);
-        let timetable = &self.rotations.timetable;
         timetable.table().replace(all, now, catch_up, spread_of);
         let figures = self.rotation_figures();
         info!(secrets = figures.secrets, "the timetable of rotations is made");
@@ -225,7 +228,8 @@ impl Engine {
         if idle && rotation.current.is_none() && plan.is_some_and(|plan| needs_age(&plan)) {
             let adopted = self.adopt(&path, (&rotation, revision)).await?;
             if let Err(problem) = adopted {
-                let pause = problem.retry_after.unwrap_or_default().max(ASK_AGAIN);
+                let usual = if problem.class.is_retryable() { ASK_AGAIN } else { ASK_LATER };
+                let pause = problem.retry_after.unwrap_or_default().max(usual);
                 let late = format!("it is not known how old its version is: {problem}");
                 return Ok(Plan {
                     home: self.home_of(&path),

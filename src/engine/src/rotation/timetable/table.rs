@@ -24,6 +24,17 @@ pub(super) struct Table {
     /// When versions are too old that are not yet.
     aging: BTreeSet<(Timestamp, SecretPath)>,
     too_old: BTreeSet<SecretPath>,
+    /// What became expected while the ledger was read for all secrets: what is read may be from before.
+    meanwhile: Option<Vec<Expected>>,
+}
+
+/// That a secret is to be looked at.
+#[derive(Debug)]
+struct Expected {
+    path: SecretPath,
+    home: Home,
+    at: Timestamp,
+    urgent: bool,
 }
 
 /// Where a secret lives, as far as that is known.
@@ -96,6 +107,9 @@ const EACH_CAUGHT_UP: Duration = Duration::from_millis(50);
 impl Table {
     /// Has a secret looked at by `at`; says whether that is sooner than it would have been.
     pub(super) fn expect(&mut self, path: &SecretPath, home: Home, at: Timestamp, urgent: bool) -> bool {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.push(Expected { path: path.clone(), home: home.clone(), at, urgent });
+        }
         let slot = self.slots.entry(path.clone()).or_insert_with(|| Slot {
             plan: Plan { home: home.clone(), ..Plan::default() },
             state: State::Waiting,
@@ -130,6 +144,11 @@ impl Table {
     /// Whether anything is known of a secret.
     pub(super) fn knows(&self, path: &SecretPath) -> bool {
         self.slots.contains_key(path)
+    }
+
+    /// All secrets are about to be read, and then replaced.
+    pub(super) fn before_replace(&mut self) {
+        self.meanwhile.get_or_insert_default();
     }
 
     /// Takes in what is known of all secrets. Those whose time passed before `now` come over the next `catch_up` instead of
@@ -178,6 +197,9 @@ impl Table {
         // What is looked at just now says itself what becomes of it.
         before.retain(|_, slot| matches!(slot.state, State::Running { .. }));
         self.slots.extend(before);
+        for Expected { path, home, at, urgent } in self.meanwhile.take().unwrap_or_default() {
+            self.expect(&path, home, at, urgent);
+        }
     }
 
     /// Puts those whose time has come into their queues, and takes note of versions that have become too old.

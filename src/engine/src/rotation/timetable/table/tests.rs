@@ -173,3 +173,17 @@ fn a_version_becomes_too_old_and_a_new_one_is_not() {
     table.advance(at(50));
     assert_eq!(table.counts(), [0; 4]);
 }
+
+#[test]
+fn what_becomes_expected_while_all_secrets_are_read_is_not_forgotten() {
+    let mut table = Table::default();
+    table.before_replace();
+    for name in ["scheduled", "on-demand"] {
+        table.expect(&path(name), home("main"), at(5), true);
+    }
+    // It was read before.
+    let all = vec![(path("scheduled"), plan(at(1000)))];
+    table.replace(all, at(6), Duration::ZERO, |_| 0);
+    table.advance(at(6));
+    assert_eq!(start(&mut table, 4), ["on-demand", "scheduled"]);
+}
