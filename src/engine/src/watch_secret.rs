@@ -12,14 +12,14 @@ use futures::stream::{self, BoxStream, StreamExt};
 use leasehold_core::{
     SecretPath,
     access::Action,
-    record::Kind,
+    record::{Actor, Kind},
     rotation::{Notice, Rotation, Stage},
     state::{Change, Commit, KeyRange, LedgerError},
 };
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
-    access::lending,
+    access::{lending, why},
     engine::Engine,
     error::EngineError,
     request::{SecretNews, SecretNotice, WatchSecret},
@@ -62,7 +62,8 @@ impl Engine {
     /// What happens to the versions of a secret: first how it is, or with `after` what happened behind that notice. Nothing
     /// is told of a dynamic secret.
     ///
-    /// The stream ends with [`EngineError::WatchLagged`] when the watcher does not keep up.
+    /// The stream ends with [`EngineError::WatchLagged`] when the watcher does not keep up, and with
+    /// [`EngineError::Denied`] when policy, which is asked before each notice, allows it no longer.
     ///
     /// # Errors
     /// [`EngineError::Denied`] also when there is no such secret; or when the ledger cannot be used.
@@ -81,14 +82,32 @@ impl Engine {
         let news = self.secret_feed.listen(self, &request.secret);
         let (rotation, _) = self.rotation(&request.secret).await?;
         let watcher = Watcher { news, ready: beginning(&rotation, request.after), seen: rotation.told };
-        let notices = stream::unfold(Some(watcher), |watcher| async {
-            let mut watcher = watcher?;
-            match watcher.next().await {
-                Ok(notice) => Some((Ok(notice), Some(watcher))),
-                Err(error) => Some((Err(error), None)),
+        let (engine, asked) = (self.clone(), Arc::new((request.actor, request.secret)));
+        let notices = stream::unfold(Some(watcher), move |watcher| {
+            let (engine, asked) = (engine.clone(), asked.clone());
+            async move {
+                let mut watcher = watcher?;
+                let told = match watcher.next().await {
+                    Ok(notice) => engine.may_still_watch(&asked.0, &asked.1).await.map(|()| notice),
+                    Err(error) => Err(error),
+                };
+                let rest = told.is_ok().then_some(watcher);
+                Some((told, rest))
             }
         });
         Ok(notices.boxed())
+    }
+
+    /// A stream lives for days: who has lost the right to a secret meanwhile hears no more of it.
+    async fn may_still_watch(&self, actor: &Actor, secret: &SecretPath) -> Result<(), EngineError> {
+        let decision = self.decide_on(actor, Action::IssueLease, secret, lending(None, &[]));
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        let mut record = self.record(Kind::SecretWatched, actor);
+        record.secret = Some(secret.clone());
+        record.decision = Some(decision);
+        self.deny(record, why::POLICY).await
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use leasehold_core::{
+    access::Action,
     record::{Kind, Outcome},
     rotation::{Rotation, Told},
 };
@@ -135,4 +136,18 @@ async fn a_slow_watcher_is_told_that_it_missed_something_and_goes_on() {
     }
     assert!(matches!(last, Some(Err(EngineError::WatchLagged))), "{last:?}");
     assert_eq!(standing(&*next(&mut watch(&broker, Some(place)).await).await).as_deref(), Some("v201"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_loses_the_right_to_a_secret_hears_no_more_of_it() {
+    let broker = Broker::new();
+    let mut told = watch(&broker, None).await;
+    next(&mut told).await;
+    write(&broker).await;
+    assert_eq!(rotated(&*next(&mut told).await), "v2");
+    broker.rules.closed.lock().unwrap().insert(Action::IssueLease);
+    write(&broker).await;
+    assert!(matches!(told.next().await, Some(Err(EngineError::Denied))));
+    assert!(told.next().await.is_none());
+    assert!(broker.kinds().contains(&(Kind::SecretWatched, Outcome::Denied)));
 }
