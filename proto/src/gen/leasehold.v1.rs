@@ -1512,8 +1512,8 @@ pub mod lease_service_client {
             self.inner.server_streaming(req, path, codec).await
         }
         /// Tells what happens to the versions of one secret, in order and at least once, until the client ends the stream or
-        /// falls behind: first which one is current, unless the watch is resumed. Decided by `IssueLease` when it begins. Nothing
-        /// is told of a dynamic secret, whose credentials each have one holder.
+        /// falls behind: first which one is current, unless the watch is resumed. Decided by `IssueLease` when it begins and
+        /// before each thing that is told. Nothing is told of a dynamic secret, whose credentials each have one holder.
         pub async fn watch_secret(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchSecretRequest>,
@@ -1616,8 +1616,8 @@ pub mod lease_service_server {
             + std::marker::Send
             + 'static;
         /// Tells what happens to the versions of one secret, in order and at least once, until the client ends the stream or
-        /// falls behind: first which one is current, unless the watch is resumed. Decided by `IssueLease` when it begins. Nothing
-        /// is told of a dynamic secret, whose credentials each have one holder.
+        /// falls behind: first which one is current, unless the watch is resumed. Decided by `IssueLease` when it begins and
+        /// before each thing that is told. Nothing is told of a dynamic secret, whose credentials each have one holder.
         async fn watch_secret(
             &self,
             request: tonic::Request<super::WatchSecretRequest>,
