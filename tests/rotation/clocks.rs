@@ -15,7 +15,7 @@ use leasehold_tests::{
 };
 use serde_json::json;
 
-use crate::kit::{Clocked, count, local, moment, operator, path, rotation};
+use crate::kit::{Clocked, count, local, machine_time, moment, operator, path, rotation};
 
 const HOUR: i64 = 3600;
 
@@ -93,7 +93,7 @@ fn first_after(time: Timestamp, hour: i8, zone: &str) -> Timestamp {
 async fn another_time_zone_moves_what_is_to_come_and_rotates_nothing_twice() {
     const TOKYO: &str = "Asia/Tokyo";
     // In two to three hours by UTC, and so in seventeen to eighteen in Tokyo.
-    let hour = (Timestamp::now().to_zoned(TimeZone::UTC).hour() + 3) % 24;
+    let hour = (machine_time().to_zoned(TimeZone::UTC).hour() + 3) % 24;
     let configured = |zone: &str| {
         local(&format!("cron = \"0 {hour} * * *\", time_zone = \"{zone}\", drain_deadline = \"1s\""))
     };
@@ -135,7 +135,7 @@ async fn a_back_end_that_is_away_for_a_whole_window_is_rotated_in_the_next_one()
     let data = json!({ "data": { "value": "one" } });
     bao.ask("POST", "kv/data/payments", Some(&data)).await.unwrap();
     let proxy = FaultProxy::start(bao.address()).await.unwrap();
-    let opens = Timestamp::now().to_zoned(TimeZone::UTC) + (2 * HOUR).seconds();
+    let opens = machine_time().to_zoned(TimeZone::UTC) + (2 * HOUR).seconds();
     let (hour, minute) = (opens.hour(), opens.minute());
     let opens = opens.date().at(hour, minute, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp();
     let mut clocked = Clocked::new(&format!(

@@ -11,6 +11,7 @@ use leasehold_tests::{
     rotations,
     site::{BROKER, OPERATOR, Plan, SECRET, Site, WORKLOAD},
 };
+use leaseholdd::clock;
 
 pub(crate) fn path() -> SecretPath {
     SECRET.parse().unwrap()
@@ -74,6 +75,11 @@ pub(crate) fn moment(time: Option<prost_types::Timestamp>) -> Option<Timestamp> 
     time.map(|time| Timestamp::new(time.seconds, time.nanos).unwrap())
 }
 
+/// The time of the machine on which the tests run.
+pub(crate) fn machine_time() -> Timestamp {
+    Timestamp::from_nanosecond(clock::wall().into()).unwrap()
+}
+
 /// A broker whose clocks are set, in seconds: how far its time of day is ahead of what it should be, and how long its machine
 /// has slept.
 pub(crate) struct Clocked {
@@ -124,6 +130,6 @@ impl Clocked {
 
     /// The time, as whoever sets no clock would have it.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now() + self.slept.seconds()
+        machine_time() + self.slept.seconds()
     }
 }
