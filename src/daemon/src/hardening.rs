@@ -7,7 +7,7 @@ use rustix::{
     fs::Mode,
     mm::{MlockAllFlags, mlockall},
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask},
-    thread::{CapabilitySet, capabilities, set_no_new_privs},
+    thread::{CapabilitySet, capabilities, clear_ambient_capability_set, set_no_new_privs},
 };
 
 /// One measure, and whether it holds.
@@ -29,6 +29,8 @@ pub fn harden() -> Vec<Measure> {
             set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(io::Error::from),
         ),
         measure("no new privileges", set_no_new_privs(true).map_err(io::Error::from)),
+        // What the unit gives so that a program runs as another user is not for the program: with it, that one could be root.
+        measure("no privileges for programs", clear_ambient_capability_set().map_err(io::Error::from)),
         Measure { name: "memory locked", outcome: lock_memory() },
         Measure { name: "open files", outcome: many_files() },
     ]
@@ -75,7 +77,30 @@ fn many_files() -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::{
+        CapabilitySets, capability_is_in_ambient_set, configure_capability_in_ambient_set, set_capabilities,
+    };
+
     use super::*;
+
+    #[test]
+    fn no_program_is_given_what_the_broker_may_do() {
+        // Of this thread, and nobody else's.
+        let given = CapabilitySet::SETUID;
+        let sets = capabilities(None).unwrap();
+        if sets.permitted.contains(given) {
+            set_capabilities(None, CapabilitySets { inheritable: sets.inheritable | given, ..sets }).unwrap();
+            configure_capability_in_ambient_set(given, true).unwrap();
+            let status =
+                || std::process::Command::new("cat").arg("/proc/self/status").output().unwrap().stdout;
+            let shown = || String::from_utf8(status()).unwrap();
+            assert!(shown().contains("CapAmb:\t0000000000000080"), "a program has it");
+            clear_ambient_capability_set().unwrap();
+            assert!(shown().contains("CapAmb:\t0000000000000000"), "and has not");
+        }
+        clear_ambient_capability_set().unwrap();
+        assert!(!capability_is_in_ambient_set(given).unwrap());
+    }
 
     #[test]
     fn dumps_are_off_and_files_are_private_afterwards() {
