@@ -213,3 +213,53 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Schedule>(&stored).unwrap(), schedule);
     }
 }
+
+mod whatever_is_written {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn patterns() -> impl Strategy<Value = String> {
+        let part =
+            "([0-9*?LW#/,-]{0,6}|[0-9]{1,12}(-[0-9]{1,12})?(/[0-9]{0,12})?|SUN#[0-9]|@[a-z]{0,9}|[A-Z]{3}L?)";
+        prop_oneof![any::<String>(), prop::collection::vec(part, 0..8).prop_map(|parts| parts.join(" "))]
+    }
+
+    fn blackouts() -> impl Strategy<Value = String> {
+        let end = "(([0-9]{2}:[0-9]{2})|(Mon|Sat|sunday|W)( [0-9]{2}:[0-9]{2})?|-?[0-9]{4,6}-[01][0-9]-[0-3][0-9]( [0-2][0-9]:00)?)";
+        prop_oneof![any::<String>(), (end, end).prop_map(|(from, to)| format!("{from} .. {to}"))]
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_read_or_refused_and_what_is_read_has_its_times(
+            pattern in patterns(),
+            blackout in blackouts(),
+            (every, window, jitter) in (any::<u64>(), any::<u64>(), any::<u64>()),
+            (made_at, now) in (any::<i64>(), any::<i64>()),
+            spread: u64,
+            zone in prop::sample::select(vec!["UTC", "Europe/Paris", "Australia/Lord_Howe", "Pacific/Apia"]),
+        ) {
+            let [made_at, now] = [made_at, now].map(|second| {
+                Timestamp::from_second(second % 253_402_207_200).unwrap_or(Timestamp::UNIX_EPOCH)
+            });
+            let mut rhythms = vec![Rhythm::Every(Duration::from_secs(every))];
+            if let Ok(cron) = pattern.parse::<Cron>() {
+                let window = Duration::from_secs(window % 1_000_000);
+                rhythms.push(Rhythm::Cron { cron: cron.clone(), window: Some(window) });
+                rhythms.push(Rhythm::Cron { cron, window: None });
+            }
+            for rhythm in rhythms {
+                let schedule = Schedule {
+                    jitter: Duration::from_secs(jitter),
+                    not_during: blackout.parse().into_iter().collect(),
+                    time_zone: time_zone(zone).unwrap_or(jiff::tz::TimeZone::UTC),
+                    ..Schedule::of(rhythm)
+                };
+                if let Some(opening) = schedule.opening(made_at, spread, now) {
+                    prop_assert!(opening.until.is_none_or(|until| opening.from < until));
+                }
+            }
+        }
+    }
+}
