@@ -194,8 +194,8 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            State::Message(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            State::Messages(_) => SizeHint::default(),
+            // A length that is known would be sent as a header, of which gRPC makes no use.
+            State::Message(_) | State::Messages(_) => SizeHint::default(),
             State::Trailers | State::Done => SizeHint::with_exact(0),
             State::Other(body) => body.size_hint(),
         }
