@@ -37,6 +37,9 @@ pub enum InvalidId {
     Request,
 }
 
+/// The digits of base32, in lower case.
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
 impl LeaseId {
     /// What every printed lease id starts with.
     pub const PREFIX: &'static str = "lease-";
@@ -61,9 +64,12 @@ impl LeaseId {
         let mut text = [0; Self::PREFIX.len() + 26];
         let (prefix, suffix) = text.split_at_mut(Self::PREFIX.len());
         prefix.copy_from_slice(Self::PREFIX.as_bytes());
-        // INVARIANT: 16 bytes are 26 characters of base32.
-        BASE32_NOPAD.encode_mut(&self.0, suffix);
-        suffix.make_ascii_lowercase();
+        // Five bits a character, from the left; the last one holds the three that are left.
+        let mut rest = u128::from_be_bytes(self.0);
+        for character in suffix {
+            *character = ALPHABET.get((rest >> 123) as usize).copied().unwrap_or_default();
+            rest <<= 5;
+        }
         LeaseIdText(text)
     }
 }
