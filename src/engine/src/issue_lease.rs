@@ -396,11 +396,10 @@ pub(crate) fn describe(record: &mut Record, lease: &Lease, tags: &Tags, now: Tim
     record.lease = Some(lease.id);
     record.version.clone_from(&lease.version);
     record.expires_at = Some(lease.expires_at);
-    record.value_hmac = tags
-        .iter()
-        .filter(|(name, _)| lease.fields.is_empty() || lease.fields.contains(name))
-        .map(|(name, tag)| (name.clone(), tag.clone()))
-        .collect();
+    record.value_hmac.clone_from(tags);
+    if !lease.fields.is_empty() {
+        record.value_hmac.retain(|name, _| lease.fields.contains(name));
+    }
     Engine::note_irrevocable(record, lease);
     if let Some(since) = lease.stale_since {
         record.details.insert("stale_for".to_owned(), format!("{}s", until(since, now).as_secs()));
