@@ -19,7 +19,7 @@ use leasehold_engine::{Engine, RotationParts};
 use leasehold_generate::Maker;
 use leasehold_ledger::{ArchiveRule, ClosedSegments, Embedded, EmbeddedOptions, Recovery, boot_id};
 use leasehold_policy::CedarAuthorizer;
-use leasehold_seal::{KeyRing, SystemEntropy};
+use leasehold_seal::{DrawnAhead, KeyRing, SystemEntropy};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -126,10 +126,10 @@ pub fn open(
     let started = summary(&config, &node, &recovery, tls.summary(), &policies);
     let tls = Store::new(tls);
     let authorizer = Arc::new(CedarAuthorizer::new(policies));
-    let rotation = rotation_parts(entropy.clone(), &config.identity.trust_domain)?;
+    let rotation = rotation_parts(entropy, &config.identity.trust_domain)?;
     let engine = Engine::new(leasehold_engine::Parts {
         clock: clock.clone(),
-        entropy,
+        entropy: Arc::new(DrawnAhead::<SystemEntropy>::default()),
         ledger: Arc::new(ledger.clone()),
         authorizer: authorizer.clone(),
         mac: keys.value_mac(),

@@ -65,7 +65,7 @@ pub struct Engine {
 pub struct Parts {
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness for lease ids.
+    /// Randomness for the ids of leases and revocations, and for nothing that is secret.
     pub entropy: Arc<dyn Entropy>,
     /// The durable state.
     pub ledger: Arc<dyn Ledger>,

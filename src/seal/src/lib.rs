@@ -11,7 +11,7 @@ mod keyfile;
 mod ring;
 mod tag;
 
-pub use entropy::SystemEntropy;
+pub use entropy::{DrawnAhead, SystemEntropy};
 pub use key::KeyId;
 pub use keyfile::KeyRingError;
 pub use ring::{KeyRing, SealError};
