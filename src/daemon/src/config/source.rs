@@ -13,6 +13,8 @@ use super::fault::{Faults, Place};
 pub struct Source {
     file: Arc<Path>,
     text: String,
+    /// Where each line after the first begins: with thousands of secrets, nobody counts lines for each.
+    lines: Vec<usize>,
 }
 
 /// No configuration is longer than this; what is longer was named by mistake.
@@ -21,7 +23,12 @@ const MAX_BYTES: usize = 16 << 20;
 impl Source {
     /// A text that is said to come from `file`.
     pub fn new(file: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { file: file.into().into(), text: text.into() }
+        Self::of(file.into().into(), text.into())
+    }
+
+    fn of(file: Arc<Path>, text: String) -> Self {
+        let lines = text.match_indices('\n').map(|(at, _)| at.saturating_add(1)).collect();
+        Self { file, text, lines }
     }
 
     /// Reads a file.
@@ -45,7 +52,7 @@ impl Source {
         }
         let text = String::from_utf8(bytes)
             .map_err(|_| Faults::one(at(), "is not UTF-8 text", "save it as UTF-8"))?;
-        Ok(Self { file: file.into(), text })
+        Ok(Self::of(file.into(), text))
     }
 
     /// The text.
@@ -65,10 +72,12 @@ impl Source {
 
     /// Where a span of bytes begins.
     pub fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
-        let line = before.matches('\n').count().saturating_add(1);
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
-        Place { file: self.file.clone(), line, column }
+        let at = if self.text.is_char_boundary(span.start) { span.start } else { self.text.len() };
+        let ended = self.lines.partition_point(|line| *line <= at);
+        let begins = ended.checked_sub(1).and_then(|last| self.lines.get(last)).copied().unwrap_or_default();
+        let before = self.text.get(begins..at).unwrap_or_default();
+        let column = before.chars().count().saturating_add(1);
+        Place { file: self.file.clone(), line: ended.saturating_add(1), column }
     }
 }
 
