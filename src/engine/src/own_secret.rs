@@ -8,7 +8,7 @@ use leasehold_core::{
     catalog::Source,
     provider::{ErrorClass, Fetched, ProviderError},
     record::Kind,
-    rotation::Course,
+    rotation::Rotation,
     secret::VersionId,
     state::Commit,
 };
@@ -49,7 +49,7 @@ impl Engine {
         }
         if let Some(refused) = refused
             && found.as_ref().is_ok_and(|found| found.cached.version == *refused)
-            && let Some(other) = self.other_version(path, refused).await?
+            && let Some(other) = instead(self.rotation(path).await?.0, refused)
         {
             found = self.value(&upstream, reference, Some(&other), freshness, now).await;
         }
@@ -64,18 +64,13 @@ impl Engine {
     }
 }
 
-impl Engine {
-    /// The other version of a rotation that has not made its new one current.
-    async fn other_version(
-        &self,
-        path: &SecretPath,
-        refused: &VersionId,
-    ) -> Result<Option<VersionId>, EngineError> {
-        let (rotation, _) = self.rotation(path).await?;
-        let Some(course) = rotation.course.filter(|course| !course.is_promoted()) else { return Ok(None) };
-        let Course { old, new, .. } = course;
-        Ok([new, old].into_iter().flatten().find(|version| version != refused))
-    }
+/// What may work where `refused` does not: the other version of a rotation that has not made its new one current, or what
+/// was made current meanwhile.
+fn instead(rotation: Rotation, refused: &VersionId) -> Option<VersionId> {
+    let under_way = rotation.course.filter(|course| !course.is_promoted());
+    let versions = under_way.map_or([None, None], |course| [course.new, course.old]);
+    let current = rotation.current.map(|current| current.version);
+    versions.into_iter().chain([current]).flatten().find(|version| version != refused)
 }
 
 fn absent(why: &str) -> EngineError {
