@@ -89,6 +89,11 @@ pub fn after(start: Timestamp, duration: Duration) -> Timestamp {
     SignedDuration::try_from(duration).ok().and_then(|d| start.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }
 
+/// `end` moved back by `duration`, stopping at the beginning of time.
+pub fn before(end: Timestamp, duration: Duration) -> Timestamp {
+    SignedDuration::try_from(duration).ok().and_then(|d| end.checked_sub(d).ok()).unwrap_or(Timestamp::MIN)
+}
+
 /// How long it is from `now` to `end`; zero when `end` has passed.
 pub fn until(now: Timestamp, end: Timestamp) -> Duration {
     Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO)

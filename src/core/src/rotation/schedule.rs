@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     path::SecretPath,
-    ttl::{after, until},
+    ttl::{after, before, until},
 };
 
 /// When a secret is rotated.
@@ -216,10 +216,6 @@ fn share(whole: Duration, spread: u64) -> Duration {
 
 fn half(whole: Duration) -> Duration {
     whole.checked_div(2).unwrap_or_default()
-}
-
-fn before(time: Timestamp, duration: Duration) -> Timestamp {
-    time.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }
 
 /// A number that differs from secret to secret and never changes for one (FNV-1a, and the end of MurmurHash3 so that all of

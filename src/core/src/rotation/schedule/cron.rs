@@ -3,11 +3,16 @@
 //! The pattern is a matter of the calendar. A time of day that a spring change skips comes as much later as the change takes;
 //! one that an autumn change brings twice comes the first time only.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    tz::{AmbiguousOffset, TimeZone},
+};
 use thiserror::Error;
+
+use crate::ttl::before;
 
 /// A cron pattern with the text that it was read from.
 #[derive(Clone, Debug)]
@@ -29,6 +34,7 @@ pub enum InvalidCron {
 
 /// A day has fewer minutes than these, and a change of the clock takes less than a day.
 const MOST_IN_A_CHANGE: usize = 1500;
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 impl Cron {
     /// The text that it was read from.
@@ -38,16 +44,26 @@ impl Cron {
 
     /// The first of its times after `time`.
     pub fn next(&self, time: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let mut civil = zone.to_datetime(time);
+        // What a change has skipped a moment ago may be still to come: it counts by the clock as it was before.
+        let unchanged = zone.to_offset(before(time, A_DAY)).to_datetime(time);
+        let mut civil = zone.to_datetime(time).min(unchanged);
+        let mut first = None;
         for _ in 0..MOST_IN_A_CHANGE {
-            civil = self.pattern.find_next_occurrence(&civil, false).ok()?;
-            let next = zone.to_timestamp(civil).ok()?;
+            let Ok(next) = self.pattern.find_next_occurrence(&civil, false) else { break };
+            civil = next;
+            let found = zone.to_ambiguous_timestamp(civil);
+            let skipped = matches!(found.offset(), AmbiguousOffset::Gap { .. });
+            let next = found.compatible().ok()?;
             // While the clock repeats an hour, the times of that hour are over already.
             if next > time {
-                return Some(next);
+                first = Some(first.map_or(next, |first: Timestamp| first.min(next)));
+                // What is skipped comes so much later that something after it may come before it.
+                if !skipped {
+                    break;
+                }
             }
         }
-        None
+        first
     }
 }
 
@@ -114,6 +130,17 @@ mod tests {
     fn a_time_that_is_skipped_in_spring_comes_as_much_later() {
         let times = times("30 2 * * *", "Europe/Paris", "2027-03-27T12:00:00Z", 2);
         assert_eq!(times, ["2027-03-28T03:30:00 +02", "2027-03-29T02:30:00 +02"]);
+    }
+
+    #[test]
+    fn a_skipped_time_is_still_to_come_right_after_the_change() {
+        let after = times("30 2 * * *", "Europe/Paris", "2027-03-28T01:00:00Z", 2);
+        assert_eq!(after, ["2027-03-28T03:30:00 +02", "2027-03-29T02:30:00 +02"]);
+        let often = times("15,30 2,3 * * *", "Europe/Paris", "2027-03-28T00:00:00Z", 3);
+        assert_eq!(often, ["2027-03-28T03:15:00 +02", "2027-03-28T03:30:00 +02", "2027-03-29T02:15:00 +02"]);
+        // Samoa went without the 30th.
+        let day = times("0 12 * * *", "Pacific/Apia", "2011-12-29T20:00:00-10:00", 2);
+        assert_eq!(day, ["2011-12-31T12:00:00 +14", "2012-01-01T12:00:00 +14"]);
     }
 
     #[test]
