@@ -85,7 +85,7 @@ pub(crate) async fn refuses(
             Ok(()) => assert_eq!(n, 3, "call {n} was answered though nothing can be written"),
         }
     }
-    assert_eq!(client.lease(id).await.expect("what is known can be read"), held.lease);
+    assert_eq!(client.get_lease(id).await.expect("what is known can be read"), held.lease);
     let status = operator.status().await.expect("the status is told above all now").ledger.expect("a ledger");
     assert_eq!(status.health(), health, "{}", status.health_message);
     status.health_message

@@ -78,7 +78,7 @@ impl Workload {
     /// When something that was acknowledged is not so.
     pub(crate) async fn check(&mut self, client: &Client, listed: &HashMap<LeaseId, Lease>) {
         for held in self.held.iter().rev().take(3) {
-            let got = client.lease(held.lease.id).await.expect("an acknowledged lease is there");
+            let got = client.get_lease(held.lease.id).await.expect("an acknowledged lease is there");
             assert_eq!(listed.get(&got.id), Some(&got), "the list and the lease itself differ");
         }
         for held in &mut self.held {

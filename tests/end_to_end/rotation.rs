@@ -142,7 +142,7 @@ async fn a_rotation_is_paused_resumed_and_taken_back() {
     let told = lines(&back);
     assert_eq!(told.last().unwrap()["last"]["outcome"], "rolled-back");
     assert_eq!(lent(&client).await.0, "one");
-    assert!(client.lease(held.id).await.is_ok_and(|lease| lease.version == held.version));
+    assert!(client.get_lease(held.id).await.is_ok_and(|lease| lease.version == held.version));
     let nothing = operator(&format!("rotation rollback {SECRET} --reason again"));
     assert!(nothing.code == 7 && nothing.err.contains("[ROTATION_STATE]"), "{nothing:?}");
     assert_eq!(records(&site, "rotation.paused").await.len(), 2);
@@ -207,7 +207,7 @@ async fn an_operator_has_what_was_lent_made_worthless() {
     let refused = leasehold(&site, "operator", &format!("lease revoke {} --rotate", fixed.id));
     assert!(refused.code == 7 && refused.err.contains("[NOT_ROTATED]"), "{refused:?}");
     assert!(
-        client.lease(fixed.id).await.is_ok_and(|lease| lease.state == leasehold_client::LeaseState::Active)
+        client.get_lease(fixed.id).await.is_ok_and(|lease| lease.state == leasehold_client::LeaseState::Active)
     );
 
     let held = lease(&client).await.lease;

@@ -91,7 +91,7 @@ async fn a_seal_key_that_does_not_fit_is_refused_and_harms_nothing() {
 
     fs::rename(site.path("the.right.key"), site.path("seal.key")).unwrap();
     let daemon = Daemon::start(&site).await;
-    assert_eq!(daemon::workload(&site).await.lease(held.id).await.unwrap().id, held.id);
+    assert_eq!(daemon::workload(&site).await.get_lease(held.id).await.unwrap().id, held.id);
     assert!(daemon.stop().await.success());
 }
 

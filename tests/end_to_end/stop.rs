@@ -70,7 +70,7 @@ async fn a_request_in_flight_is_finished_and_its_lease_kept() {
     assert_eq!(kinds, ["lease.issued", "broker.stopped"], "{}", tail.out);
 
     let _again = Daemon::start(&site).await;
-    let lease = daemon::workload(&site).await.lease(issued.lease.id).await.unwrap();
+    let lease = daemon::workload(&site).await.get_lease(issued.lease.id).await.unwrap();
     assert_eq!(lease.state, LeaseState::Active);
 }
 

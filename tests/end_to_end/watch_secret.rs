@@ -134,7 +134,7 @@ async fn a_lease_is_moved_and_its_holder_told_so() {
     daemon.kill();
     let _daemon = Daemon::start(&site).await;
     let client = daemon::workload(&site).await;
-    assert_eq!(client.lease(held.id).await.unwrap().version, moved.lease.version);
+    assert_eq!(client.get_lease(held.id).await.unwrap().version, moved.lease.version);
     assert!(client.move_lease(held.id, None).await.unwrap().value.is_none());
 }
 

@@ -144,7 +144,7 @@ pub(crate) async fn run(
         LeaseCommand::List(list) => list.run(&connection.open().await?, output).await,
         LeaseCommand::Watch(watch) => watch.run(&connection.open().await?, output).await,
         LeaseCommand::Show { lease } => {
-            let found = connection.open().await?.lease(lease).await.about(lease)?;
+            let found = connection.open().await?.get_lease(lease).await.about(lease)?;
             show(&LeaseView::of(&found), output)
         }
         LeaseCommand::Renew(renew) => renew.run(connection, output).await,

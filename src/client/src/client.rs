@@ -7,7 +7,7 @@ use leasehold_proto::v1::{self, lease_service_client::LeaseServiceClient};
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
-    Builder, Error, Lease, LeaseState, Notice, Operator, Page,
+    Borrow, Builder, Error, Lease, LeaseState, Notice, Operator, Page,
     lease::{IssuedLease, RenewedLease, missing, notice},
 };
 
@@ -54,6 +54,12 @@ impl Client {
     /// The connection itself, for services that are not Leasehold's own, such as `grpc.health.v1`.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// Borrows a secret and keeps it: awaited, this gives a guard that renews the lease in the background and moves to the
+    /// new version when the secret is rotated.
+    pub fn lease(&self, secret: impl AsRef<str>) -> Borrow {
+        Borrow::new(self.clone(), secret.as_ref())
     }
 
     /// Takes a lease on a secret and gets its value.
@@ -120,7 +126,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn lease(&self, lease: LeaseId) -> Result<Lease, Error> {
+    pub async fn get_lease(&self, lease: LeaseId) -> Result<Lease, Error> {
         let request = v1::GetLeaseRequest { lease_id: lease.to_string() };
         found(self.leases().get_lease(request).await?.into_inner().lease)
     }
