@@ -80,7 +80,7 @@ impl fmt::Debug for KeyId {
 impl Key {
     pub(crate) fn new(raw: Raw) -> Option<Self> {
         let mut id = [0; 8];
-        derive(&raw, &[], b"leasehold key id", &mut id)?;
+        derive(&*raw, &[], b"leasehold key id", &mut id)?;
         Some(Self { id: KeyId(id), raw, opening: Mutex::default() })
     }
 
@@ -104,7 +104,7 @@ impl Key {
             return Some(Arc::clone(found));
         }
         let mut bytes = Zeroizing::new([0; 32]);
-        derive(&self.raw, salt, b"leasehold seal", &mut *bytes)?;
+        derive(&*self.raw, salt, b"leasehold seal", &mut *bytes)?;
         let aead = Arc::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*bytes).ok()?));
         // A salt comes from the sealed bytes, so whoever can write those must not be able to fill memory.
         if kept.len() >= KEPT {
@@ -130,12 +130,19 @@ impl Subkey {
 /// The key for value tags.
 pub(crate) fn tag_key(raw: &Raw) -> Option<hmac::Key> {
     let mut bytes = Zeroizing::new([0; 32]);
-    derive(raw, &[], b"leasehold value tag", &mut *bytes)?;
+    derive(&**raw, &[], b"leasehold value tag", &mut *bytes)?;
     Some(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
 }
 
-fn derive(raw: &Raw, salt: &[u8], purpose: &[u8], out: &mut [u8]) -> Option<()> {
+/// A key that follows from a secret which is there for something else.
+pub(crate) fn following(secret: &[u8], purpose: &[u8]) -> Option<Raw> {
+    let mut raw = Zeroizing::new([0; 32]);
+    derive(secret, &[], purpose, &mut *raw)?;
+    Some(raw)
+}
+
+fn derive(secret: &[u8], salt: &[u8], purpose: &[u8], out: &mut [u8]) -> Option<()> {
     let purpose = [purpose];
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(&**raw);
+    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
     prk.expand(&purpose, Length(out.len())).ok()?.fill(out).ok()
 }

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     envelope::{Envelope, associated},
-    key::{Key, KeyId, Raw, Subkey, tag_key},
+    key::{Key, KeyId, Raw, Subkey, following, tag_key},
     keyfile::{self, KeyRingError},
     tag::Tagger,
 };
@@ -53,6 +53,9 @@ pub enum SealError {
     #[error("{0} bytes are too many to seal at once")]
     TooLong(usize),
 }
+
+/// The fewest bytes that a key may follow from.
+const LEAST: usize = 16;
 
 impl KeyRing {
     /// A ring of one new key, in memory only: for tests and for the making of a file.
@@ -91,6 +94,16 @@ impl KeyRing {
             fault,
         })?;
         Self::assemble(keys, tagging)
+    }
+
+    /// A ring of one key that follows from a secret which is there for something else, such as a private key, by
+    /// HKDF-SHA-256 (RFC 5869). The same secret gives the same ring for the same `purpose`, and another for another.
+    /// `None` when `secret` has fewer than 16 bytes: nobody's key is that short.
+    pub fn following(secret: &[u8], purpose: &str) -> Option<Self> {
+        let named = |what: &str| following(secret, format!("{purpose}: {what}").as_bytes());
+        let long_enough = secret.len() >= LEAST;
+        let sealing = Key::new(long_enough.then(|| named("sealing"))??)?;
+        Self::assemble(vec![sealing], named("tagging")?).ok()
     }
 
     pub(crate) fn assemble(keys: Vec<Key>, tagging: Raw) -> Result<Self, KeyRingError> {
@@ -223,6 +236,22 @@ mod tests {
         assert_eq!(new.open(b"c", &sealed).unwrap().expose(), b"x");
         assert!(matches!(old.open(b"c", &new.seal(b"c", b"y").unwrap()), Err(SealError::UnknownKey { .. })));
         assert_eq!(new.value_mac().tag(b"value"), old.value_mac().tag(b"value"));
+    }
+
+    #[test]
+    fn a_ring_that_follows_from_a_secret_is_the_same_each_time() {
+        let following = |secret: &[u8], purpose| KeyRing::following(secret, purpose).unwrap();
+        let sealed = following(b"a private key of 1 kind", "cache").seal(b"c", b"x").unwrap();
+        assert_eq!(
+            following(b"a private key of 1 kind", "cache").open(b"c", &sealed).unwrap().expose(),
+            b"x"
+        );
+        for other in
+            [following(b"a private key of 2 kind", "cache"), following(b"a private key of 1 kind", "more")]
+        {
+            assert!(matches!(other.open(b"c", &sealed), Err(SealError::UnknownKey { .. })));
+        }
+        assert!(KeyRing::following(b"too short", "cache").is_none());
     }
 
     #[test]
