@@ -15,6 +15,8 @@ use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Packag
 const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-proto", &[]),
     ("leasehold-core", &[]),
+    // How TOML is read and its faults are told, by every program that has a configuration.
+    ("leasehold-config", &["leasehold-core"]),
     ("leasehold-quickstart", &[]),
     ("leasehold-engine", &["leasehold-core"]),
     ("leasehold-policy", &["leasehold-core"]),
@@ -37,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "leaseholdd",
         &[
             "leasehold-audit",
+            "leasehold-config",
             "leasehold-core",
             "leasehold-engine",
             "leasehold-generate",
@@ -55,6 +58,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-client", &["leasehold-core", "leasehold-proto"]),
     // policy: `leasehold policy check` and `explain` work on a folder of files, without a daemon.
     ("leasehold-cli", &["leasehold-audit", "leasehold-client", "leasehold-core", "leasehold-policy"]),
+    // seal: what its cache keeps on disk is sealed in the same envelope as the broker's.
+    ("leasehold-sidecar", &["leasehold-client", "leasehold-config", "leasehold-core", "leasehold-seal"]),
     ("leasehold-tests", &["*"]),
 ];
 

@@ -3,15 +3,8 @@
 //! One file an element. Reading has no effects: what the configuration names (certificates, keys, policies) is opened
 //! by [`crate::compose`], and for `check-config` by [`crate::check`].
 
-mod duration;
-mod element;
-mod section;
-mod size;
-mod source;
-
 pub mod cache;
 mod clock;
-pub mod fault;
 pub mod identity;
 pub mod ledger;
 pub mod limits;
@@ -27,17 +20,12 @@ pub mod secret;
 
 use std::path::{Path, PathBuf};
 
+use leasehold_config::{element, section, section::Section, table};
 use leasehold_core::catalog::Catalog;
-use toml::de::DeTable;
 
-use self::{
-    fault::{Place, Sink},
-    section::Section,
-};
+use self::fault::{Place, Sink};
 
-pub use fault::{Fault, Faults};
-pub use size::Size;
-pub use source::Source;
+pub use leasehold_config::{Fault, Faults, Size, Source, fault};
 
 /// Everything that an operator says. Relative paths are made absolute against the folder of the file they stand in.
 #[derive(Clone, Debug)]
@@ -159,20 +147,6 @@ impl Config {
             catalog: Catalog::default(),
         })
     }
-}
-
-/// The text as TOML; what is no TOML is told and not read further, so that no fault is made up.
-fn table<'s>(source: &'s Source, sink: &Sink) -> Option<toml::Spanned<DeTable<'s>>> {
-    let (table, errors) = DeTable::parse_recoverable(source.text());
-    for error in &errors {
-        let place = source.place(&error.span().unwrap_or(0..0));
-        sink.put(
-            place,
-            format!("is not TOML: {}", error.message()),
-            "see https://toml.io for how it is written",
-        );
-    }
-    errors.is_empty().then_some(table)
 }
 
 /// The files of `secrets.d`, in the order of their names.

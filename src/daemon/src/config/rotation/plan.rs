@@ -280,20 +280,6 @@ impl Element for OnRevoke {
     }
 }
 
-impl Element for Retire {
-    const SHAPE: &'static str = "`\"keep\"`, `\"disable\"` or `\"destroy\"`";
-
-    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        let name = text::<Self>(value)?;
-        let all = [Self::Keep, Self::Disable, Self::Destroy];
-        all.into_iter().find(|retire| retire.name() == name).ok_or_else(Wrong::shape::<Self>)
-    }
-
-    fn show(&self) -> String {
-        self.name().to_owned()
-    }
-}
-
 /// Says what in a plan does not fit the providers.
 pub(in crate::config) fn check(
     rotated: &Rotated,

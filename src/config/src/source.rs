@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::fault::{Faults, Place};
+use toml::de::DeTable;
+
+use crate::fault::{Faults, Place, Sink};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -40,9 +42,7 @@ impl Source {
         let bytes = std::fs::read(file).map_err(|error| {
             let help = match error.kind() {
                 std::io::ErrorKind::NotFound => "name the file with `--config PATH`",
-                std::io::ErrorKind::PermissionDenied => {
-                    "make it readable for the user that the broker runs as"
-                }
+                std::io::ErrorKind::PermissionDenied => "make it readable for the user that this runs as",
                 _ => "",
             };
             Faults::one(at(), format!("cannot be read: {error}"), help)
@@ -79,6 +79,20 @@ impl Source {
         let column = before.chars().count().saturating_add(1);
         Place { file: self.file.clone(), line: ended.saturating_add(1), column }
     }
+}
+
+/// The text as TOML; what is no TOML is told and not read further, so that no fault is made up.
+pub fn table<'s>(source: &'s Source, sink: &Sink) -> Option<toml::Spanned<DeTable<'s>>> {
+    let (table, errors) = DeTable::parse_recoverable(source.text());
+    for error in &errors {
+        let place = source.place(&error.span().unwrap_or(0..0));
+        sink.put(
+            place,
+            format!("is not TOML: {}", error.message()),
+            "see https://toml.io for how it is written",
+        );
+    }
+    errors.is_empty().then_some(table)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Sizes in bytes as people write them: `64MiB`. Powers of two only, so that nobody guesses what a `MB` is.
 
-use super::element::{Element, Wrong, text};
+use crate::element::{Element, Wrong, text};
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
+use crate::{
     element::Element,
     fault::{Place, Sink},
     source::Source,
@@ -23,7 +23,7 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 const CREDENTIAL: &str = "credential:";
 
 /// One table, with the name under which people know it, such as `[listen]`.
-pub(crate) struct Section<'t> {
+pub struct Section<'t> {
     title: String,
     table: Option<&'t DeTable<'t>>,
     span: Range<usize>,
@@ -33,14 +33,16 @@ pub(crate) struct Section<'t> {
 }
 
 /// A value with where it stands.
-pub(crate) struct Found<T> {
-    pub(crate) value: T,
-    pub(crate) place: Place,
+pub struct Found<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
 }
 
 impl<'t> Section<'t> {
     /// The whole file.
-    pub(crate) fn root(table: &'t DeTable<'t>, source: &'t Source, sink: &'t Sink) -> Self {
+    pub fn root(table: &'t DeTable<'t>, source: &'t Source, sink: &'t Sink) -> Self {
         Self {
             title: "the file".into(),
             table: Some(table),
@@ -52,27 +54,27 @@ impl<'t> Section<'t> {
     }
 
     /// Where the table begins.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.source.place(&self.span)
     }
 
     /// Where a key's value stands; where the table begins when it is not there.
-    pub(crate) fn place_of(&self, key: &'static str) -> Place {
+    pub fn place_of(&self, key: &'static str) -> Place {
         self.find(key).map_or_else(|| self.place(), |found| self.source.place(&found.span()))
     }
 
     /// Says what is wrong at a place.
-    pub(crate) fn fault(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+    pub fn fault(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.sink.put(place, message, help);
     }
 
     /// A table in this one; an empty one when it is not there.
-    pub(crate) fn section(&self, key: &'static str) -> Section<'t> {
+    pub fn section(&self, key: &'static str) -> Section<'t> {
         self.try_section(key).unwrap_or_else(|| self.child(format!("[{key}]"), None, self.span.clone()))
     }
 
     /// A table in this one, if it is there.
-    pub(crate) fn try_section(&self, key: &'static str) -> Option<Section<'t>> {
+    pub fn try_section(&self, key: &'static str) -> Option<Section<'t>> {
         let found = self.find(key)?;
         match found.get_ref() {
             DeValue::Table(table) => Some(self.child(format!("[{key}]"), Some(table), found.span())),
@@ -89,7 +91,7 @@ impl<'t> Section<'t> {
     }
 
     /// The tables of a list: `[[key]]`.
-    pub(crate) fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
+    pub fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
         let Some(found) = self.find(key) else { return Vec::new() };
         let tables = found.get_ref().as_array().map(|items| items.iter()).into_iter().flatten();
         let sections: Option<Vec<_>> = tables
@@ -113,7 +115,7 @@ impl<'t> Section<'t> {
     }
 
     /// A key's value.
-    pub(crate) fn take<T: Element>(&self, key: &'static str) -> Option<Found<T>> {
+    pub fn take<T: Element>(&self, key: &'static str) -> Option<Found<T>> {
         let found = self.find(key)?;
         let place = self.source.place(&found.span());
         match T::read(found.get_ref()) {
@@ -126,17 +128,17 @@ impl<'t> Section<'t> {
     }
 
     /// A key's value, if it is there.
-    pub(crate) fn optional<T: Element>(&self, key: &'static str) -> Option<T> {
+    pub fn optional<T: Element>(&self, key: &'static str) -> Option<T> {
         self.take(key).map(|found| found.value)
     }
 
     /// A key's value, or what holds without it.
-    pub(crate) fn or<T: Element>(&self, key: &'static str, default: T) -> T {
+    pub fn or<T: Element>(&self, key: &'static str, default: T) -> T {
         self.optional(key).unwrap_or(default)
     }
 
     /// A key's value within bounds, or what holds without it.
-    pub(crate) fn within<T: Element + PartialOrd>(
+    pub fn within<T: Element + PartialOrd>(
         &self,
         key: &'static str,
         default: T,
@@ -155,18 +157,18 @@ impl<'t> Section<'t> {
     }
 
     /// A count of at least one and at most `most`, if it is there.
-    pub(crate) fn count(&self, key: &'static str, most: u32) -> Option<u64> {
+    pub fn count(&self, key: &'static str, most: u32) -> Option<u64> {
         self.find(key)?;
         Some(self.within::<u32>(key, most, 1..=most).into())
     }
 
     /// A key's value; that it is missing is a fault.
-    pub(crate) fn required<T: Element>(&self, key: &'static str) -> Option<T> {
+    pub fn required<T: Element>(&self, key: &'static str) -> Option<T> {
         self.required_at(key).map(|found| found.value)
     }
 
     /// A key's value with its place; that it is missing is a fault.
-    pub(crate) fn required_at<T: Element>(&self, key: &'static str) -> Option<Found<T>> {
+    pub fn required_at<T: Element>(&self, key: &'static str) -> Option<Found<T>> {
         if self.find(key).is_none() {
             let message = format!("`{key}` is missing in {}", self.title);
             self.fault(self.place(), message, format!("`{key}` must be {}", T::SHAPE));
@@ -175,24 +177,24 @@ impl<'t> Section<'t> {
     }
 
     /// A required path, as [`Self::path`].
-    pub(crate) fn required_path(&self, key: &'static str) -> Option<PathBuf> {
+    pub fn required_path(&self, key: &'static str) -> Option<PathBuf> {
         self.required_at(key).and_then(|found| self.resolve(found))
     }
 
     /// A path: relative ones start from the file's folder, `credential:NAME` is what systemd handed over.
-    pub(crate) fn path(&self, key: &'static str) -> Option<PathBuf> {
+    pub fn path(&self, key: &'static str) -> Option<PathBuf> {
         self.take(key).and_then(|found| self.resolve(found))
     }
 
     /// Several such paths.
-    pub(crate) fn paths(&self, key: &'static str) -> Vec<PathBuf> {
+    pub fn paths(&self, key: &'static str) -> Vec<PathBuf> {
         let Some(found) = self.take::<Vec<PathBuf>>(key) else { return Vec::new() };
         let each = |value| self.resolve(Found { value, place: found.place.clone() });
         found.value.into_iter().filter_map(each).collect()
     }
 
     /// Texts by names that the operator chooses, such as groups.
-    pub(crate) fn named_texts(&self) -> Vec<(String, Found<Vec<String>>)> {
+    pub fn named_texts(&self) -> Vec<(String, Found<Vec<String>>)> {
         let mut texts = Vec::new();
         for (name, value) in self.table.into_iter().flat_map(|table| table.iter()) {
             let place = self.source.place(&name.span());
@@ -207,22 +209,22 @@ impl<'t> Section<'t> {
     }
 
     /// A path next to the file.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.source.folder().join(name)
     }
 
     /// Whether the key is there, whatever its value.
-    pub(crate) fn has(&self, key: &'static str) -> bool {
+    pub fn has(&self, key: &'static str) -> bool {
         self.find(key).is_some()
     }
 
     /// Ends the reading: see [`Self::report_unknown`].
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         self.report_unknown();
     }
 
     /// Every key that nobody asked for is a fault that proposes the nearest known one.
-    pub(crate) fn report_unknown(&self) {
+    pub fn report_unknown(&self) {
         for name in self.table.into_iter().flat_map(|table| table.keys()) {
             let key = name.get_ref().as_ref();
             let asked = self.asked.borrow();
@@ -257,7 +259,7 @@ impl<'t> Section<'t> {
             Some(folder) => Some(Path::new(&folder).join(name)),
             None => {
                 let help = format!(
-                    "start the broker with systemd and `LoadCredential={name}:/path`, set {CREDENTIALS}, or write a path"
+                    "start it with systemd and `LoadCredential={name}:/path`, set {CREDENTIALS}, or write a path"
                 );
                 self.fault(
                     found.place,
@@ -271,7 +273,7 @@ impl<'t> Section<'t> {
 }
 
 /// The way out of an unknown key.
-pub(crate) fn proposal(key: &str, known: &[&str]) -> String {
+pub fn proposal(key: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|name| (strsim::damerau_levenshtein(key, name), *name)).min();
     let close = key.chars().count().div_ceil(3);
     match nearest {

@@ -7,17 +7,20 @@ use leasehold_core::{
     path::PathPrefix,
     principal::TrustDomain,
     provider::ProviderName,
-    rotation::{Blackout, Cron},
+    rotation::{Blackout, Cron, Retire},
     secret::FieldName,
 };
 use toml::de::DeValue;
 
 /// A type that a key's value can have.
-pub(crate) trait Element: Sized {
+pub trait Element: Sized {
     /// What a good value looks like; it completes "… must be".
     const SHAPE: &'static str;
 
     /// Takes a value as it is written; nothing is repaired.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong>;
 
     /// The value as people write it.
@@ -26,22 +29,22 @@ pub(crate) trait Element: Sized {
 
 /// Why a value is not what the key wants: completes "`key` …".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wrong(pub(crate) String);
+pub struct Wrong(pub String);
 
 impl Wrong {
     /// It does not look as it should.
-    pub(crate) fn shape<T: Element>() -> Self {
+    pub fn shape<T: Element>() -> Self {
         Self(format!("must be {}", T::SHAPE))
     }
 
     /// It is of another type altogether.
-    pub(crate) fn kind<T: Element>(value: &DeValue<'_>) -> Self {
+    pub fn kind<T: Element>(value: &DeValue<'_>) -> Self {
         Self(format!("must be {}, and is {} {}", T::SHAPE, article(value), value.type_str()))
     }
 }
 
 /// The text of a value that is written as text.
-pub(crate) fn text<'v, T: Element>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
+pub fn text<'v, T: Element>(value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
     value.as_str().ok_or_else(|| Wrong::kind::<T>(value))
 }
 
@@ -98,6 +101,20 @@ impl Element for u32 {
 
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Element for Retire {
+    const SHAPE: &'static str = "`\"keep\"`, `\"disable\"` or `\"destroy\"`";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let name = text::<Self>(value)?;
+        let all = [Self::Keep, Self::Disable, Self::Destroy];
+        all.into_iter().find(|retire| retire.name() == name).ok_or_else(Wrong::shape::<Self>)
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Faults(Vec<Fault>);
 
 /// Where faults are put while files are read.
 #[derive(Debug, Default)]
-pub(crate) struct Sink(RefCell<Vec<Fault>>);
+pub struct Sink(RefCell<Vec<Fault>>);
 
 impl Faults {
     /// A single fault.
@@ -50,12 +50,16 @@ impl Faults {
 }
 
 impl Sink {
-    pub(crate) fn put(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
+    /// Says that something is wrong.
+    pub fn put(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.0.borrow_mut().push(Fault { place, message: message.into(), help: help.into() });
     }
 
     /// The outcome: `value` when nothing was wrong. A value that is missing although nothing was said is a fault of `start`.
-    pub(crate) fn finish<T>(self, value: Option<T>, start: Place) -> Result<T, Faults> {
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn finish<T>(self, value: Option<T>, start: Place) -> Result<T, Faults> {
         let mut faults = self.0.into_inner();
         match value {
             Some(value) if faults.is_empty() => Ok(value),

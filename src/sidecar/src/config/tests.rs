@@ -1,0 +1,50 @@
+//! Whole files, and what the sections' tests share.
+
+use super::*;
+
+/// Reads one section through `read`, from a file in `/etc/leasehold`, under the title `[section]`.
+pub(super) fn read_section<T>(toml: &str, read: impl FnOnce(Section<'_>) -> Option<T>) -> Result<T, Faults> {
+    let source = Source::new("/etc/leasehold/sidecar.toml", format!("[section]\n{toml}"));
+    let sink = Sink::default();
+    let value = table(&source, &sink).and_then(|table| {
+        let root = Section::root(table.get_ref(), &source, &sink);
+        read(root.section("section"))
+    });
+    sink.finish(value, source.place(&(0..0)))
+}
+
+/// The faults of such a section, as they are printed.
+pub(super) fn faults_of<T>(toml: &str, read: impl FnOnce(Section<'_>) -> Option<T>) -> String {
+    match read_section(toml, read) {
+        Ok(_) => String::new(),
+        Err(faults) => faults.to_string(),
+    }
+}
+
+/// A whole file: the least that is needed, and more.
+pub(super) fn config(more: &str) -> Result<Config, Faults> {
+    let least = "[broker]\naddresses = 'broker:8443'\nidentity = '/run/identity'\n\n";
+    Config::parse(&Source::new("/etc/leasehold/sidecar.toml", format!("{least}{more}")))
+}
+
+#[test]
+fn the_least_that_a_file_needs() {
+    let config = config("[[secret]]\nname = 'db'\npath = 'prod/payments/db'\n").unwrap();
+    assert_eq!(config.secrets.len(), 1);
+    assert!(config.files.is_none() && config.endpoint.is_none() && config.cache.is_none());
+}
+
+#[test]
+fn every_fault_is_told_at_once_in_order() {
+    let text =
+        "[broker]\nadresses = 'x'\n\n[[secret]]\nname = 'a/b'\n\n[[file]]\nname = 'f'\nsecret = 'nobody'\n";
+    let faults = Config::parse(&Source::new("s.toml", text)).unwrap_err().to_string();
+    for expected in [
+        "1:1: `addresses` is missing in [broker]",
+        "2:1: unknown key `adresses` in [broker]",
+        "5:8: `name` in [[secret]] is not a name such as `db` or `db.env`",
+        "`path` is missing in [[secret]]",
+    ] {
+        assert!(faults.contains(expected), "{expected}\n{faults}");
+    }
+}
