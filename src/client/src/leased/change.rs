@@ -16,6 +16,8 @@ pub enum Change {
     /// There is something newer to use: another version, or another credential. Say [`switched`](super::Leased::switched)
     /// when it is in use.
     Replaced(Arc<Holding>),
+    /// The same lease on the same version has another end.
+    Renewed(Arc<Holding>),
     /// The lease cannot be kept at the moment; it is tried again until it can. What is held is good until then.
     Failing {
         /// Why.
@@ -106,9 +108,11 @@ impl Told {
             self.standing = Standing::Kept;
             return Some(Change::Replaced(now.holding));
         }
+        let renewed = self.holding.lease.expires_at != now.holding.lease.expires_at;
         self.holding = now.holding;
         let before = std::mem::replace(&mut self.standing, now.standing.clone());
         match (before, now.standing) {
+            (Standing::Kept, Standing::Kept) if renewed => Some(Change::Renewed(Arc::clone(&self.holding))),
             (Standing::Kept, Standing::Kept) => None,
             (_, Standing::Kept) => Some(Change::Recovered),
             (Standing::Ended { why: before }, Standing::Ended { why }) if before == why => None,
