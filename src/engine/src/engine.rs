@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     cache::Cache,
+    desk::Desk,
     endings::Endings,
     error::EngineError,
     request::Held,
@@ -25,8 +26,8 @@ use crate::{
     rotation::{RotationParts, Rotations},
     tally::{Tallied, Tally},
     upstream::Upstream,
-    watch_leases::Feed,
-    watch_secret::SecretFeed,
+    watch_leases::LeaseWatchers,
+    watch_secret::SecretWatchers,
 };
 
 /// The broker's use cases.
@@ -43,8 +44,8 @@ pub struct Engine {
     pub(crate) broker: Actor,
     pub(crate) making: crate::idempotency::Making,
     pub(crate) cache: Arc<Cache>,
-    pub(crate) feed: Feed,
-    pub(crate) secret_feed: SecretFeed,
+    pub(crate) lease_watchers: Desk<LeaseWatchers>,
+    pub(crate) secret_watchers: Desk<SecretWatchers>,
     pub(crate) endings: Endings,
     pub(crate) revocations: Revocations,
     pub(crate) rotations: Rotations,
@@ -191,8 +192,8 @@ impl Engine {
             broker: parts.broker,
             making: crate::idempotency::Making::default(),
             cache: Arc::new(Cache::new(settings.cache_bytes)),
-            feed: Feed::default(),
-            secret_feed: SecretFeed::default(),
+            lease_watchers: Desk::default(),
+            secret_watchers: Desk::default(),
             endings: Endings::default(),
             revocations: Revocations::default(),
             rotations,

@@ -10,6 +10,7 @@ mod change_secret;
 mod check_provider;
 mod circuit;
 mod clock_taken_back;
+mod desk;
 mod endings;
 mod engine;
 pub mod error;

@@ -33,7 +33,7 @@ use crate::{
     request::{LeaseChange, LeaseNotice},
 };
 
-pub(crate) use self::feed::Feed;
+pub(crate) use self::feed::LeaseWatchers;
 pub use self::position::{Left, WatchPosition};
 
 /// Of so many leases that changed while the beginning was read, it is remembered that they were told.
@@ -68,7 +68,7 @@ impl Engine {
         after: Option<WatchPosition>,
     ) -> Result<BoxStream<'static, Result<LeaseNotice, EngineError>>, EngineError> {
         // First listen, then read: what changes in between is seen twice.
-        let news = self.feed.listen(self, &actor.id);
+        let news = self.lease_watchers.listen(&self.ledger, |watchers| watchers.listen(&actor.id));
         let mut watch = Watch {
             engine: self.clone(),
             holder: actor.id,

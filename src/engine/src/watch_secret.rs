@@ -5,21 +5,23 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use futures::stream::{self, BoxStream, StreamExt};
 use leasehold_core::{
     SecretPath,
     access::Action,
+    ports::Ledger,
     record::{Actor, Kind},
     rotation::{Notice, Rotation, Stage},
-    state::{Change, Commit, KeyRange, LedgerError},
+    state::{Change, Commit, KeyRange},
 };
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     access::{lending, why},
+    desk::Audience,
     engine::Engine,
     error::EngineError,
     request::{SecretNews, SecretNotice, WatchSecret},
@@ -27,20 +29,10 @@ use crate::{
 
 /// How many notices a watcher may be behind.
 const BUFFER: usize = 64;
-/// After so many changes, secrets that nobody watches any more are forgotten.
-const SWEEP: u32 = 1024;
 
-/// Where the watchers of secrets wait.
+/// Who watches, by secret.
 #[derive(Default)]
-pub(crate) struct SecretFeed {
-    desk: Arc<Mutex<Desk>>,
-}
-
-#[derive(Default)]
-struct Desk {
-    secrets: HashMap<SecretPath, Channel>,
-    staffed: bool,
-}
+pub(crate) struct SecretWatchers(HashMap<SecretPath, Channel>);
 
 /// All watchers of one secret.
 struct Channel {
@@ -79,7 +71,7 @@ impl Engine {
         }
         self.ledger.commit(Commit::record_only(record)).await?;
         // First listen, then read: what changes in between is seen twice, and told once.
-        let news = self.secret_feed.listen(self, &request.secret);
+        let news = self.secret_watchers.listen(&self.ledger, |watchers| watchers.listen(&request.secret));
         let (rotation, _) = self.rotation(&request.secret).await?;
         let watcher = Watcher { news, ready: beginning(&rotation, request.after), seen: rotation.told };
         let (engine, asked) = (self.clone(), Arc::new((request.actor, request.secret)));
@@ -152,60 +144,42 @@ impl SecretNotice {
     }
 }
 
-impl SecretFeed {
-    fn listen(&self, engine: &Engine, secret: &SecretPath) -> broadcast::Receiver<Arc<SecretNotice>> {
-        let mut desk = lock(&self.desk);
-        let channel = desk
-            .secrets
-            .entry(secret.clone())
-            .or_insert_with(|| Channel { sender: broadcast::channel(BUFFER).0, told: 0 });
-        let receiver = channel.sender.subscribe();
-        if !desk.staffed {
-            desk.staffed = true;
-            let changes = engine.ledger.watch(KeyRange::rotations());
-            tokio::spawn(hand_out(self.desk.clone(), changes));
-        }
-        receiver
+impl SecretWatchers {
+    fn listen(&mut self, secret: &SecretPath) -> broadcast::Receiver<Arc<SecretNotice>> {
+        let nobody = || Channel { sender: broadcast::channel(BUFFER).0, told: 0 };
+        self.0.entry(secret.clone()).or_insert_with(nobody).sender.subscribe()
     }
 }
 
-/// Hands notices to the watchers until nobody listens, or until it falls behind itself: then every watcher is cut off and
-/// starts again.
-async fn hand_out(desk: Arc<Mutex<Desk>>, mut changes: BoxStream<'static, Result<Change, LedgerError>>) {
-    let mut since_sweep = 0_u32;
-    while let Some(Ok(change)) = changes.next().await {
-        let mut desk = lock(&desk);
-        desk.tell(&change);
-        since_sweep = since_sweep.saturating_add(1);
-        if since_sweep >= SWEEP {
-            since_sweep = 0;
-            desk.secrets.retain(|_, channel| channel.sender.receiver_count() > 0);
-        }
-        if desk.secrets.is_empty() {
-            desk.staffed = false;
-            return;
-        }
-    }
-    let mut desk = lock(&desk);
-    desk.staffed = false;
-    desk.secrets.clear();
-}
+impl Audience for SecretWatchers {
+    type News = Change;
 
-impl Desk {
-    fn tell(&mut self, change: &Change) {
+    fn range() -> KeyRange {
+        KeyRange::rotations()
+    }
+
+    async fn news(_: &dyn Ledger, change: Change) -> Option<Change> {
+        Some(change)
+    }
+
+    fn tell(&mut self, change: Change) {
         let Some(path) = change.key.rotation_of() else { return };
-        let Some(channel) = self.secrets.get_mut(&path) else { return };
+        let Some(channel) = self.0.get_mut(&path) else { return };
         // One that cannot be read is told of when it is asked for.
         let Some(Ok(rotation)) = change.value.as_ref().map(Rotation::decode) else { return };
         let news = rotation.notices.iter().filter(|notice| notice.number > channel.told);
         let watched = news.map(SecretNotice::of).all(|notice| channel.sender.send(notice).is_ok());
         channel.told = rotation.told;
         if !watched {
-            self.secrets.remove(&path);
+            self.0.remove(&path);
         }
     }
-}
 
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sweep(&mut self) {
+        self.0.retain(|_, channel| channel.sender.receiver_count() > 0);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }

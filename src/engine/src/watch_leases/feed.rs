@@ -1,35 +1,28 @@
-//! One task reads the ledger's changes for all watchers and hands each holder its own; it runs while somebody watches.
+//! What holders are told, handed to each from the one reading of the ledger's changes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use futures::{StreamExt, stream::BoxStream};
 use leasehold_core::{
     Lease, SecretPath, SpiffeId,
     lease::LeaseState,
+    ports::Ledger,
     secret::VersionId,
-    state::{Change, Key, KeyRange, LedgerError, Revision},
+    state::{Change, Key, KeyRange, Revision},
 };
 use tokio::sync::mpsc;
 
-use crate::{engine::Engine, request::LeaseChange};
+use crate::{desk::Audience, request::LeaseChange};
 
 /// How many notices one watch may be behind. Room for them is made as they come: most watches wait for months.
 const BUFFER: usize = 256;
-/// After so many changes, holders who watch no more are forgotten.
-const SWEEP: u32 = 1024;
 
-/// Where watchers wait, by holder.
+/// Who watches, by holder.
 #[derive(Default)]
-pub(crate) struct Feed {
-    desk: Arc<Mutex<Desk>>,
-}
+pub(crate) struct LeaseWatchers(HashMap<SpiffeId, Watchers>);
 
 /// What a holder's watch may have to tell.
 #[derive(Clone)]
-pub(super) enum News {
+pub(crate) enum News {
     /// One of its leases was changed by this record.
     Lease(Revision, Arc<Lease>),
     /// This record gave a secret another current version: whoever holds another one is told.
@@ -37,16 +30,10 @@ pub(super) enum News {
 }
 
 /// A secret has another current version.
-pub(super) struct Rotation {
+pub(crate) struct Rotation {
     pub(super) secret: SecretPath,
     pub(super) version: VersionId,
     pub(super) revision: Revision,
-}
-
-#[derive(Default)]
-struct Desk {
-    holders: HashMap<SpiffeId, Watchers>,
-    staffed: bool,
 }
 
 /// One holder's watches.
@@ -67,57 +54,47 @@ impl Watchers {
     }
 }
 
-impl Feed {
-    pub(super) fn listen(&self, engine: &Engine, holder: &SpiffeId) -> mpsc::Receiver<News> {
-        let mut desk = lock(&self.desk);
+impl LeaseWatchers {
+    pub(super) fn listen(&mut self, holder: &SpiffeId) -> mpsc::Receiver<News> {
         let (sender, receiver) = mpsc::channel(BUFFER);
-        let watchers = desk.holders.entry(holder.clone()).or_default();
+        let watchers = self.0.entry(holder.clone()).or_default();
         watchers.sweep();
         watchers.0.push(sender);
-        if !desk.staffed {
-            desk.staffed = true;
-            let changes = engine.ledger.watch(KeyRange::leases_and_rotations());
-            tokio::spawn(hand_out(self.desk.clone(), changes));
-        }
         receiver
     }
 }
 
-/// Hands changes to their holders until nobody listens, or until it falls behind itself: then every watcher is cut off
-/// and starts again.
-async fn hand_out(desk: Arc<Mutex<Desk>>, mut changes: BoxStream<'static, Result<Change, LedgerError>>) {
-    let mut since_sweep = 0_u32;
-    while let Some(Ok(change)) = changes.next().await {
-        let mut desk = lock(&desk);
-        desk.tell(&change);
-        since_sweep = since_sweep.saturating_add(1);
-        if since_sweep >= SWEEP {
-            since_sweep = 0;
-            desk.holders.retain(|_, watchers| watchers.sweep());
-        }
-        if desk.holders.is_empty() {
-            desk.staffed = false;
-            return;
-        }
-    }
-    let mut desk = lock(&desk);
-    desk.staffed = false;
-    desk.holders.clear();
-}
+impl Audience for LeaseWatchers {
+    type News = News;
 
-impl Desk {
-    fn tell(&mut self, change: &Change) {
-        if let Some(rotation) = rotation_of(change) {
-            let news = News::Rotated(Arc::new(rotation));
-            self.holders.retain(|_, watchers| watchers.tell(&news));
-        } else if let Some(lease) = lease_of(change)
-            && let Some(watchers) = self.holders.get_mut(&lease.holder)
-        {
-            let lease = Arc::new(lease);
-            if !watchers.tell(&News::Lease(change.revision, lease.clone())) {
-                self.holders.remove(&lease.holder);
+    fn range() -> KeyRange {
+        KeyRange::leases_and_rotations()
+    }
+
+    async fn news(_: &dyn Ledger, change: Change) -> Option<News> {
+        if let Some(rotation) = rotation_of(&change) {
+            return Some(News::Rotated(Arc::new(rotation)));
+        }
+        lease_of(&change).map(|lease| News::Lease(change.revision, Arc::new(lease)))
+    }
+
+    fn tell(&mut self, news: News) {
+        match &news {
+            News::Rotated(_) => self.0.retain(|_, watchers| watchers.tell(&news)),
+            News::Lease(_, lease) => {
+                if self.0.get_mut(&lease.holder).is_some_and(|watchers| !watchers.tell(&news)) {
+                    self.0.remove(&lease.holder);
+                }
             }
         }
+    }
+
+    fn sweep(&mut self) {
+        self.0.retain(|_, watchers| watchers.sweep());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -145,8 +122,4 @@ pub(super) fn change_of(lease: &Lease) -> LeaseChange {
         LeaseState::Expired { .. } => LeaseChange::Expired,
         LeaseState::Quarantined { .. } => LeaseChange::Quarantined,
     }
-}
-
-fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
