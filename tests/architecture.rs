@@ -17,6 +17,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-core", &[]),
     // How TOML is read and its faults are told, by every program that has a configuration.
     ("leasehold-config", &["leasehold-core"]),
+    // Other people's programs as children: what the broker, the sidecar and the command line run for operators.
+    ("leasehold-programs", &["leasehold-core"]),
     ("leasehold-quickstart", &[]),
     ("leasehold-engine", &["leasehold-core"]),
     ("leasehold-policy", &["leasehold-core"]),
@@ -45,6 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "leasehold-generate",
             "leasehold-ledger",
             "leasehold-policy",
+            "leasehold-programs",
             "leasehold-proto",
             "leasehold-provider-aws",
             "leasehold-provider-azure",
@@ -57,9 +60,27 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("leasehold-client", &["leasehold-core", "leasehold-proto"]),
     // policy: `leasehold policy check` and `explain` work on a folder of files, without a daemon.
-    ("leasehold-cli", &["leasehold-audit", "leasehold-client", "leasehold-core", "leasehold-policy"]),
+    (
+        "leasehold-cli",
+        &[
+            "leasehold-audit",
+            "leasehold-client",
+            "leasehold-core",
+            "leasehold-policy",
+            "leasehold-programs",
+        ],
+    ),
     // seal: what its cache keeps on disk is sealed in the same envelope as the broker's.
-    ("leasehold-sidecar", &["leasehold-client", "leasehold-config", "leasehold-core", "leasehold-seal"]),
+    (
+        "leasehold-sidecar",
+        &[
+            "leasehold-client",
+            "leasehold-config",
+            "leasehold-core",
+            "leasehold-programs",
+            "leasehold-seal",
+        ],
+    ),
     ("leasehold-tests", &["*"]),
 ];
 

@@ -4,8 +4,6 @@
 //! arguments or its environment, ends within its time, and says by its exit code how it went: `docs/rotation.md` is its
 //! contract. What it writes to its standard error goes to the log, with the values masked.
 
-mod file;
-mod mask;
 mod message;
 mod run;
 
@@ -18,12 +16,12 @@ use leasehold_core::{
     provider::{ErrorClass, Finding, ProviderError, Trial, Turn},
     rotation::Program,
 };
+use leasehold_programs::{Ended, Mask};
 use tokio::sync::Semaphore;
 
 use self::{
-    mask::Mask,
     message::{Step, message},
-    run::{Ended, run},
+    run::run,
 };
 
 /// Runs programs as this process's children, so many at once.

@@ -1,13 +1,22 @@
 //! Keeping values out of what a program says.
 
+use std::fmt;
+
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use leasehold_core::SecretValue;
 use zeroize::Zeroizing;
 
 /// What must not be seen, in the forms in which programs print it: as it is, its lines, in hexadecimal, in base64, and
 /// escaped as in JSON and in URLs.
-pub(super) struct Mask {
+#[derive(Default)]
+pub struct Mask {
     forms: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mask of {} forms", self.forms.len())
+    }
 }
 
 /// What stands in a value's place.
@@ -16,7 +25,8 @@ const MASKED: &[u8] = b"[masked]";
 const SHORTEST: usize = 4;
 
 impl Mask {
-    pub(super) fn of<'a>(values: impl Iterator<Item = &'a SecretValue>) -> Self {
+    /// Of the fields of these values.
+    pub fn of<'a>(values: impl Iterator<Item = &'a SecretValue>) -> Self {
         let mut forms: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         for bytes in values.flat_map(|value| value.fields.values()) {
             let bytes = bytes.expose();
@@ -49,7 +59,7 @@ impl Mask {
     }
 
     /// The line without what must not be seen, as text without control characters.
-    pub(super) fn clean(&self, line: &[u8]) -> String {
+    pub fn clean(&self, line: &[u8]) -> String {
         let mut left = Zeroizing::new(line.to_vec());
         for form in &self.forms {
             // To look for a long value in each of many short lines would hold everybody up.
