@@ -15,6 +15,7 @@ mod merge;
 mod run;
 mod slot;
 mod store;
+mod table_key;
 mod tiers;
 mod voids;
 mod work;
@@ -160,7 +161,7 @@ impl Index {
             if write.value.is_some() {
                 state.voids.put(&write.key);
             }
-            state.active.insert(write.key, Slot { revision, value: write.value });
+            state.active.insert(&write.key, Slot { revision, value: write.value });
         }
     }
 
@@ -250,11 +251,10 @@ impl Index {
         let state = self.read();
         let mut piece = rest.clone();
         state.voids.narrow(&mut piece);
-        let row = |(key, slot): (&Key, &Slot)| Row { key: key.clone(), slot: slot.clone() };
         let mut entries = state.active.range(&piece);
-        let recent: Vec<Row> = entries.by_ref().take(wanted.clamp(LEAST, CHUNK)).map(row).collect();
+        let recent: Vec<Row> = entries.by_ref().take(wanted.clamp(LEAST, CHUNK)).map(memtable::row).collect();
         if let Some((next, _)) = entries.next() {
-            piece.to = next.clone();
+            piece.to = next.to_key();
         }
         Moment {
             piece,
@@ -296,6 +296,6 @@ impl State {
 
 impl Frozen {
     fn rows<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = Row> + use<'a> {
-        self.table.range(range).map(|(key, slot)| Row { key: key.clone(), slot: slot.clone() })
+        self.table.range(range).map(memtable::row)
     }
 }

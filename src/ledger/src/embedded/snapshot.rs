@@ -193,7 +193,7 @@ impl Snapshot {
                     return self.finish().map(Err);
                 };
                 self.keys = self.keys.saturating_add(1);
-                self.block.push(&key, slot.revision, slot.value.as_ref().map(SecretBytes::expose));
+                self.block.push(key.as_str(), slot.revision, slot.value.as_ref().map(SecretBytes::expose));
             }
             self.write_block()?;
         }

@@ -24,11 +24,11 @@ pub(crate) struct BlockBuilder {
 
 impl BlockBuilder {
     /// Adds an entry; keys come in order.
-    pub(crate) fn push(&mut self, key: &Key, revision: Revision, value: Option<&[u8]>) {
+    pub(crate) fn push(&mut self, key: &str, revision: Revision, value: Option<&[u8]>) {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(BLOCK_BYTES.saturating_mul(2));
         }
-        let text = key.as_str().as_bytes();
+        let text = key.as_bytes();
         let shared = shared(self.last.as_bytes(), text);
         put_number(&mut self.bytes, shared as u64);
         put_bytes(&mut self.bytes, text.get(shared..).unwrap_or_default());
@@ -41,9 +41,9 @@ impl BlockBuilder {
             }
         }
         self.last.clear();
-        self.last.push_str(key.as_str());
+        self.last.push_str(key);
         if self.first.is_none() {
-            self.first = Some(key.clone());
+            self.first = Some(Key::from_stored(key));
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
             let entries: BTreeMap<String, (u64, Option<String>)> = entries;
             let mut builder = BlockBuilder::default();
             for (key, (revision, value)) in &entries {
-                builder.push(&Key::from_stored(key), *revision, value.as_ref().map(|v| v.as_bytes()));
+                builder.push(key, *revision, value.as_ref().map(|v| v.as_bytes()));
             }
             let (first, block) = builder.take().unwrap();
             prop_assert_eq!(first.as_str(), entries.keys().next().unwrap());

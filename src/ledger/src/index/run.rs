@@ -93,9 +93,9 @@ impl RunWriter {
     }
 
     /// Adds an entry; keys come in order, each once.
-    pub(crate) fn push(&mut self, key: &Key, slot: &Slot) -> Result<(), IndexError> {
+    pub(crate) fn push(&mut self, key: &str, slot: &Slot) -> Result<(), IndexError> {
         self.block.push(key, slot.revision, slot.value.as_ref().map(SecretBytes::expose));
-        self.filter.insert(super::bloom::hash(key.as_str()));
+        self.filter.insert(super::bloom::hash(key));
         self.keys = self.keys.saturating_add(1);
         self.deleted = self.deleted.saturating_add(u64::from(slot.value.is_none()));
         if self.block.is_full() { self.write_block() } else { Ok(()) }

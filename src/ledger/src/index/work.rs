@@ -73,8 +73,9 @@ impl Index {
         if !frozen.table.is_empty() {
             let keep_deleted = !manifest.runs.is_empty();
             let mut out = self.begin_run(&mut manifest, frozen.table.len() as u64)?;
+            let mut text = Vec::new();
             for (key, slot) in frozen.table.iter().filter(|(_, slot)| keep_deleted || slot.value.is_some()) {
-                out.push(key, slot)?;
+                out.push(key.read(&mut text), slot)?;
             }
             run = out.finish()?.map(Arc::new);
             manifest.runs.splice(0..0, run.iter().map(|run| run.facts));
@@ -124,7 +125,7 @@ impl Index {
                 return Ok(None);
             };
             if work.keep_deleted || slot.value.is_some() {
-                work.out.push(&key, &slot)?;
+                work.out.push(key.as_str(), &slot)?;
             }
         }
         Ok(Some(work))
@@ -161,7 +162,7 @@ impl Index {
         let mut manifest = self.read().manifest.clone().with_head(head);
         let mut out = self.begin_run(&mut manifest, keys)?;
         while let Some(Row { key, slot }) = next()? {
-            out.push(&key, &slot)?;
+            out.push(key.as_str(), &slot)?;
         }
         let run = out.finish()?.map(Arc::new);
         manifest.runs = run.iter().map(|run| run.facts).collect();
