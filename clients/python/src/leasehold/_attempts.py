@@ -1,0 +1,62 @@
+"""How often a call is tried: pure, so that both clients do the same."""
+
+from __future__ import annotations
+
+import random
+
+from leasehold._errors import Error, IdentityRefused, Refused, Timeout, Unavailable, Unreachable
+
+FIRST_DELAY = 0.05
+LONGEST_DELAY = 2.0
+
+# What another broker, or the same one a moment later, may do. A back end that does not answer is not among these: its
+# name and its delay are the caller's to know.
+_PASSING = frozenset(
+    {
+        "BROKER_STOPPING",
+        "CONFLICT",
+        "CONNECTION_DISPLACED",
+        "CONNECTION_IDLE",
+        "LEDGER_UNAVAILABLE",
+    }
+)
+
+
+class Attempts:
+    """The attempts of one call, within one deadline."""
+
+    def __init__(self, timeout: float, now: float, addresses: int = 1) -> None:
+        self._deadline = now + timeout
+        self._addresses = addresses
+        self.count = 0
+
+    def limit(self, now: float) -> float:
+        """How long the next attempt may take: with several brokers, one that says nothing leaves time for another."""
+        left = max(self._deadline - now, 0.001)
+        return left if self._addresses == 1 else max(left / 2, min(left, 1.0))
+
+    def after(self, error: Error, now: float) -> float | None:
+        """In how many seconds it is tried again; `None` when the error is the answer."""
+        self.count += 1
+        left = self._deadline - now
+        if not self._passes(error):
+            return None
+        # The first time round, the other brokers are asked at once.
+        if moves_on(error) and self.count < self._addresses:
+            return 0.0 if left > 0 else None
+        delay = min(FIRST_DELAY * 2 ** min(self.count, 16), LONGEST_DELAY) * random.uniform(0.5, 1.0)
+        delay = max(delay, error.retry_after or 0.0)
+        return delay if delay < left else None
+
+    def _passes(self, error: Error) -> bool:
+        if isinstance(error, (Unreachable, Timeout)):
+            return True
+        if isinstance(error, IdentityRefused):
+            # Perhaps there is a new certificate by now.
+            return self.count == 1
+        return isinstance(error, (Unavailable, Refused)) and error.reason in _PASSING
+
+
+def moves_on(error: Error) -> bool:
+    """Whether another broker is asked next."""
+    return isinstance(error, (Unreachable, Timeout)) or error.reason in {"BROKER_STOPPING", "LEDGER_UNAVAILABLE"}
