@@ -108,13 +108,17 @@ impl Engine {
         lease.fields.clone_from(&request.fields);
         lease.stale_since = found.stale_since;
         describe(&mut record, &lease, &found.cached.tags, now);
-        let (mut conditions, writes) = self.first_writes(&asked, &lease, now)?;
+        let (mut conditions, mut writes) = self.first_writes(&asked, &lease, now)?;
+        let new_holder = self.known_holders.leave_out(&mut writes);
         if !self.rotations.is_as_read(reading) {
             let lent = self.still_lent(&request.secret, &found.cached.version).await?;
             conditions.extend(lent);
         }
         self.ledger.commit(Commit { record, conditions, writes }).await?;
         asked.place.keep();
+        if let Some(holder) = new_holder {
+            self.known_holders.note(holder);
+        }
         self.expect_at(lease.due_at());
         if asked.resolved.mount.is_some() && asked.resolved.entry.rotation.is_some() {
             self.meet_rotation(&request.secret);

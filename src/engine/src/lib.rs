@@ -19,6 +19,7 @@ mod forget_lease;
 mod hold;
 mod idempotency;
 mod issue_lease;
+mod known_holders;
 mod on_its_way_out;
 mod orphans;
 mod own_secret;
