@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use leasehold_config::{
-    Element, Section,
+    Element, Found, Section,
     element::{Wrong, text},
     fault::Place,
     section::proposal,
@@ -40,6 +40,8 @@ pub enum Content {
         secret: Name,
         /// In which form.
         form: Form,
+        /// What is put before the names of variables, in dotenv.
+        prefix: String,
     },
     /// What a template makes of all secrets.
     Template(Template),
@@ -90,11 +92,12 @@ fn content(section: &Section<'_>, secrets: Option<&[Secret]>) -> Option<Content>
     let secret = section.take::<Name>("secret");
     let field = section.take::<FieldName>("field");
     let form = section.take::<Form>("form");
+    let prefix = section.take::<String>("prefix").and_then(|found| variable_prefix(found, section));
     let template = section.path("template");
     let template_text = section.take::<String>("template_text");
     let ways = ["secret", "template", "template_text"].map(|key| section.has(key));
     if ways != [true, false, false] {
-        for key in ["field", "form"].into_iter().filter(|key| section.has(key)) {
+        for key in ["field", "form", "prefix"].into_iter().filter(|key| section.has(key)) {
             section.fault(section.place_of(key), format!("`{key}` goes with `secret`"), "leave it away");
         }
     }
@@ -118,7 +121,15 @@ fn content(section: &Section<'_>, secrets: Option<&[Secret]>) -> Option<Content>
                 (Some(found), None) => Some(Content::Field { secret: secret.value, field: found.value }),
                 (None, form) => {
                     let form = form.map_or_else(Form::default, |found| found.value);
-                    Some(Content::Whole { secret: secret.value, form })
+                    if prefix.is_some() && form != Form::Dotenv {
+                        let help = "write `form = \"dotenv\"`, or leave it away";
+                        section.fault(
+                            section.place_of("prefix"),
+                            "`prefix` is for the names of variables",
+                            help,
+                        );
+                    }
+                    Some(Content::Whole { secret: secret.value, form, prefix: prefix.unwrap_or_default() })
                 }
             }
         }
@@ -133,6 +144,18 @@ fn content(section: &Section<'_>, secrets: Option<&[Secret]>) -> Option<Content>
             None
         }
     }
+}
+
+/// The beginning of a variable's name, as POSIX has it.
+fn variable_prefix(found: Found<String>, section: &Section<'_>) -> Option<String> {
+    let good = found.value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !found.value.starts_with(|c: char| c.is_ascii_digit());
+    if !good {
+        let help = "letters, digits and `_`, and no digit first, such as `DB_`";
+        section.fault(found.place, "`prefix` in [[file]] cannot begin a variable's name", help);
+        return None;
+    }
+    Some(found.value)
 }
 
 impl Element for Form {
@@ -173,7 +196,10 @@ mod tests {
     #[test]
     fn a_file_has_one_content() {
         let secret = || "db".parse::<Name>().unwrap();
-        assert_eq!(file("secret = 'db'"), Ok(Content::Whole { secret: secret(), form: Form::Raw }));
+        assert_eq!(
+            file("secret = 'db'"),
+            Ok(Content::Whole { secret: secret(), form: Form::Raw, prefix: String::new() })
+        );
         assert_eq!(
             file("secret = 'db'\nfield = 'password'"),
             Ok(Content::Field { secret: secret(), field: FieldName::password() })
@@ -187,6 +213,8 @@ mod tests {
             ("secret = 'db'\ntemplate = 't'", "does not say in one way what is in it"),
             ("secret = 'bd'", "did you mean `db`?"),
             ("secret = 'db'\nfield = 'a'\nform = 'json'", "leave `form` away"),
+            ("secret = 'db'\nprefix = 'DB_'", "`prefix` is for the names of variables"),
+            ("secret = 'db'\nform = 'dotenv'\nprefix = '1'", "cannot begin a variable's name"),
             ("template = 't'\nform = 'json'", "`form` goes with `secret`"),
             ("secret = 'db'\nform = 'yaml'", "must be `\"raw\"`, `\"json\"` or `\"dotenv\"`"),
         ];
