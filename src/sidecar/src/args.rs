@@ -64,6 +64,12 @@ pub struct CheckArgs {
     /// The configuration file.
     #[command(flatten)]
     pub config: ConfigFile,
+    /// Ask only whether it answers at all
+    #[arg(long)]
+    pub live: bool,
+    /// Print the report as JSON
+    #[arg(long, conflicts_with = "live")]
+    pub json: bool,
 }
 
 /// `get`'s own arguments.

@@ -13,6 +13,7 @@ pub mod health;
 pub mod log;
 pub mod on_change;
 mod secret;
+pub mod socket;
 
 use std::path::{Path, PathBuf};
 
@@ -90,8 +91,8 @@ impl Config {
         let files = files::read(root, file_list.as_deref());
         let on_change = on_change::read_all(root.sections("on_change"), &known(&secrets, &file_list));
         let exec = exec::read(root.section("exec"));
-        let endpoint = root.try_section("endpoint").map(endpoint::read);
-        let cache = root.try_section("cache").map(cache::read);
+        let endpoint = root.try_section("endpoint").map(|section| endpoint::read(section, secrets.as_deref()));
+        let cache = root.try_section("cache").map(|section| cache::read(section, broker.as_ref()));
         let health = root.try_section("health").map(health::read);
         let log = log::read(root.section("log"));
         Some(Self {

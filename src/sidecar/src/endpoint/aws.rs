@@ -7,7 +7,10 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
-use leasehold_core::{SecretBytes, Timestamp, secret::json::{self, Body}};
+use leasehold_core::{
+    SecretBytes, Timestamp,
+    secret::json::{self, Body},
+};
 use serde::Serialize;
 
 use super::{
@@ -62,8 +65,9 @@ struct Value<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_binary: Option<String>,
     version_stages: [&'static str; 1],
-    /// Seconds, in a string, as the agent writes them.
-    created_date: String,
+    /// When it was leased: when it was made is not ours to know. Seconds, in a string, as the agent writes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_date: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -167,7 +171,10 @@ impl Query {
         let secret_id = match by_path {
             Some(id) if !id.is_empty() => id,
             Some(_) => return Err(bad("missing secret ID")),
-            None => target.parameter("secretId").filter(|id| !id.is_empty()).ok_or_else(|| bad("missing parameter secretId"))?,
+            None => target
+                .parameter("secretId")
+                .filter(|id| !id.is_empty())
+                .ok_or_else(|| bad("missing parameter secretId"))?,
         };
         // The broker tells of each new version at once, so what is held is as fresh as it can be made.
         match target.parameter("refreshNow").map(str::to_ascii_lowercase).as_deref() {
@@ -185,7 +192,7 @@ impl Query {
 
 fn write(asked: &str, version: &str, loan: &Loan) -> Result<SecretBytes, Refusal> {
     let internal = || Refusal::service(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "");
-    let body = json::encode(&loan.value).map_err(|error| {
+    let body = json::encode(loan.value()).map_err(|error| {
         tracing::error!(secret = %loan.path, %error, "it has no form that AWS clients know");
         internal()
     })?;
@@ -195,13 +202,20 @@ fn write(asked: &str, version: &str, loan: &Loan) -> Result<SecretBytes, Refusal
         Body::Binary(bytes) => (None, Some(BASE64.encode(bytes.expose()))),
     };
     let value = Value {
-        arn: if is_arn { asked.to_owned() } else { format!("arn:leasehold:secretsmanager:::secret:{}", loan.path) },
+        arn: if is_arn {
+            asked.to_owned()
+        } else {
+            format!("arn:leasehold:secretsmanager:::secret:{}", loan.path)
+        },
         name: if is_arn { loan.path.as_str() } else { asked },
         version_id: version,
         secret_string,
         secret_binary,
         version_stages: [CURRENT],
-        created_date: "0".to_owned(),
+        created_date: loan.holding().map(|holding| {
+            let at = holding.lease.issued_at;
+            format!("{}.{:03}", at.as_second(), at.subsec_millisecond())
+        }),
     };
     serde_json::to_vec(&value).map(SecretBytes::new).map_err(|_| internal())
 }

@@ -103,9 +103,11 @@ mod tests {
 
     #[test]
     fn escapes_are_taken_back() {
-        let target =
-            Target::parse("/v1/secrets/prod%2Fpay+ments/db", Some("secretId=My%20Test&x&refreshNow=true&a+b=c+d"))
-                .unwrap();
+        let target = Target::parse(
+            "/v1/secrets/prod%2Fpay+ments/db",
+            Some("secretId=My%20Test&x&refreshNow=true&a+b=c+d"),
+        )
+        .unwrap();
         assert_eq!(target.path, "/v1/secrets/prod/pay+ments/db");
         assert_eq!(target.parameter("secretId"), Some("My Test"));
         assert_eq!(target.parameter("x"), Some(""));

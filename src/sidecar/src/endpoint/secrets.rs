@@ -71,10 +71,9 @@ pub(crate) fn respond(
     now: Timestamp,
 ) -> Option<Response<Full<Bytes>>> {
     let rest = target.path.strip_prefix(PATH)?;
-    let response = match rest.strip_prefix('/') {
-        None | Some("") if rest.len() <= 1 => list(target, offer, snapshot, now),
-        Some(asked) => one(asked, target, offer, snapshot, now),
-        None => return None,
+    let response = match rest {
+        "" | "/" => list(target, offer, snapshot, now),
+        rest => one(rest.strip_prefix('/')?, target, offer, snapshot, now),
     };
     Some(response.unwrap_or_else(Response::from))
 }
@@ -110,10 +109,10 @@ fn one(
     let name = offer.find(asked)?;
     let loan = offer.take(name, snapshot, now)?;
     let Some(field) = target.parameter(FIELD) else { return Ok(json(&whole(name, loan, now))) };
-    match loan.value.fields.iter().find(|(known, _)| known.as_str() == field) {
+    match loan.value().fields.iter().find(|(known, _)| known.as_str() == field) {
         Some((_, bytes)) => Ok(answer(bytes.clone(), OCTETS)),
         None => {
-            let known: Vec<_> = loan.value.fields.keys().map(|name| name.as_str()).collect();
+            let known: Vec<_> = loan.value().fields.keys().map(|name| name.as_str()).collect();
             let detail = format!("`{name}` has no such field, and has these: {}", known.join(", "));
             Err(Problem::new(StatusCode::NOT_FOUND, "NO_SUCH_FIELD", detail))
         }
@@ -123,9 +122,7 @@ fn one(
 fn whole<'a>(name: &'a Name, loan: &'a Loan, now: Timestamp) -> Whole<'a> {
     let field = |bytes: &'a SecretBytes| match str::from_utf8(bytes.expose()) {
         Ok(text) => Field { encoding: "utf8", value: text.into() },
-        Err(_) => {
-            Field { encoding: "base64", value: data_encoding::BASE64.encode(bytes.expose()).into() }
-        }
+        Err(_) => Field { encoding: "base64", value: data_encoding::BASE64.encode(bytes.expose()).into() },
     };
     Whole {
         name: name.as_str(),
@@ -134,8 +131,8 @@ fn whole<'a>(name: &'a Name, loan: &'a Loan, now: Timestamp) -> Whole<'a> {
         version: loan.version.as_ref().map(|version| version.as_str()),
         lease_id: loan.lease.to_string(),
         expires_at: loan.expires_at,
-        content_type: &loan.value.content_type,
-        fields: loan.value.fields.iter().map(|(name, bytes)| (name.as_str(), field(bytes))).collect(),
+        content_type: &loan.value().content_type,
+        fields: loan.value().fields.iter().map(|(name, bytes)| (name.as_str(), field(bytes))).collect(),
     }
 }
 
@@ -166,7 +163,9 @@ fn json<T: Serialize>(shown: &T) -> Response<Full<Bytes>> {
     match serde_json::to_vec(shown) {
         Ok(text) => answer(SecretBytes::new(text), JSON),
         // Texts and times can always be written.
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "it could not be written").into(),
+        Err(_) => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "it could not be written").into()
+        }
     }
 }
 

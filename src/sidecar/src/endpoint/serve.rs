@@ -24,7 +24,7 @@ pub(crate) trait Answers: Send + Sync + 'static {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A process of this machine, as the kernel names it (unix(7), `SO_PEERCRED`).
     Process {
         /// Its effective user when it connected.
@@ -50,7 +50,11 @@ const HEADERS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Answers on a Unix socket until it is dropped.
-pub(crate) async fn on_unix(listener: &UnixListener, limits: Limits, answers: Arc<dyn Answers>) -> Infallible {
+pub(crate) async fn on_unix(
+    listener: &UnixListener,
+    limits: Limits,
+    answers: Arc<dyn Answers>,
+) -> Infallible {
     let seats = Seats::new(limits);
     loop {
         let seat = seats.take().await;
@@ -121,7 +125,10 @@ impl Seats {
                 .max_headers(HEADERS)
                 .timer(TokioTimer::new())
                 .header_read_timeout(time);
-            if !matches!(timeout(time, http.serve_connection(TokioIo::new(stream), service)).await, Ok(Ok(()))) {
+            if !matches!(
+                timeout(time, http.serve_connection(TokioIo::new(stream), service)).await,
+                Ok(Ok(()))
+            ) {
                 tracing::debug!(?peer, "a request came to nothing");
             }
             drop(seat);
@@ -130,7 +137,7 @@ impl Seats {
 }
 
 /// A request's body is never looked at: nothing that is answered here has one.
-fn respond<B>(answers: &dyn Answers, peer: &Peer, request: Request<B>) -> Response<Full<Bytes>> {
+pub(super) fn respond<B>(answers: &dyn Answers, peer: &Peer, request: Request<B>) -> Response<Full<Bytes>> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return answers.answer(peer, &request.map(drop));
     }

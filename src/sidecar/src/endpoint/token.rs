@@ -149,7 +149,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         let token = Token::new(path.clone());
-        for text in ["", "\n", "short", "with a space in its middle", "two lines of it\nand another", &"x".repeat(4097)] {
+        for text in [
+            "",
+            "\n",
+            "short",
+            "with a space in its middle",
+            "two lines of it\nand another",
+            &"x".repeat(4097),
+        ] {
             write(&path, text, 0o600);
             let why = token.is(text.trim().as_bytes()).unwrap_err();
             assert!(matches!(why, TokenError::NoToken { .. }), "{text:?}: {why}");
