@@ -155,6 +155,8 @@ impl Site {
     pub fn client(&self, name: &str) -> leasehold_client::Builder {
         let file = |end: &str| self.path(&format!("tls/{name}.{end}"));
         leasehold_client::Client::builder()
+            // What fails is seen at once, and nothing is asked twice.
+            .retries(false)
             .address(self.address.to_string().parse().unwrap())
             .identity(leasehold_client::Identity::from_files(&file("pem"), &file("key")).unwrap())
             // Not from the file that the broker reads: a test may break that.

@@ -65,7 +65,7 @@ impl Connection {
     /// Connects, or tells a program why not.
     pub(crate) async fn try_open(&self) -> Result<Client, Error> {
         let in_folder = |name: &str| self.identity.as_ref().map(|folder| folder.join(name));
-        let mut builder = Builder::default();
+        let mut builder = Builder::default().retries(false);
         if let Some(address) = &self.addr {
             builder = builder.address(address.clone());
         }

@@ -80,7 +80,10 @@ impl From<Error> for Failure {
             Error::Address(_) | Error::Missing { .. } | Error::Invalid { .. } => Exit::Usage,
             Error::Credential(_) | Error::Identity { .. } => Exit::Credentials,
             Error::Connect(ConnectError::Server { .. } | ConnectError::Refused { .. }) => Exit::Credentials,
-            Error::Connect(_) | Error::Throttled { .. } | Error::Unavailable { .. } => Exit::Unavailable,
+            Error::Connect(_)
+            | Error::Throttled { .. }
+            | Error::QuotaExceeded { .. }
+            | Error::Unavailable { .. } => Exit::Unavailable,
             Error::Denied => Exit::Denied,
             Error::Refused { .. } => Exit::Refused,
             Error::Failed { .. } if error.reason() == Some("JOURNAL_DAMAGED") => Exit::Damaged,
@@ -209,7 +212,7 @@ mod tests {
                 "x: the lease has expired [LEASE_EXPIRED]; take a new one with `leasehold lease get`",
             ),
             (
-                Error::Throttled { answer: throttled },
+                Error::Throttled { retry_after: throttled.retry_after, answer: throttled },
                 Exit::Unavailable,
                 "x: asked too often: the secret's back end did not answer as needed [PROVIDER_THROTTLED] (provider `aws-main`); try again in 2 s",
             ),

@@ -1,20 +1,35 @@
 //! The calls of `leasehold.v1`: those of workloads here, those of operators in [`Operator`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use leasehold_core::{LeaseId, RequestId, SecretPath, secret::FieldName};
+use leasehold_core::{LeaseId, RequestId, SecretPath, SpiffeId, Timestamp, secret::FieldName};
 use leasehold_proto::v1::{self, lease_service_client::LeaseServiceClient};
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
     Borrow, Builder, Error, Lease, LeaseState, Notice, Operator, Page,
     lease::{IssuedLease, RenewedLease, missing, notice},
+    leased::Hub,
+    random::Random,
+    retry::{Calls, Repeat},
+    transport::Transport,
 };
 
 /// A connection to a broker. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    channel: Channel,
+    calls: Arc<Calls>,
+    hub: Arc<Hub>,
+}
+
+/// Who a client is to the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdentityFacts {
+    /// Its SPIFFE ID.
+    pub id: Option<SpiffeId>,
+    /// The end of its certificate.
+    pub not_after: Option<Timestamp>,
 }
 
 /// What a lease is wanted for.
@@ -42,18 +57,40 @@ impl Client {
         Builder::default()
     }
 
-    pub(crate) fn over(channel: Channel) -> Self {
-        Self { channel }
+    /// How it is made from what the environment says; see [`Builder::from_env`].
+    ///
+    /// # Errors
+    /// When the environment makes no sense, and when there is no connection to be had.
+    pub async fn from_env() -> Result<Self, Error> {
+        Builder::from_env()?.connect().await
+    }
+
+    pub(crate) fn over(transport: Transport, limit: Duration, retries: bool) -> Self {
+        let calls = Calls { transport, random: Random::new(), limit, retries };
+        Self { calls: Arc::new(calls), hub: Arc::default() }
+    }
+
+    /// Who the client is to the broker; `None` while it has no identity.
+    pub fn identity(&self) -> Option<IdentityFacts> {
+        let summary = self.calls.transport.identity()?;
+        Some(IdentityFacts { id: summary.id, not_after: summary.not_after })
+    }
+
+    /// Why the newest identity or trust bundle is not in use, while it is not: its files cannot be used, or the broker does
+    /// not take it. The one before it is used as long as it works.
+    pub fn identity_fault(&self) -> Option<Arc<Error>> {
+        self.calls.transport.fault()
     }
 
     /// The calls of operators, over the same connection. Whether they are allowed is for the broker's policy to say.
     pub fn operator(&self) -> Operator {
-        Operator::over(self.channel.clone())
+        Operator::over(self.calls.transport.clone())
     }
 
-    /// The connection itself, for services that are not Leasehold's own, such as `grpc.health.v1`.
+    /// The connection of now itself, for services that are not Leasehold's own, such as `grpc.health.v1`. It is not replaced
+    /// when the identity changes: ask for it again.
     pub fn channel(&self) -> Channel {
-        self.channel.clone()
+        self.calls.transport.channel()
     }
 
     /// Borrows a secret and keeps it: awaited, this gives a guard that renews the lease in the background and moves to the
@@ -62,17 +99,21 @@ impl Client {
         Borrow::new(self.clone(), secret.as_ref())
     }
 
-    /// Takes a lease on a secret and gets its value.
+    /// Takes a lease on a secret and gets its value. Without a request id it gets one, so that every try is the same request.
     ///
     /// # Errors
     /// [`Error::Denied`] when it is not allowed or there is no such secret; see [`Error`].
-    pub async fn issue_lease(&self, issue: Issue) -> Result<IssuedLease, Error> {
-        let request = v1::IssueLeaseRequest {
-            secret: issue.secret.to_string(),
-            ttl: issue.ttl.map(duration).transpose()?,
-            fields: issue.fields.iter().map(|name| name.as_str().to_owned()).collect(),
-            request_id: text(issue.request_id.as_ref()),
-        };
+    pub async fn issue_lease(&self, mut issue: Issue) -> Result<IssuedLease, Error> {
+        // One that is made but once needs no name.
+        if issue.request_id.is_none() && self.calls.retries {
+            issue.request_id = self.calls.random.request_id();
+        }
+        let repeat = if issue.request_id.is_some() { Repeat::Always } else { Repeat::IfNotDone };
+        let request = issue.to_proto()?;
+        self.calls.make(repeat, || self.issue_once(request.clone())).await
+    }
+
+    pub(crate) async fn issue_once(&self, request: v1::IssueLeaseRequest) -> Result<IssuedLease, Error> {
         self.leases().issue_lease(request).await?.into_inner().try_into()
     }
 
@@ -100,12 +141,18 @@ impl Client {
         ttl: Option<Duration>,
         accept_rotation: bool,
     ) -> Result<RenewedLease, Error> {
+        // A value is not given a second time.
+        let repeat = if accept_rotation { Repeat::IfNotDone } else { Repeat::Always };
         let request = v1::RenewLeaseRequest {
             lease_id: lease.to_string(),
             ttl: ttl.map(duration).transpose()?,
-            request_id: String::new(),
+            request_id: text(self.calls.random.request_id().as_ref()),
             accept_rotation,
         };
+        self.calls.make(repeat, || self.renew_once(request.clone())).await
+    }
+
+    pub(crate) async fn renew_once(&self, request: v1::RenewLeaseRequest) -> Result<RenewedLease, Error> {
         self.leases().renew_lease(request).await?.into_inner().try_into()
     }
 
@@ -117,8 +164,12 @@ impl Client {
         let request = v1::RevokeLeaseRequest {
             lease_id: lease.to_string(),
             reason: reason.unwrap_or_default(),
-            request_id: String::new(),
+            request_id: text(self.calls.random.request_id().as_ref()),
         };
+        self.calls.make(Repeat::Always, || self.revoke_once(request.clone())).await
+    }
+
+    pub(crate) async fn revoke_once(&self, request: v1::RevokeLeaseRequest) -> Result<Lease, Error> {
         found(self.leases().revoke_lease(request).await?.into_inner().lease)
     }
 
@@ -128,7 +179,8 @@ impl Client {
     /// See [`Error`].
     pub async fn get_lease(&self, lease: LeaseId) -> Result<Lease, Error> {
         let request = v1::GetLeaseRequest { lease_id: lease.to_string() };
-        found(self.leases().get_lease(request).await?.into_inner().lease)
+        let once = || async { found(self.leases().get_lease(request.clone()).await?.into_inner().lease) };
+        self.calls.make(Repeat::Always, once).await
     }
 
     /// A page of the caller's own leases in any of these states (none given: in any), at most `page_size` of them (0:
@@ -147,22 +199,48 @@ impl Client {
             page_token: page_token.unwrap_or_default(),
             filter: Some(v1::LeaseFilter { states: state_numbers(states), ..v1::LeaseFilter::default() }),
         };
-        let response = self.leases().list_leases(request).await?.into_inner();
-        page(response.leases, response.next_page_token)
+        let once = || async {
+            let response = self.leases().list_leases(request.clone()).await?.into_inner();
+            page(response.leases, response.next_page_token)
+        };
+        self.calls.make(Repeat::Always, once).await
     }
 
     /// Watches the caller's own leases: first each as it is, then each change; or only what has changed since
-    /// `resume_token`.
+    /// `resume_token`. It ends with its connection, at the latest when the identity with which that was made ends.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn watch_leases(&self, resume_token: Option<String>) -> Result<Watch, Error> {
+        self.calls.make(Repeat::Always, || self.watch_leases_once(resume_token.clone())).await
+    }
+
+    pub(crate) async fn watch_leases_once(&self, resume_token: Option<String>) -> Result<Watch, Error> {
         let request = v1::WatchLeasesRequest { resume_token: resume_token.unwrap_or_default() };
         Ok(Watch { stream: self.leases().watch_leases(request).await?.into_inner() })
     }
 
-    pub(crate) fn leases(&self) -> LeaseServiceClient<Channel> {
-        LeaseServiceClient::new(self.channel.clone())
+    pub(crate) fn leases(&self) -> LeaseServiceClient<Transport> {
+        LeaseServiceClient::new(self.calls.transport.clone())
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+impl Issue {
+    pub(crate) fn to_proto(&self) -> Result<v1::IssueLeaseRequest, Error> {
+        Ok(v1::IssueLeaseRequest {
+            secret: self.secret.to_string(),
+            ttl: self.ttl.map(duration).transpose()?,
+            fields: self.fields.iter().map(|name| name.as_str().to_owned()).collect(),
+            request_id: text(self.request_id.as_ref()),
+        })
     }
 }
 
@@ -198,6 +276,6 @@ pub(crate) fn text<T: ToString>(value: Option<&T>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }
 
-fn duration(duration: Duration) -> Result<prost_types::Duration, Error> {
+pub(crate) fn duration(duration: Duration) -> Result<prost_types::Duration, Error> {
     duration.try_into().map_err(|_| Error::Answer("the duration is too long for the protocol".to_owned()))
 }

@@ -5,11 +5,12 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use leasehold_core::{SpiffeId, Timestamp};
 use rustls::{
-    RootCertStore,
+    ClientConfig, RootCertStore,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
@@ -31,6 +32,15 @@ pub struct Identity {
 pub struct TrustBundle {
     pub(crate) roots: RootCertStore,
     pub(crate) origin: Box<str>,
+}
+
+/// What connections are made with: valid as far as can be told without a broker.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) identity: Option<Summary>,
+    /// What the trust bundle came from.
+    pub(crate) bundle: Box<str>,
 }
 
 /// What a message may say of an identity.
@@ -95,6 +105,14 @@ pub enum CredentialError {
         /// Why.
         cause: rustls::Error,
     },
+    /// The SPIFFE Workload API gives no identity, or not yet.
+    #[error("the Workload API at `{endpoint}` gives no identity: {cause}")]
+    Workload {
+        /// Its address.
+        endpoint: Box<str>,
+        /// Why, as far as it can be said without what it gave.
+        cause: Box<str>,
+    },
 }
 
 const CERTIFICATE: &str = "client certificate";
@@ -143,8 +161,18 @@ impl Identity {
             }
             cause => CredentialError::NotPem { what: KEY, origin: key_origin.into(), cause },
         })?;
-        let summary = summarise(chain_origin, chain.first());
-        Ok(Self { chain, key, summary })
+        Ok(Self::of(chain, key, chain_origin))
+    }
+
+    /// One that is parsed already.
+    pub(crate) fn of(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, origin: &str) -> Self {
+        let summary = summarise(origin, chain.first());
+        Self { chain, key, summary }
+    }
+
+    /// The same once more: the key is not copied by accident.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key(), summary: self.summary.clone() }
     }
 }
 
@@ -173,8 +201,16 @@ impl TrustBundle {
     }
 
     fn parse(pem: &[u8], origin: &str) -> Result<Self, CredentialError> {
+        Self::of(certificates(BUNDLE, pem, origin)?, origin)
+    }
+
+    /// One of certificates that are parsed already.
+    pub(crate) fn of(
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+        origin: &str,
+    ) -> Result<Self, CredentialError> {
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(BUNDLE, pem, origin)? {
+        for certificate in certificates {
             roots.add(certificate).map_err(|cause| CredentialError::BadCertificate {
                 what: BUNDLE,
                 origin: origin.into(),

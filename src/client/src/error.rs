@@ -29,7 +29,8 @@ pub enum Error {
     /// There is no connection.
     #[error(transparent)]
     Connect(ConnectError),
-    /// Policy does not allow it, or there is no such secret or lease: the broker does not say which.
+    /// Policy does not allow it, or there is no such secret or lease. The broker gives one answer for both, so that nobody
+    /// learns what exists.
     #[error("not allowed, or no such thing")]
     Denied,
     /// The broker no longer takes the client's certificate.
@@ -53,10 +54,18 @@ pub enum Error {
         /// What the broker said.
         answer: Answer,
     },
-    /// Asked too often.
+    /// Asked too often: of the broker, or by it of a back end.
     #[error("asked too often: {}", answer.message)]
     Throttled {
-        /// What the broker said, and when to try again.
+        /// When it makes sense to try again.
+        retry_after: Option<Duration>,
+        /// What the broker said.
+        answer: Answer,
+    },
+    /// As many leases are live, or streams open, as the broker's limits allow: some have to be given back first.
+    #[error("too many at a time: {}", answer.message)]
+    QuotaExceeded {
+        /// What the broker said.
         answer: Answer,
     },
     /// The broker, or what it needs, cannot answer now.
@@ -122,7 +131,8 @@ impl Error {
             Self::Identity { answer }
             | Self::Invalid { answer, .. }
             | Self::Refused { answer }
-            | Self::Throttled { answer }
+            | Self::Throttled { answer, .. }
+            | Self::QuotaExceeded { answer }
             | Self::Unavailable { answer }
             | Self::Failed { answer } => Some(answer),
             _ => None,
@@ -152,6 +162,10 @@ impl From<Status> for Error {
             provider: details.error_info().and_then(|info| info.metadata.get("provider").cloned()),
         };
         match status.code() {
+            // No broker said this: the connection broke under the call.
+            Code::Unknown | Code::Internal if answer.reason.is_none() && status.source().is_some() => {
+                Self::Unavailable { answer }
+            }
             Code::PermissionDenied => Self::Denied,
             Code::Unauthenticated => Self::Identity { answer },
             Code::InvalidArgument | Code::OutOfRange => {
@@ -170,7 +184,10 @@ impl From<Status> for Error {
             Code::ResourceExhausted if answer.reason.as_deref() == Some("JOURNAL_FULL") => {
                 Self::Unavailable { answer }
             }
-            Code::ResourceExhausted => Self::Throttled { answer },
+            Code::ResourceExhausted => match answer.reason.as_deref() {
+                Some("QUOTA_EXCEEDED" | "TOO_MANY_STREAMS") => Self::QuotaExceeded { answer },
+                _ => Self::Throttled { retry_after: answer.retry_after, answer },
+            },
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Self::Unavailable { answer },
             Code::Unimplemented => Self::Answer(format!("it does not know the call ({})", answer.message)),
             Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => Self::Failed { answer },
@@ -242,6 +259,11 @@ mod tests {
                 }),
                 "asked too often: said the broker",
                 Some(Duration::from_secs(3)),
+            ),
+            (
+                status(Code::ResourceExhausted, "QUOTA_EXCEEDED", |_| ()),
+                "too many at a time: said the broker",
+                None,
             ),
             (
                 status(Code::ResourceExhausted, "JOURNAL_FULL", |_| ()),

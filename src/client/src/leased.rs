@@ -3,19 +3,23 @@
 mod borrow;
 mod change;
 mod holding;
+mod hub;
+mod keeper;
+mod span;
 
 use std::sync::Arc;
 
 use leasehold_core::{SecretBytes, SecretPath};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::change::Told;
+pub(crate) use self::hub::Hub;
 pub use self::{
     borrow::Borrow,
     change::{Change, Changes, Standing, WhyEnded},
     holding::Holding,
 };
-use crate::{Client, Error};
+use self::{change::Told, keeper::Order};
+use crate::{Answer, Error};
 
 /// A secret that is held: renewed in the background at a jittered two thirds of its lease's life, and moved to the new
 /// version when the secret is rotated. Made by [`Client::lease`].
@@ -26,8 +30,7 @@ use crate::{Client, Error};
 pub struct Leased {
     secret: SecretPath,
     told: watch::Receiver<Told>,
-    client: Client,
-    _told: watch::Sender<Told>,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 impl Leased {
@@ -59,15 +62,24 @@ impl Leased {
     /// Says that the holder uses `to` now and nothing older: the leases before it are given back. A holder who never says
     /// so keeps them until they end, or until the old version is retired at the end of its drain.
     pub fn switched(&self, to: &Holding) {
-        let _ = to;
+        // The task lives as long as this.
+        let _ = self.orders.send(Order::Switched(to.lease.id));
     }
 
-    /// Gives back everything that is held, for certain.
+    /// Gives back everything that is held, for certain: when this returns `Ok`, the broker has ended every lease of the guard
+    /// or is ending its credential.
     ///
     /// # Errors
-    /// When the broker could not be told; see [`Error`].
+    /// When the broker could not be told within half a minute, or said no; see [`Error`].
     pub async fn close(self) -> Result<(), Error> {
-        let id = self.current().lease.id;
-        self.client.revoke_lease(id, None).await.map(drop)
+        let (answer, given_back) = oneshot::channel();
+        let gone = || Error::Unavailable {
+            answer: Answer {
+                message: "the guard's task has ended with its runtime".into(),
+                ..Answer::default()
+            },
+        };
+        self.orders.send(Order::Close(answer)).map_err(|_| gone())?;
+        given_back.await.unwrap_or_else(|_| Err(gone()))
     }
 }

@@ -16,6 +16,7 @@
 //! 1.3 only, by aws-lc-rs; the system's authorities are never trusted. Nothing here renews a lease by itself.
 
 mod address;
+mod backoff;
 mod builder;
 mod client;
 mod connect;
@@ -24,14 +25,20 @@ mod error;
 mod lease;
 mod leased;
 mod operator;
+mod random;
+mod retry;
 mod revocation;
 mod rotation;
+mod source;
 mod tls;
+mod transport;
 mod watch_secret;
 
 pub use address::{Address, InvalidAddress};
-pub use builder::{Builder, ENV_ADDR, ENV_CA, ENV_CERT, ENV_KEY, ENV_SERVER_ID};
-pub use client::{Client, Issue, Watch};
+pub use builder::{
+    Builder, ENV_ADDR, ENV_CA, ENV_CERT, ENV_IDENTITY, ENV_KEY, ENV_SERVER_ID, ENV_WORKLOAD_API,
+};
+pub use client::{Client, IdentityFacts, Issue, Watch};
 pub use connect::{ClientFault, ConnectError, ServerFault};
 pub use credentials::{CredentialError, Identity, TrustBundle};
 pub use error::{Answer, Error, Violation};

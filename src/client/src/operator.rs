@@ -8,18 +8,19 @@ use leasehold_core::{
     secret::VersionId,
 };
 use leasehold_proto::v1::{self, operator_service_client::OperatorServiceClient};
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use crate::{
     Error, Lease, LeaseState, Page,
     client::{page, state_numbers, text},
     lease::{missing, value_to_proto},
+    transport::Transport,
 };
 
 /// The calls of operators over a [`Client`](crate::Client)'s connection.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    channel: Channel,
+    transport: Transport,
 }
 
 /// Which leases.
@@ -92,8 +93,8 @@ pub struct AuditRecords {
 }
 
 impl Operator {
-    pub(crate) fn over(channel: Channel) -> Self {
-        Self { channel }
+    pub(crate) fn over(transport: Transport) -> Self {
+        Self { transport }
     }
 
     /// A page of anybody's leases that policy lets the caller see.
@@ -305,8 +306,8 @@ impl Operator {
         Ok(AuditRecords { stream: self.service().query_audit(query).await?.into_inner() })
     }
 
-    pub(crate) fn service(&self) -> OperatorServiceClient<Channel> {
-        OperatorServiceClient::new(self.channel.clone())
+    pub(crate) fn service(&self) -> OperatorServiceClient<Transport> {
+        OperatorServiceClient::new(self.transport.clone())
     }
 }
 

@@ -7,6 +7,7 @@ use tonic::Streaming;
 use crate::{
     Client, Error,
     lease::{parsed, required},
+    retry::Repeat,
 };
 
 /// What happens to a secret, until the watch ends. See [`Client::watch_secret`].
@@ -74,7 +75,10 @@ impl Client {
             secret: secret.to_string(),
             resume_token: resume_token.unwrap_or_default(),
         };
-        Ok(SecretWatch { stream: self.leases().watch_secret(request).await?.into_inner() })
+        let once = || async {
+            Ok(SecretWatch { stream: self.leases().watch_secret(request.clone()).await?.into_inner() })
+        };
+        self.calls().make(Repeat::Always, once).await
     }
 }
 

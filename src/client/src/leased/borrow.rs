@@ -1,12 +1,24 @@
 //! What is wanted of a lease, before it is taken.
 
-use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt::Display, future::IntoFuture, pin::Pin, str::FromStr, sync::Arc, time::Duration};
 
-use leasehold_core::{SecretPath, secret::FieldName};
-use tokio::sync::watch;
+use leasehold_core::{LeaseId, RequestId, SecretPath, secret::FieldName};
+use leasehold_proto::v1;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
-use super::{Holding, Leased, Standing, change::Told};
-use crate::{Client, Error, Issue};
+use super::{
+    Holding, Leased, Standing,
+    change::Told,
+    hub::Expecting,
+    keeper::{Broker, Keeper},
+};
+use crate::{
+    Answer, Client, Error, Issue, IssuedLease, Lease, Violation,
+    client::{duration, text},
+};
 
 /// A lease to be taken and kept; awaited, it is a [`Leased`]. See [`Client::lease`].
 #[derive(Debug)]
@@ -44,15 +56,85 @@ impl Borrow {
     }
 
     async fn take(self) -> Result<Leased, Error> {
-        let secret: SecretPath = self.secret.parse().map_err(|_| Error::Denied)?;
-        let fields = self.fields.iter().map(|name| name.parse::<FieldName>());
-        let fields = fields.collect::<Result<_, _>>().map_err(|_| Error::Denied)?;
-        let issue = Issue { secret: secret.clone(), ttl: self.ttl, fields, request_id: None };
-        let issued = self.client.issue_lease(issue).await?;
-        let holding = Arc::new(Holding { lease: issued.lease, value: issued.value });
+        let secret: SecretPath = parsed("secret", &self.secret)?;
+        let fields = self.fields.iter().map(|name| parsed::<FieldName>("fields", name));
+        let issue = Issue {
+            fields: fields.collect::<Result<_, _>>()?,
+            secret: secret.clone(),
+            ttl: self.ttl,
+            request_id: None,
+        };
+        let broker = Guarded { issue: Arc::new(issue), client: self.client };
+        let expecting = broker.expect();
+        let asked = Instant::now();
+        let issued = broker.client.issue_lease(Issue::clone(&broker.issue)).await?;
+        let listening = expecting.listen(issued.lease.id);
+        let holding = Arc::new(Holding { lease: issued.lease, value: Arc::new(issued.value) });
         let (sender, told) = watch::channel(Told { holding, standing: Standing::Kept });
-        Ok(Leased { secret, told, client: self.client, _told: sender })
+        let (orders, received) = mpsc::unbounded_channel();
+        let keeper = Keeper::new(broker, sender, received, self.revoke_on_drop, listening, asked);
+        tokio::spawn(keeper.run());
+        Ok(Leased { secret, told, orders })
     }
+}
+
+/// The broker, for one secret.
+#[derive(Clone, Debug)]
+struct Guarded {
+    client: Client,
+    issue: Arc<Issue>,
+}
+
+impl Broker for Guarded {
+    fn issue(
+        &self,
+        request: Option<RequestId>,
+    ) -> impl Future<Output = Result<IssuedLease, Error>> + Send + 'static {
+        let (client, issue) =
+            (self.client.clone(), Issue { request_id: request, ..Issue::clone(&self.issue) });
+        async move { client.issue_once(issue.to_proto()?).await }
+    }
+
+    fn renew(&self, lease: LeaseId) -> impl Future<Output = Result<Lease, Error>> + Send + 'static {
+        let (client, ttl) = (self.client.clone(), self.issue.ttl);
+        async move {
+            let request = v1::RenewLeaseRequest {
+                lease_id: lease.to_string(),
+                ttl: ttl.map(duration).transpose()?,
+                request_id: text(client.calls().random.request_id().as_ref()),
+                accept_rotation: false,
+            };
+            Ok(client.renew_once(request).await?.lease)
+        }
+    }
+
+    fn revoke(&self, lease: LeaseId) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let client = self.client.clone();
+        async move {
+            let request = v1::RevokeLeaseRequest { lease_id: lease.to_string(), ..Default::default() };
+            client.revoke_once(request).await.map(drop)
+        }
+    }
+
+    fn expect(&self) -> Expecting {
+        self.client.expect_lease()
+    }
+
+    fn request_id(&self) -> Option<RequestId> {
+        self.client.calls().random.request_id()
+    }
+
+    fn chance(&self) -> f64 {
+        self.client.calls().random.chance()
+    }
+}
+
+/// What was written, as what it should be.
+fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|why: T::Err| Error::Invalid {
+        answer: Answer::default(),
+        violations: vec![Violation { field: field.to_owned(), description: why.to_string() }],
+    })
 }
 
 impl IntoFuture for Borrow {

@@ -43,6 +43,8 @@ pub enum WhyEnded {
     Expired,
     /// It was ended before its time, by somebody else than its holder.
     Revoked,
+    /// Its version was retired: no lease on it is of use any more.
+    Retired,
 }
 
 /// How a guard stands.

@@ -1,6 +1,6 @@
 //! One lease with its value.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use leasehold_core::{SecretBytes, SecretValue, secret::FieldName};
 
@@ -10,7 +10,7 @@ use crate::Lease;
 pub struct Holding {
     /// The lease, as it was when it was last heard of.
     pub lease: Lease,
-    pub(crate) value: SecretValue,
+    pub(crate) value: Arc<SecretValue>,
 }
 
 impl Holding {
