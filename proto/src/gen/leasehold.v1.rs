@@ -220,7 +220,8 @@ pub enum ErrorReason {
     Conflict = 30,
     /// ABORTED: the watcher did not read fast enough. Watch again, with the last `resume_token` or anew.
     WatchLagged = 31,
-    /// RESOURCE_EXHAUSTED: too many watches and audit queries are open at this broker. Try again later.
+    /// RESOURCE_EXHAUSTED: too many watches or audit queries are open at this broker, in all or by this principal. Metadata
+    /// `limit` says which limit it is. End one, or try again later.
     TooManyStreams = 32,
     /// RESOURCE_EXHAUSTED: the broker's journal cannot grow, so nothing is disclosed. An operator must make room.
     JournalFull = 40,
@@ -1130,6 +1131,12 @@ pub struct LeaseEvent {
     /// The lease as it is after that.
     #[prost(message, optional, tag = "2")]
     pub lease: ::core::option::Option<Lease>,
+    /// The version that is current, in the back end's own words; of LEASE_CHANGE_ROTATED only.
+    #[prost(string, tag = "3")]
+    pub current_version: ::prost::alloc::string::String,
+    /// Until when the lease's version works at the latest; of LEASE_CHANGE_DRAINING only.
+    #[prost(message, optional, tag = "4")]
+    pub drain_deadline: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Begins a watch of one secret.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1238,6 +1245,11 @@ pub enum LeaseChange {
     Rotated = 8,
     /// The lease was moved to the current version.
     Moved = 9,
+    /// The version that the lease is on is on its way out: it is retired when nobody holds it any more, and at the deadline
+    /// whoever holds it. Move the lease, or take a new one and give this one back.
+    Draining = 10,
+    /// The version that the lease is on is of no use any more: stop using the value.
+    Retired = 11,
 }
 impl LeaseChange {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1256,6 +1268,8 @@ impl LeaseChange {
             Self::ExpiringSoon => "LEASE_CHANGE_EXPIRING_SOON",
             Self::Rotated => "LEASE_CHANGE_ROTATED",
             Self::Moved => "LEASE_CHANGE_MOVED",
+            Self::Draining => "LEASE_CHANGE_DRAINING",
+            Self::Retired => "LEASE_CHANGE_RETIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1271,6 +1285,8 @@ impl LeaseChange {
             "LEASE_CHANGE_EXPIRING_SOON" => Some(Self::ExpiringSoon),
             "LEASE_CHANGE_ROTATED" => Some(Self::Rotated),
             "LEASE_CHANGE_MOVED" => Some(Self::Moved),
+            "LEASE_CHANGE_DRAINING" => Some(Self::Draining),
+            "LEASE_CHANGE_RETIRED" => Some(Self::Retired),
             _ => None,
         }
     }
@@ -1486,7 +1502,8 @@ pub mod lease_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Tells what happens to one's own leases: first every lease that has not ended, as it is, then each change in order,
-        /// until the client ends the stream or falls behind.
+        /// until the client ends the stream or falls behind. What happens to the version that a lease is on is told in order and
+        /// at least once: that another one is current, that it drains until a deadline, that it is retired.
         pub async fn watch_leases(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchLeasesRequest>,
@@ -1601,7 +1618,8 @@ pub mod lease_service_server {
             + std::marker::Send
             + 'static;
         /// Tells what happens to one's own leases: first every lease that has not ended, as it is, then each change in order,
-        /// until the client ends the stream or falls behind.
+        /// until the client ends the stream or falls behind. What happens to the version that a lease is on is told in order and
+        /// at least once: that another one is current, that it drains until a deadline, that it is retired.
         async fn watch_leases(
             &self,
             request: tonic::Request<super::WatchLeasesRequest>,

@@ -115,6 +115,10 @@ pub struct Notice {
     pub change: LeaseChange,
     /// The lease after that.
     pub lease: Lease,
+    /// The version that is current; of [`LeaseChange::Rotated`] only.
+    pub current_version: Option<VersionId>,
+    /// Until when the lease's version works at the latest; of [`LeaseChange::Draining`] only.
+    pub drain_deadline: Option<Timestamp>,
 }
 
 /// What can happen to a lease.
@@ -139,6 +143,10 @@ pub enum LeaseChange {
     Rotated,
     /// The lease was moved to the current version.
     Moved,
+    /// The version that the lease is on is retired when nobody holds it any more, and at the deadline whoever holds it.
+    Draining,
+    /// The version that the lease is on is of no use any more: the value is not used any more.
+    Retired,
     /// Something that this version does not know.
     Unknown,
 }
@@ -310,9 +318,16 @@ pub(crate) fn notice(response: v1::WatchLeasesResponse) -> Result<Option<Notice>
         v1::LeaseChange::ExpiringSoon => LeaseChange::ExpiringSoon,
         v1::LeaseChange::Rotated => LeaseChange::Rotated,
         v1::LeaseChange::Moved => LeaseChange::Moved,
+        v1::LeaseChange::Draining => LeaseChange::Draining,
+        v1::LeaseChange::Retired => LeaseChange::Retired,
     };
+    let current_version = match event.current_version.as_str() {
+        "" => None,
+        version => Some(parsed("current_version", version)?),
+    };
+    let drain_deadline = event.drain_deadline.map(timestamp).transpose()?;
     let lease = event.lease.ok_or_else(|| missing("lease"))?.try_into()?;
-    Ok(Some(Notice { resume_token: response.resume_token, change, lease }))
+    Ok(Some(Notice { resume_token: response.resume_token, change, lease, current_version, drain_deadline }))
 }
 
 pub(crate) fn missing(field: &str) -> Error {

@@ -105,10 +105,8 @@ pub enum LedgerError {
     Corrupt(String),
 }
 
-/// What the keys of current versions start with.
-const CURRENT: &str = "lease-current/";
 /// What the keys of rotations start with.
-const ROTATION: &str = "rotation/";
+const ROTATION: &str = "lease-rotation/";
 /// What the keys of unfinished rotations start with.
 const ROTATION_OPEN: &str = "rotation-open/";
 
@@ -237,13 +235,8 @@ impl Key {
         Self::of(&["hold"])
     }
 
-    /// The version that is current since the record which wrote this. It lies before the leases, so that one watch sees
-    /// both in their order.
-    pub fn current(path: &SecretPath) -> Self {
-        Self::of(&[CURRENT, path.as_str()])
-    }
-
-    /// What is known of a secret's versions and its rotation.
+    /// What is known of a secret's versions and its rotation. It lies before the leases, so that one watch sees both in
+    /// their order.
     pub fn rotation(path: &SecretPath) -> Self {
         Self::of(&[ROTATION, path.as_str()])
     }
@@ -257,11 +250,6 @@ impl Key {
     pub fn rotation_of(&self) -> Option<SecretPath> {
         let rest = self.0.strip_prefix(ROTATION).or_else(|| self.0.strip_prefix(ROTATION_OPEN))?;
         rest.parse().ok()
-    }
-
-    /// The secret in a key made by [`Key::current`].
-    pub fn current_of(&self) -> Option<SecretPath> {
-        self.0.strip_prefix(CURRENT)?.parse().ok()
     }
 
     /// The lease id that ends an index key.
@@ -318,9 +306,9 @@ impl KeyRange {
         Self::prefix("lease/")
     }
 
-    /// Every lease, and every secret's current version.
+    /// Every lease, and what is known of every secret's rotation.
     pub fn leases_and_rotations() -> Self {
-        Self { from: Key(CURRENT.into()), to: Self::leases().to }
+        Self { from: Key(ROTATION.into()), to: Self::leases().to }
     }
 
     /// The live leases on any secret.
@@ -488,20 +476,21 @@ mod tests {
     }
 
     #[test]
-    fn one_range_has_the_leases_and_the_current_versions_and_nothing_else() {
+    fn one_range_has_the_leases_and_the_rotations_and_nothing_else() {
         let (id, path) = (LeaseId::from_bits([1; 16]), "prod/db".parse().unwrap());
         let version = "v1".parse().unwrap();
         let holder: SpiffeId = "spiffe://example.org/prod/api".parse().unwrap();
         let range = KeyRange::leases_and_rotations();
-        assert!(range.contains(&Key::lease(id)) && range.contains(&Key::current(&path)));
-        assert_eq!(Key::current(&path).current_of(), Some(path.clone()));
-        assert_eq!(Key::lease(id).current_of(), None);
+        assert!(range.contains(&Key::lease(id)) && range.contains(&Key::rotation(&path)));
+        assert_eq!(Key::rotation(&path).rotation_of(), Some(path.clone()));
+        assert_eq!(Key::lease(id).rotation_of(), None);
         let at = Timestamp::UNIX_EPOCH;
         for other in [Key::holder(&holder, id), Key::made(&"main".parse().unwrap(), id), Key::due(at, id)] {
             assert!(!range.contains(&other), "{other}");
         }
         assert!(!range.contains(&Key::secret(&path, &version, id)));
-        assert!(!KeyRange::leases().contains(&Key::current(&path)));
+        assert!(!range.contains(&Key::rotation_open(&path)));
+        assert!(!KeyRange::leases().contains(&Key::rotation(&path)));
     }
 
     #[test]

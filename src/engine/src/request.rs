@@ -136,7 +136,7 @@ pub struct Page<T> {
 /// What happened to a lease, as its holder's watch tells it.
 #[derive(Clone, Debug)]
 pub struct LeaseNotice {
-    /// The record that made the lease what it is.
+    /// The record by which it happened.
     pub revision: Revision,
     /// Where a watch can be resumed when this and everything before it has been told.
     pub resume: WatchPosition,
@@ -147,7 +147,7 @@ pub struct LeaseNotice {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseChange {
     /// It was there when the watch began.
     Snapshot,
@@ -164,7 +164,17 @@ pub enum LeaseChange {
     /// Less than a tenth of its time is left, or less than a minute.
     ExpiringSoon,
     /// Its secret has another current version.
-    Rotated,
+    Rotated {
+        /// That one.
+        current: VersionId,
+    },
+    /// The version that it is on is retired when nobody holds it any more, and at the deadline whoever holds it.
+    Draining {
+        /// The latest end.
+        deadline: Timestamp,
+    },
+    /// The version that it is on is of no use any more.
+    Retired,
     /// It was moved to the current version.
     Moved,
 }

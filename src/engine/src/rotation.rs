@@ -19,7 +19,7 @@ use std::{
 };
 
 use leasehold_core::{
-    SecretBytes, SecretPath, Timestamp,
+    SecretPath, Timestamp,
     ports::{Generate, Programs},
     record::{Actor, Record},
     rotation::{Event, Rotation},
@@ -188,7 +188,7 @@ impl Engine {
             Some(entry) => {
                 let rotation = Rotation::decode(&entry.value)
                     .map_err(|problem| EngineError::Internal(problem.to_string()))?;
-                Ok((rotation, Some(entry.revision)))
+                Ok((rotation.written_by(entry.revision), Some(entry.revision)))
             }
             None => Ok((Rotation::new(path.clone()), None)),
         }
@@ -263,7 +263,7 @@ impl Engine {
             }
         };
         self.note_rotation(&next);
-        Ok((next, revision))
+        Ok((next.written_by(revision), revision))
     }
 }
 
@@ -285,12 +285,6 @@ pub(crate) fn rotation_writes(
         writes.push(Write::mark(Key::rotation_open(&next.secret)));
     } else if was_open && !is_open {
         writes.push(Write::delete(Key::rotation_open(&next.secret)));
-    }
-    if let Some(current) = &next.current
-        && before.current.as_ref() != Some(current)
-        && before.told != next.told
-    {
-        writes.push(Write::put(Key::current(&next.secret), SecretBytes::from(current.version.to_string())));
     }
     Ok((condition, writes))
 }

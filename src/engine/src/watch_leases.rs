@@ -1,4 +1,5 @@
-//! WatchLeases: a holder is told what happens to its leases, that they end soon, and that their secrets have other values.
+//! WatchLeases: a holder is told what happens to its leases, that they end soon, and what happens to the versions that they
+//! are on.
 //!
 //! Memory is bounded, however many leases the holder has: its leases are read a page at a time, so many changes wait for it,
 //! and so many alarms are set. Who does not keep up is told so, and comes back with its position or starts again.
@@ -51,6 +52,8 @@ struct Watch {
     alarms: Alarms,
     /// Everything up to this record has been told.
     seen: Revision,
+    /// Where the holder can go on behind what was made ready last.
+    place: WatchPosition,
     /// What the beginning told of later records.
     told: HashMap<LeaseId, Revision>,
 }
@@ -77,6 +80,7 @@ impl Engine {
             walk: None,
             alarms: Alarms::default(),
             seen: 0,
+            place: after.unwrap_or(WatchPosition::at(0)),
             told: HashMap::new(),
         };
         // What cannot be read is told at once.
@@ -135,8 +139,8 @@ impl Watch {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::Rotated(rotation) if rotation.revision > self.seen => {
-                self.walk = Some(Walk::rotation(self.leases(), rotation));
+            News::Told(telling) if telling.revision > self.seen => {
+                self.walk = Some(Walk::telling(self.leases(), telling));
             }
             News::Lease(revision, lease) if revision > self.seen => {
                 self.seen = revision;

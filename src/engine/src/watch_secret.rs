@@ -32,14 +32,7 @@ const BUFFER: usize = 64;
 
 /// Who watches, by secret.
 #[derive(Default)]
-pub(crate) struct SecretWatchers(HashMap<SecretPath, Channel>);
-
-/// All watchers of one secret.
-struct Channel {
-    sender: broadcast::Sender<Arc<SecretNotice>>,
-    /// The number of the last notice that was handed out; 0 for none.
-    told: u64,
-}
+pub(crate) struct SecretWatchers(HashMap<SecretPath, broadcast::Sender<Arc<SecretNotice>>>);
 
 /// One watcher.
 struct Watcher {
@@ -146,8 +139,8 @@ impl SecretNotice {
 
 impl SecretWatchers {
     fn listen(&mut self, secret: &SecretPath) -> broadcast::Receiver<Arc<SecretNotice>> {
-        let nobody = || Channel { sender: broadcast::channel(BUFFER).0, told: 0 };
-        self.0.entry(secret.clone()).or_insert_with(nobody).sender.subscribe()
+        let nobody = || broadcast::channel(BUFFER).0;
+        self.0.entry(secret.clone()).or_insert_with(nobody).subscribe()
     }
 }
 
@@ -164,19 +157,16 @@ impl Audience for SecretWatchers {
 
     fn tell(&mut self, change: Change) {
         let Some(path) = change.key.rotation_of() else { return };
-        let Some(channel) = self.0.get_mut(&path) else { return };
+        let Some(watchers) = self.0.get(&path) else { return };
         // One that cannot be read is told of when it is asked for.
         let Some(Ok(rotation)) = change.value.as_ref().map(Rotation::decode) else { return };
-        let news = rotation.notices.iter().filter(|notice| notice.number > channel.told);
-        let watched = news.map(SecretNotice::of).all(|notice| channel.sender.send(notice).is_ok());
-        channel.told = rotation.told;
-        if !watched {
+        if !rotation.news().map(SecretNotice::of).all(|notice| watchers.send(notice).is_ok()) {
             self.0.remove(&path);
         }
     }
 
     fn sweep(&mut self) {
-        self.0.retain(|_, channel| channel.sender.receiver_count() > 0);
+        self.0.retain(|_, watchers| watchers.receiver_count() > 0);
     }
 
     fn is_empty(&self) -> bool {

@@ -110,12 +110,6 @@ impl Engine {
         }
     }
 
-    /// Notes why a secret is not rotated although its time has come, until it is looked at again: for whoever looks at it.
-    pub(crate) fn rotation_is_late(&self, path: &SecretPath, why: impl Into<String>) {
-        let why: String = why.into();
-        warn!(secret = %path, why, "a secret is not rotated although its time has come");
-    }
-
     /// What is to come for a secret.
     pub fn rotation_standing(&self, path: &SecretPath) -> Standing {
         let timetable = &self.rotations.timetable;

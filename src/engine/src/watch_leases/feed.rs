@@ -6,7 +6,7 @@ use leasehold_core::{
     Lease, SecretPath, SpiffeId,
     lease::LeaseState,
     ports::Ledger,
-    secret::VersionId,
+    rotation::{Rotation, Told},
     state::{Change, Key, KeyRange, Revision},
 };
 use tokio::sync::mpsc;
@@ -25,15 +25,15 @@ pub(crate) struct LeaseWatchers(HashMap<SpiffeId, Watchers>);
 pub(crate) enum News {
     /// One of its leases was changed by this record.
     Lease(Revision, Arc<Lease>),
-    /// This record gave a secret another current version: whoever holds another one is told.
-    Rotated(Arc<Rotation>),
+    /// This happened to the versions of a secret: whoever holds one that it concerns is told.
+    Told(Arc<Telling>),
 }
 
-/// A secret has another current version.
-pub(crate) struct Rotation {
+/// What one record tells the holders of a secret.
+pub(crate) struct Telling {
     pub(super) secret: SecretPath,
-    pub(super) version: VersionId,
     pub(super) revision: Revision,
+    pub(super) told: Vec<Told>,
 }
 
 /// One holder's watches.
@@ -71,16 +71,16 @@ impl Audience for LeaseWatchers {
         KeyRange::leases_and_rotations()
     }
 
-    async fn news(_: &dyn Ledger, change: Change) -> Option<News> {
-        if let Some(rotation) = rotation_of(&change) {
-            return Some(News::Rotated(Arc::new(rotation)));
+    async fn news(ledger: &dyn Ledger, change: Change) -> Option<News> {
+        if let Some(secret) = change.key.rotation_of() {
+            return telling(ledger, secret, &change).await.map(|telling| News::Told(Arc::new(telling)));
         }
         lease_of(&change).map(|lease| News::Lease(change.revision, Arc::new(lease)))
     }
 
     fn tell(&mut self, news: News) {
         match &news {
-            News::Rotated(_) => self.0.retain(|_, watchers| watchers.tell(&news)),
+            News::Told(_) => self.0.retain(|_, watchers| watchers.tell(&news)),
             News::Lease(_, lease) => {
                 if self.0.get_mut(&lease.holder).is_some_and(|watchers| !watchers.tell(&news)) {
                     self.0.remove(&lease.holder);
@@ -104,10 +104,25 @@ fn lease_of(change: &Change) -> Option<Lease> {
     told.then_some(lease)
 }
 
-fn rotation_of(change: &Change) -> Option<Rotation> {
-    let secret = change.key.current_of()?;
-    let version = std::str::from_utf8(change.value.as_ref()?.expose()).ok()?.parse().ok()?;
-    Some(Rotation { secret, version, revision: change.revision })
+/// What a step of a rotation tells; `None` when that is nothing, or concerns nobody, so that nobody looks at all its leases
+/// for nothing.
+async fn telling(ledger: &dyn Ledger, secret: SecretPath, change: &Change) -> Option<Telling> {
+    let rotation = Rotation::decode(change.value.as_ref()?).ok()?;
+    let mut told = Vec::new();
+    for notice in rotation.news() {
+        let range = match &notice.told {
+            Told::Rotated { .. } => KeyRange::on_secret(&secret),
+            Told::Draining { version, .. } | Told::Retired { version } => {
+                KeyRange::on_version(&secret, version)
+            }
+        };
+        // Who cannot be asked about is told.
+        if ledger.scan(&range, 1).await.is_ok_and(|held| held.is_empty()) {
+            continue;
+        }
+        told.push(notice.told.clone());
+    }
+    (!told.is_empty()).then_some(Telling { secret, revision: change.revision, told })
 }
 
 /// What has happened to a lease that is like this now.
@@ -121,5 +136,15 @@ pub(super) fn change_of(lease: &Lease) -> LeaseChange {
         }
         LeaseState::Expired { .. } => LeaseChange::Expired,
         LeaseState::Quarantined { .. } => LeaseChange::Quarantined,
+    }
+}
+
+impl From<Told> for LeaseChange {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Rotated { version } => Self::Rotated { current: version },
+            Told::Draining { deadline, .. } => Self::Draining { deadline },
+            Told::Retired { .. } => Self::Retired,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use leasehold_core::{
     Lease, SecretPath, Timestamp,
     lease::{LeaseKind, LeaseState},
-    secret::VersionId,
+    rotation::Rotation,
     state::{Entry, Key, KeyRange, Revision},
 };
 use tokio::task::coop;
@@ -14,7 +14,7 @@ use tokio::task::coop;
 use super::{
     Watch,
     alarms::soon_at,
-    feed::{Rotation, change_of},
+    feed::{Telling, change_of},
     position::{Left, WatchPosition},
 };
 use crate::{
@@ -42,22 +42,22 @@ enum Why {
         /// How many pages there were before this one.
         pages: usize,
     },
-    /// To tell who holds an older version.
-    Rotation(Arc<Rotation>),
+    /// To tell what happened to a secret's versions.
+    Telling(Arc<Telling>),
     /// To set the alarms from here on.
     Alarms(Timestamp),
 }
 
-/// The current versions that this page has asked for.
-type Currents = HashMap<SecretPath, Option<(VersionId, Revision)>>;
+/// The rotations that this page has asked for, and the records that wrote them.
+type Rotations = HashMap<SecretPath, Arc<(Rotation, Revision)>>;
 
 impl Walk {
     pub(super) fn begin(range: KeyRange, origin: Option<WatchPosition>) -> Self {
         Self { range, why: Why::Begin { origin, whole: None, pages: 0 } }
     }
 
-    pub(super) fn rotation(range: KeyRange, rotation: Arc<Rotation>) -> Self {
-        Self { range, why: Why::Rotation(rotation) }
+    pub(super) fn telling(range: KeyRange, telling: Arc<Telling>) -> Self {
+        Self { range, why: Why::Telling(telling) }
     }
 
     pub(super) fn alarms(range: KeyRange, from: Timestamp) -> Self {
@@ -72,7 +72,7 @@ impl Watch {
         if let Why::Begin { origin, whole: whole @ None, .. } = &mut walk.why {
             *whole = Some(self.visible(&page).await?.max(origin.map_or(0, |origin| origin.seen)));
         }
-        let mut currents = Currents::new();
+        let mut rotations = Rotations::new();
         for entry in &page {
             coop::consume_budget().await;
             let Some(id) = entry.key.lease_id() else { continue };
@@ -80,15 +80,14 @@ impl Watch {
             match &walk.why {
                 Why::Begin { origin, whole, .. } => {
                     let whole = whole.unwrap_or_default();
-                    self.begin_with(entry, lease, revision, *origin, whole, &mut currents).await?;
+                    self.begin_with(entry, lease, revision, *origin, whole, &mut rotations).await?;
                 }
-                Why::Rotation(rotation) => {
-                    if entry.revision < rotation.revision
-                        && holds_another(&lease, rotation, self.engine.now())
+                Why::Telling(telling) => {
+                    if entry.revision < telling.revision
+                        && lease.secret == telling.secret
+                        && lease.is_live(self.engine.now())
                     {
-                        let resume =
-                            WatchPosition { seen: rotation.revision.saturating_sub(1), ..self.position() };
-                        self.tell(revision, resume, LeaseChange::Rotated, Arc::new(lease));
+                        self.tell_on(telling, &Arc::new(lease));
                     }
                 }
                 Why::Alarms(from) => {
@@ -112,14 +111,18 @@ impl Watch {
         Ok(())
     }
 
-    /// The latest record that these leases show: whatever is read from now on has it and all before it.
+    /// The latest record that these leases and their secrets show: whatever is read from now on has it and all before it.
     async fn visible(&self, page: &[Entry]) -> Result<Revision, EngineError> {
-        let mut latest = 0;
+        let (mut latest, mut rotations) = (0, Rotations::new());
         for entry in page {
             coop::consume_budget().await;
             let Some(id) = entry.key.lease_id() else { continue };
-            let changed = self.engine.load(id).await?.map_or(0, |(_, revision)| revision);
-            latest = latest.max(entry.revision).max(changed);
+            latest = latest.max(entry.revision);
+            let Some((lease, changed)) = self.engine.load(id).await? else { continue };
+            latest = latest.max(changed);
+            if lease.kind == LeaseKind::Static {
+                latest = latest.max(self.rotation_of(&lease.secret, &mut rotations).await?.1);
+            }
         }
         Ok(latest)
     }
@@ -133,7 +136,7 @@ impl Watch {
                     self.order_by_time(origin.map_or(Timestamp::MIN, |origin| origin.warned));
                 }
             }
-            Why::Rotation(rotation) => self.seen = self.seen.max(rotation.revision),
+            Why::Telling(telling) => self.seen = self.seen.max(telling.revision),
             Why::Alarms(_) => return,
         }
         let position = self.position();
@@ -145,17 +148,18 @@ impl Watch {
     /// Puts a beginning that fits a page into the order in which things happened.
     fn order_by_time(&mut self, warned: Timestamp) {
         let notices = self.ready.make_contiguous();
-        notices.sort_by_key(|notice| notice.revision);
-        let mut next = None;
+        let leases = notices.iter().filter(|notice| !is_told(&notice.change));
+        let leases: HashMap<_, _> = leases.map(|notice| (notice.lease.id, notice.revision)).collect();
+        // What a lease is comes before what is told of its version, even when it was renewed since.
+        notices.sort_by_key(|notice| {
+            notice.revision.max(leases.get(&notice.lease.id).copied().unwrap_or_default())
+        });
+        let mut rest = Revision::MAX;
         for notice in notices.iter_mut().rev() {
-            // One record can change several leases: it has been told with the last of them.
-            let told = if next == Some(notice.revision) {
-                notice.revision.saturating_sub(1)
-            } else {
-                notice.revision
-            };
-            next = Some(notice.revision);
-            notice.resume = WatchPosition { seen: told.min(self.seen), warned, left: None };
+            // One record can tell several things: it has been told with the last of them.
+            let told = notice.revision.min(rest.saturating_sub(1)).min(self.seen);
+            rest = rest.min(notice.revision);
+            notice.resume = WatchPosition { seen: told, warned, left: None };
         }
     }
 
@@ -166,7 +170,7 @@ impl Watch {
         revision: Revision,
         origin: Option<WatchPosition>,
         whole: Revision,
-        currents: &mut Currents,
+        rotations: &mut Rotations,
     ) -> Result<(), EngineError> {
         let warned = origin.map_or(Timestamp::MIN, |origin| origin.warned);
         let go_on = |since| WatchPosition { seen: whole, warned, left: Some(Left { past: lease.id, since }) };
@@ -190,53 +194,60 @@ impl Watch {
             None if lease.is_ended() => None,
             None => Some(LeaseChange::Snapshot),
         };
-        if let Some(change) = change {
-            if revision > whole {
-                self.remember(lease.id, revision);
+        if change.is_some() && revision > whole {
+            self.remember(lease.id, revision);
+        }
+        let mut all: Vec<_> = change.map(|change| (revision, change)).into_iter().collect();
+        if lease.is_live(self.engine.now()) {
+            let at = soon_at(&lease);
+            if at > warned || known.is_none_or(|known| revision > known) {
+                self.alarms.set(lease.id, at);
             }
-            self.tell(revision, resume, change, lease.clone());
+            if let Some(held) = lease.version.as_ref().filter(|_| lease.kind == LeaseKind::Static) {
+                let rotation = self.rotation_of(&lease.secret, rotations).await?;
+                let missed = rotation.0.missed(held, entry.revision, known).into_iter();
+                all.extend(missed.map(|(revision, told)| (revision, LeaseChange::from(told))));
+            }
         }
-        if !lease.is_live(self.engine.now()) {
-            return Ok(());
+        let Some((revision, last)) = all.pop() else { return Ok(()) };
+        for (revision, change) in all {
+            self.tell(revision, self.place, change, lease.clone());
         }
-        let at = soon_at(&lease);
-        if at > warned || known.is_none_or(|known| revision > known) {
-            self.alarms.set(lease.id, at);
-        }
-        if lease.kind == LeaseKind::Static
-            && let Some((current, since)) = self.current(&lease.secret, currents).await?
-            && (known.unwrap_or_default().max(entry.revision)) < since
-            && lease.version.as_ref() != Some(&current)
-        {
-            self.tell(revision, resume, LeaseChange::Rotated, lease);
-        }
+        self.tell(revision, resume, last, lease);
         Ok(())
     }
 
+    /// Tells what has happened to the version that a lease is on.
+    fn tell_on(&mut self, telling: &Telling, lease: &Arc<Lease>) {
+        let Some(held) = &lease.version else { return };
+        let resume = WatchPosition { seen: telling.revision.saturating_sub(1), ..self.position() };
+        for told in telling.told.iter().filter(|told| told.concerns(held)) {
+            self.tell(telling.revision, resume, told.clone().into(), lease.clone());
+        }
+    }
+
     fn tell(&mut self, revision: Revision, resume: WatchPosition, change: LeaseChange, lease: Arc<Lease>) {
+        self.place = resume;
         self.ready.push_back(LeaseNotice { revision, resume, change, lease });
     }
 
-    /// The version that a secret was given last through the broker, and by which record.
-    async fn current(
+    /// What is known of a secret's rotation, and the record that wrote it.
+    async fn rotation_of(
         &self,
         secret: &SecretPath,
-        currents: &mut Currents,
-    ) -> Result<Option<(VersionId, Revision)>, EngineError> {
-        if let Some(known) = currents.get(secret) {
+        rotations: &mut Rotations,
+    ) -> Result<Arc<(Rotation, Revision)>, EngineError> {
+        if let Some(known) = rotations.get(secret) {
             return Ok(known.clone());
         }
-        let entry = self.engine.ledger.get(&Key::current(secret)).await?;
-        let current = entry.and_then(|entry| {
-            let version = std::str::from_utf8(entry.value.expose()).ok()?.parse().ok()?;
-            Some((version, entry.revision))
-        });
-        currents.insert(secret.clone(), current.clone());
-        Ok(current)
+        let (rotation, revision) = self.engine.rotation(secret).await?;
+        let read = Arc::new((rotation, revision.unwrap_or_default()));
+        rotations.insert(secret.clone(), read.clone());
+        Ok(read)
     }
 }
 
-/// Whether it is a live lease on that secret at another version.
-fn holds_another(lease: &Lease, rotation: &Rotation, now: Timestamp) -> bool {
-    lease.is_live(now) && lease.secret == rotation.secret && lease.version.as_ref() != Some(&rotation.version)
+/// Whether it is news of a lease's version, and not of the lease.
+const fn is_told(change: &LeaseChange) -> bool {
+    matches!(change, LeaseChange::Rotated { .. } | LeaseChange::Draining { .. } | LeaseChange::Retired)
 }

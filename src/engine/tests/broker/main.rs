@@ -28,6 +28,7 @@ mod rotation;
 mod rotation_verbs;
 mod sweep;
 mod timetable;
+mod told_holders;
 mod unclaimed;
 mod watch;
 mod watch_secret;

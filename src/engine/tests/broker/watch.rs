@@ -58,6 +58,10 @@ async fn renew(broker: &Broker, lease: LeaseId, seconds: u64) {
     broker.engine.renew_lease(request).await.unwrap();
 }
 
+fn to(version: &str) -> LeaseChange {
+    LeaseChange::Rotated { current: version.parse().unwrap() }
+}
+
 async fn write(broker: &Broker, password: &str, request_id: Option<&str>) {
     let write = WriteSecret {
         actor: actor(ADMIN),
@@ -250,7 +254,7 @@ async fn a_rotation_is_told_once_to_who_holds_another_version() {
     assert_eq!(any(&mut watch).await.change, LeaseChange::Snapshot);
     write(&broker, "canary-2", None).await;
     let rotated = any(&mut watch).await;
-    assert_eq!((rotated.lease.id, rotated.change), (old, LeaseChange::Rotated));
+    assert_eq!((rotated.lease.id, rotated.change), (old, to("v2")));
     let new = lasting(&broker, 600).await;
     assert_eq!(any(&mut watch).await.lease.id, new);
     assert!(is_quiet(&mut watch).await);
@@ -261,7 +265,7 @@ async fn a_rotation_is_told_once_to_who_holds_another_version() {
     assert_eq!((any(&mut back).await.lease.id, is_quiet(&mut back).await), (new, true));
     let mut anew = broker.engine.watch_leases(actor(API), None).await.unwrap();
     let told = [any(&mut anew).await, any(&mut anew).await, any(&mut anew).await];
-    let mut told = told.map(|notice| (notice.lease.id, notice.change == LeaseChange::Rotated));
+    let mut told = told.map(|notice| (notice.lease.id, notice.change == to("v2")));
     told.sort();
     let mut expected = [(old, false), (old, true), (new, false)];
     expected.sort();
@@ -270,7 +274,7 @@ async fn a_rotation_is_told_once_to_who_holds_another_version() {
     // Another rotation is told to both.
     write(&broker, "canary-3", None).await;
     let both = [any(&mut watch).await, any(&mut watch).await];
-    assert!(both.iter().all(|notice| notice.change == LeaseChange::Rotated));
+    assert!(both.iter().all(|notice| notice.change == to("v3")));
     assert!(is_quiet(&mut watch).await);
 }
 
@@ -284,7 +288,7 @@ async fn a_rotation_is_not_missed_by_who_was_away() {
     write(&broker, "canary-2", None).await;
     let mut watch = broker.engine.watch_leases(actor(API), Some(position)).await.unwrap();
     let rotated = any(&mut watch).await;
-    assert_eq!((rotated.lease.id, rotated.change), (old, LeaseChange::Rotated));
+    assert_eq!((rotated.lease.id, rotated.change), (old, to("v2")));
     assert!(is_quiet(&mut watch).await);
 }
 

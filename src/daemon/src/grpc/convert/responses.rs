@@ -78,7 +78,8 @@ pub(crate) fn secret_value(value: SecretValue) -> v1::SecretValue {
 
 /// One event of a watch.
 pub(crate) fn notice(notice: &LeaseNotice) -> v1::WatchLeasesResponse {
-    let change = match notice.change {
+    let (mut current_version, mut drain_deadline) = (String::new(), None);
+    let change = match &notice.change {
         LeaseChange::Snapshot => v1::LeaseChange::Snapshot,
         LeaseChange::Issued => v1::LeaseChange::Issued,
         LeaseChange::Renewed => v1::LeaseChange::Renewed,
@@ -86,10 +87,19 @@ pub(crate) fn notice(notice: &LeaseNotice) -> v1::WatchLeasesResponse {
         LeaseChange::Expired => v1::LeaseChange::Expired,
         LeaseChange::Quarantined => v1::LeaseChange::Quarantined,
         LeaseChange::ExpiringSoon => v1::LeaseChange::ExpiringSoon,
-        LeaseChange::Rotated => v1::LeaseChange::Rotated,
+        LeaseChange::Rotated { current } => {
+            current_version = current.to_string();
+            v1::LeaseChange::Rotated
+        }
+        LeaseChange::Draining { deadline } => {
+            drain_deadline = Some(timestamp(*deadline));
+            v1::LeaseChange::Draining
+        }
+        LeaseChange::Retired => v1::LeaseChange::Retired,
         LeaseChange::Moved => v1::LeaseChange::Moved,
     };
-    let event = v1::LeaseEvent { change: change.into(), lease: Some(lease(&notice.lease)) };
+    let lease = Some(lease(&notice.lease));
+    let event = v1::LeaseEvent { change: change.into(), lease, current_version, drain_deadline };
     v1::WatchLeasesResponse {
         resume_token: resume_token(&notice.resume),
         event: Some(v1::watch_leases_response::Event::LeaseEvent(event)),

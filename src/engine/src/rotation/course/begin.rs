@@ -10,6 +10,7 @@ use leasehold_core::{
     rotation::{Event, Plan, Strategy, Why},
     ttl::after,
 };
+use tracing::warn;
 
 use super::{Aim, Driver, Next, Shelf, Step, Trouble, value::fits};
 use crate::access::Context;
@@ -43,7 +44,7 @@ impl Driver<'_> {
             decision = Some(said);
             if !allowed {
                 let message = format!("policy does not allow `RotateSecret` to `{}`", scheduler.id);
-                self.engine.rotation_is_late(path, message.clone());
+                warn!(secret = %path, why = message, "a secret is not rotated although its time has come");
                 let event = Event::Failed { message: message.into(), retry_at: after(now, DENIED) };
                 return Ok(Next::Step(Box::new(Step { decision, ..event.into() })));
             }

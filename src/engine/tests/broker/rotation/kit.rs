@@ -180,7 +180,7 @@ impl World {
     /// The rotation as the ledger has it.
     pub(crate) async fn rotation(&self) -> Rotation {
         match self.ledger.get(&Key::rotation(&path())).await.unwrap() {
-            Some(entry) => Rotation::decode(&entry.value).unwrap(),
+            Some(entry) => Rotation::decode(&entry.value).unwrap().written_by(entry.revision),
             None => Rotation::new(path()),
         }
     }
