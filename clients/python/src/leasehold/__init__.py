@@ -15,6 +15,7 @@ from leasehold import aio
 from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Standing
 from leasehold._client import Client
 from leasehold._errors import (
+    BrokerUntrusted,
     ConfigurationError,
     CredentialError,
     Denied,
@@ -36,6 +37,7 @@ from leasehold._leased import Changes, Leased
 from leasehold._secret import Secret, Value
 
 __all__ = [
+    "BrokerUntrusted",
     "Change",
     "Changes",
     "Client",

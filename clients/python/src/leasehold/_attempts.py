@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
-from leasehold._errors import Error, IdentityRefused, Refused, Timeout, Unavailable, Unreachable
+from leasehold._errors import (
+    BrokerUntrusted,
+    Error,
+    IdentityRefused,
+    Refused,
+    Throttled,
+    Timeout,
+    Unavailable,
+    Unreachable,
+)
 
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 2.0
@@ -22,12 +32,18 @@ _PASSING = frozenset(
 )
 
 
+Manner = Literal["usual", "brief", "patient"]
+"""A brief caller asks each broker once, for it has a plan of its own for what comes then. A patient one has nobody who
+waits, and would rather be told late than that it asks too often."""
+
+
 class Attempts:
     """The attempts of one call, within one deadline."""
 
-    def __init__(self, timeout: float, now: float, addresses: int = 1) -> None:
+    def __init__(self, timeout: float, now: float, addresses: int = 1, manner: Manner = "usual") -> None:
         self._deadline = now + timeout
         self._addresses = addresses
+        self._manner = manner
         self.count = 0
 
     def limit(self, now: float) -> float:
@@ -44,16 +60,22 @@ class Attempts:
         # The first time round, the other brokers are asked at once.
         if moves_on(error) and self.count < self._addresses:
             return 0.0 if left > 0 else None
+        if self._manner == "brief":
+            return None
         delay = min(FIRST_DELAY * 2 ** min(self.count, 16), LONGEST_DELAY) * random.uniform(0.5, 1.0)
         delay = max(delay, error.retry_after or 0.0)
         return delay if delay < left else None
 
     def _passes(self, error: Error) -> bool:
+        if isinstance(error, BrokerUntrusted):
+            return self.count < self._addresses
         if isinstance(error, (Unreachable, Timeout)):
             return True
         if isinstance(error, IdentityRefused):
             # Perhaps there is a new certificate by now.
             return self.count == 1
+        if self._manner == "patient" and isinstance(error, (Unavailable, Throttled)):
+            return True
         return isinstance(error, (Unavailable, Refused)) and error.reason in _PASSING
 
 

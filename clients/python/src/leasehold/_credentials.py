@@ -35,6 +35,20 @@ class Source:
         """How the files look now. Symbolic links are followed: Kubernetes and SPIFFE helpers swap those."""
         return tuple(_look(each) for each in (self._cert, self._key, self._ca))
 
+    @property
+    def complete(self) -> bool:
+        """Whether a connection from `context` is the client's own."""
+        return not isinstance(self._cert, bytes) and not isinstance(self._key, bytes)
+
+    def context(self) -> ssl.SSLContext:
+        """A context that connects as the client does, except that it has no certificate which is not in a file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["h2"])
+        context.load_verify_locations(cadata=self._read().ca.decode("ascii"))
+        if isinstance(self._cert, Path) and isinstance(self._key, Path):
+            context.load_cert_chain(self._cert, self._key, password=lambda: "")
+        return context
+
     def load(self) -> Credentials:
         """Reads everything and sees whether it can be used.
 

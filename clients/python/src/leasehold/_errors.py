@@ -75,6 +75,10 @@ class Unreachable(Unavailable):
     """There is no connection to the broker."""
 
 
+class BrokerUntrusted(Unreachable):
+    """What answers at the broker's address is not known to be the broker."""
+
+
 class Timeout(Unavailable, TimeoutError):
     """There was no answer in time."""
 
@@ -119,7 +123,7 @@ def error_of(failure: RpcFailure, address: str, request_id: str | None = None) -
     code = failure.code()
     words = failure.details() or "no word from the broker"
     if info is None and code in (*_UNAVAILABLE, grpc.StatusCode.UNKNOWN):
-        error: Error = Unreachable(_no_connection(words, address))
+        error: Error = Unreachable(f"there is no connection to the broker at {address}")
     elif code == grpc.StatusCode.DEADLINE_EXCEEDED:
         error = Timeout(f"the broker at {address} did not answer in time")
     elif code == grpc.StatusCode.PERMISSION_DENIED:
@@ -175,19 +179,3 @@ def _told(trailers: Any) -> tuple[error_details_pb2.ErrorInfo | None, float | No
             detail.Unpack(bad)
             violations = tuple(Violation(each.field, each.description) for each in bad.field_violations)
     return info, retry_after, violations
-
-
-def _no_connection(words: str, address: str) -> str:
-    """What to look at. grpcio says why only in prose."""
-    if "onnection refused" in words:
-        return f"nothing listens at {address}: is the broker running, and is this its address?"
-    if "Hostname Verification" in words:
-        return (
-            f"the certificate of the broker at {address} is not for this host: connect by the name it has, or give "
-            "that as server_name (LEASEHOLD_SERVER_NAME)"
-        )
-    if "CERTIFICATE_VERIFY_FAILED" in words or "certificate verify failed" in words:
-        return f"the broker at {address} is not to be trusted: its certificate is not signed by the trust bundle"
-    if "DNS" in words or "resol" in words:
-        return f"the broker's host in {address} cannot be found"
-    return f"there is no connection to the broker at {address}: is it up, and does it accept the client's certificate?"

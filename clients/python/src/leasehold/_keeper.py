@@ -10,15 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from leasehold._calls import new_request_id
 from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Standing
-from leasehold._errors import Denied, Error
+from leasehold._errors import Denied, Error, Timeout, Unreachable
 from leasehold._lease import Holding, Lease
 from leasehold.v1 import lease_service_pb2 as pb
 
 LONGEST_SLEEP = 30.0
+LONGEST_CALL = 10.0
+REPEATED = 3.0
 TWO_THIRDS = 2 / 3
 FIRST_DELAY = 0.25
-LONGEST_DELAY = 15.0
+LONGEST_DELAY = 5.0
+LONGEST_DELAY_DENIED = 30.0
 SPLAY = 0.25
 """A rotation is told to all holders at once; they need not all come at once."""
 
@@ -34,7 +38,10 @@ class Renew:
 
 @dataclass(frozen=True)
 class Take:
-    """Take a new lease."""
+    """Take a new lease, with a request that was perhaps sent before and not answered."""
+
+    request_id: str
+    sent: float
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Keeper:
         self._wish: Literal["renew", "take"] = "renew"
         self._wants_new = False
         self._due = self._renew_at = 0.0
+        self._asked: Take | None = None
         self._plan(now)
 
     @property
@@ -118,7 +126,7 @@ class Keeper:
         if self._over is None and now >= self._held.end:
             self._ended("expired", now)
         if now >= self._due:
-            return (Renew(self._held.holding.lease.id) if self._wish == "renew" else Take()), 0.0
+            return (Renew(self._held.holding.lease.id) if self._wish == "renew" else self._take(now)), 0.0
         if self._give_back and now >= self._give_back_due:
             return GiveBack(self._give_back[0]), 0.0
         wake = min(self._due, now + LONGEST_SLEEP)
@@ -127,6 +135,11 @@ class Keeper:
         if self._give_back:
             wake = min(wake, self._give_back_due)
         return None, max(wake - now, 0.0)
+
+    def patience(self, now: float) -> float:
+        """How long a call may take: it is to be noticed in time that what is held is over."""
+        left = self._held.end - now
+        return min(max(left, 1.0), LONGEST_CALL) if self._over is None else LONGEST_CALL
 
     def renewed(self, lease: Lease, now: float) -> None:
         """The broker gave more time."""
@@ -150,6 +163,7 @@ class Keeper:
         self._held = _Held.of(holding, sent)
         self._over = None
         self._wants_new = False
+        self._asked = None
         self._failures, self._last_failure = 0, None
         self._plan(now)
         self._tell(Replaced(holding))
@@ -169,6 +183,8 @@ class Keeper:
 
     def failed(self, error: Error, now: float) -> None:
         """Neither more time nor a new lease was to be had."""
+        if not isinstance(error, (Unreachable, Timeout)):
+            self._asked = None
         if self._wish == "renew" and error.reason == "LEASE_AT_MAXIMUM_TTL":
             self._wish, self._due = "take", now
             return
@@ -203,7 +219,7 @@ class Keeper:
             return
         if ended:
             self._ended("revoked" if change == pb.LEASE_CHANGE_REVOKED else "expired", now)
-        elif change == pb.LEASE_CHANGE_ROTATED and self._wish == "renew":
+        elif change == pb.LEASE_CHANGE_ROTATED and not self._wants_new:
             self._wants_new = True
             self._wish, self._due = "take", min(self._due, now + random.uniform(0.0, SPLAY))
 
@@ -214,6 +230,13 @@ class Keeper:
         self._give_back += [held.holding.lease.id for held in order[:index]]
         self._older = self._older[index:]
         self._give_back_due = min(self._give_back_due, now)
+
+    def _take(self, now: float) -> Take:
+        # Asked once more with the same id, the broker gives the lease of an answer that was lost; but not for so long
+        # that this could be over.
+        if self._asked is None or now - self._asked.sent > REPEATED:
+            self._asked = Take(new_request_id(), now)
+        return self._asked
 
     def _can_renew(self) -> bool:
         lease = self._held.holding.lease
@@ -236,5 +259,6 @@ class Keeper:
 
 
 def _delay(failures: int, error: Error | None) -> float:
-    delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 16), LONGEST_DELAY) * random.uniform(0.6, 1.0)
+    longest = LONGEST_DELAY_DENIED if isinstance(error, Denied) else LONGEST_DELAY
+    delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 16), longest) * random.uniform(0.6, 1.0)
     return max(delay, min((error and error.retry_after) or 0.0, 60.0))

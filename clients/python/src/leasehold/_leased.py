@@ -135,7 +135,7 @@ class _Worker:
         failure: Error | None = None
         for lease_id in self._kept.keeper.open():
             try:
-                self._core.call("RevokeLease", _calls.revoke(lease_id, ""), BACKGROUND_TIMEOUT)
+                self._core.call("RevokeLease", _calls.revoke(lease_id, ""), BACKGROUND_TIMEOUT, manner="patient")
             except Denied:
                 # It is not known any more.
                 continue
@@ -165,21 +165,22 @@ class _Worker:
     def _do(self, action: Action) -> None:
         keeper, lock, call = self._kept.keeper, self._kept.lock, self._core.call
         error: Error | None = None
-        sent = now()
+        with lock:
+            patience = keeper.patience(now())
         try:
             if isinstance(action, Renew):
                 request = _calls.renew(action.lease_id, self._ttl, False)
-                answer = call("RenewLease", request, BACKGROUND_TIMEOUT, self._stop)
+                answer = call("RenewLease", request, patience, self._stop, "brief")
                 with lock:
                     keeper.renewed(lease_of(answer.lease), now())
             elif isinstance(action, Take):
-                wanted = _calls.issue(self._secret, self._ttl, self._fields, None)
-                holding = _calls.issued(call("IssueLease", wanted, BACKGROUND_TIMEOUT, self._stop))
+                wanted = _calls.issue(self._secret, self._ttl, self._fields, action.request_id)
+                holding = _calls.issued(call("IssueLease", wanted, patience, self._stop, "brief"))
                 with lock:
-                    keeper.taken(holding, sent, now())
+                    keeper.taken(holding, action.sent, now())
                 self._core.watchers.add(holding.lease.id, self._kept)
             else:
-                call("RevokeLease", _calls.revoke(action.lease_id, ""), BACKGROUND_TIMEOUT, self._stop)
+                call("RevokeLease", _calls.revoke(action.lease_id, ""), patience, self._stop, "brief")
         except Error as why:
             error = why
         with lock:

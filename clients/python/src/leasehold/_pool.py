@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
+from leasehold._clock import now
 from leasehold._credentials import Credentials, Stamp
 from leasehold._errors import CredentialError
 from leasehold._settings import Settings
@@ -23,6 +24,8 @@ C = TypeVar("C")
 _log = logging.getLogger("leasehold")
 
 KEEPALIVE_MS = 20_000
+CHANGING = 2.0
+"""Seconds in which files may change one after the other."""
 
 
 class Adapter(Protocol[C]):
@@ -49,6 +52,22 @@ class Generation(Generic[C]):
         self.grpc = grpc.ssl_channel_credentials(credentials.ca, credentials.key, credentials.cert)
 
 
+class _Refused:
+    """Files that cannot be used, perhaps because not all of them are written yet."""
+
+    def __init__(self, stamp: Stamp, error: CredentialError, since: float) -> None:
+        self.stamp = stamp
+        self._error = error
+        self._since = since
+        self._said = False
+
+    def say(self, now: float) -> None:
+        """Says so once, if they stay as they are."""
+        if not self._said and now - self._since > CHANGING:
+            self._said = True
+            _log.warning("the new certificate is not used, the one before goes on: %s", self._error)
+
+
 class Pool(Generic[C]):
     """All channels of one client. Its methods can be called from any thread."""
 
@@ -59,7 +78,7 @@ class Pool(Generic[C]):
         self._preferred = 0
         self._closed = False
         self._listeners: list[Callable[[], None]] = []
-        self._refused: Stamp | None = None
+        self._refused: _Refused | None = None
         stamp = settings.credentials.stamp()
         self._current: Generation[C] = Generation(settings.credentials.load(), stamp)
         self._next: Generation[C] | None = None
@@ -118,13 +137,16 @@ class Pool(Generic[C]):
     def _refresh(self) -> None:
         stamp = self._settings.credentials.stamp()
         newest = self._current if self._next is None else self._next
-        if stamp in (newest.stamp, self._refused):
+        if stamp == newest.stamp:
+            self._refused = None
+            return
+        if self._refused is not None and self._refused.stamp == stamp:
+            self._refused.say(now())
             return
         try:
             generation: Generation[C] = Generation(self._settings.credentials.load(), stamp)
         except CredentialError as error:
-            self._refused = stamp
-            _log.warning("the new certificate is not used, the one before goes on: %s", error)
+            self._refused = _Refused(stamp, error, now())
             return
         self._refused = None
         if self._next is not None:

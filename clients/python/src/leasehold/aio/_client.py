@@ -13,11 +13,12 @@ import grpc
 import grpc.aio
 
 from leasehold import _calls, _settings
-from leasehold._attempts import Attempts, moves_on
+from leasehold._attempts import Attempts, Manner, moves_on
 from leasehold._calls import Seconds
 from leasehold._clock import now
 from leasehold._credentials import Pem
-from leasehold._errors import error_of
+from leasehold._diagnosis import diagnose
+from leasehold._errors import Error, Unreachable, error_of
 from leasehold._keeper import LONGEST_DELAY
 from leasehold._lease import Holding, Lease, LeaseState, lease_of
 from leasehold._pool import Pool
@@ -82,18 +83,31 @@ class Core:
         return task
 
     async def call(
-        self, method: str, request: Any, timeout: float | None = None, quit: asyncio.Event | None = None
+        self,
+        method: str,
+        request: Any,
+        timeout: float | None = None,
+        quit: asyncio.Event | None = None,
+        manner: Manner = "usual",
     ) -> Any:
         """One call, tried as often as it makes sense within its time."""
         quit = quit or self.stopped
-        attempts = Attempts(timeout or self.settings.timeout, now(), self._pool.addresses)
+        attempts = Attempts(timeout or self.settings.timeout, now(), self._pool.addresses, manner)
         request_id = getattr(request, "request_id", None) or None
+        known: dict[str, Error | None] = {}
         while True:
             with self._pool.borrow(attempts.count) as (line, address):
                 try:
                     return await getattr(line.stub, method)(request, timeout=attempts.limit(now()))
                 except grpc.aio.AioRpcError as failure:
                     error = error_of(failure, address, request_id)
+            if isinstance(error, Unreachable):
+                if address not in known:
+                    where = (address, self.settings.credentials, self.settings.server_name)
+                    patience = min(self.settings.connect_timeout, 2.0)
+                    known[address] = await asyncio.to_thread(diagnose, *where, patience)
+                error = known[address] or error
+                error.request_id = request_id
             if moves_on(error):
                 self._pool.move_on(address)
             delay = attempts.after(error, now())

@@ -163,7 +163,7 @@ class _Worker:
         failure: Error | None = None
         for lease_id in self._kept.keeper.open():
             try:
-                await self._core.call("RevokeLease", _calls.revoke(lease_id, ""), BACKGROUND_TIMEOUT)
+                await self._core.call("RevokeLease", _calls.revoke(lease_id, ""), BACKGROUND_TIMEOUT, manner="patient")
             except Denied:
                 # It is not known any more.
                 continue
@@ -193,19 +193,19 @@ class _Worker:
     async def _do(self, action: Action) -> None:
         keeper, call = self._kept.keeper, self._core.call
         error: Error | None = None
-        sent = now()
+        patience = keeper.patience(now())
         try:
             if isinstance(action, Renew):
                 request = _calls.renew(action.lease_id, self._ttl, False)
-                answer = await call("RenewLease", request, BACKGROUND_TIMEOUT, self._stop)
+                answer = await call("RenewLease", request, patience, self._stop, "brief")
                 keeper.renewed(lease_of(answer.lease), now())
             elif isinstance(action, Take):
-                wanted = _calls.issue(self._secret, self._ttl, self._fields, None)
-                holding = _calls.issued(await call("IssueLease", wanted, BACKGROUND_TIMEOUT, self._stop))
-                keeper.taken(holding, sent, now())
+                wanted = _calls.issue(self._secret, self._ttl, self._fields, action.request_id)
+                holding = _calls.issued(await call("IssueLease", wanted, patience, self._stop, "brief"))
+                keeper.taken(holding, action.sent, now())
                 self._core.watchers.add(holding.lease.id, self._kept)
             else:
-                await call("RevokeLease", _calls.revoke(action.lease_id, ""), BACKGROUND_TIMEOUT, self._stop)
+                await call("RevokeLease", _calls.revoke(action.lease_id, ""), patience, self._stop, "brief")
         except Error as why:
             error = why
         if not isinstance(action, (Renew, Take)):
