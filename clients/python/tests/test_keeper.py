@@ -165,6 +165,16 @@ def test_one_that_somebody_else_ended_is_not_used_any_more_and_a_new_one_is_trie
     assert scene.keeper.open() == ["lease-a"]
 
 
+def test_one_whose_version_is_retired_under_it_is_over_as_well(make: Make) -> None:
+    scene = Scene(make(ttl=60))
+    notice(scene, pb.LEASE_CHANGE_DRAINING, scene.keeper.holding.lease)
+    assert isinstance(scene.until_action(1), Take)
+    scene.keeper.failed(Unreachable("back end"), scene.now)
+    notice(scene, pb.LEASE_CHANGE_RETIRED, scene.keeper.holding.lease)
+    assert scene.told[-1] == Ended("retired")
+    assert isinstance(scene.until_action(5), Take)
+
+
 def test_it_waits_as_long_as_it_is_told_to(make: Make) -> None:
     scene = Scene(make(ttl=3600))
     scene.until_action(3600)

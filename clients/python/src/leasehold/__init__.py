@@ -12,7 +12,7 @@ secret is rotated, and given back in the end::
 """
 
 from leasehold import aio
-from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Standing
+from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Standing, WhyEnded
 from leasehold._client import Client
 from leasehold._errors import (
     BrokerUntrusted,
@@ -67,5 +67,6 @@ __all__ = [
     "Unreachable",
     "Value",
     "Violation",
+    "WhyEnded",
     "aio",
 ]

@@ -34,12 +34,16 @@ class Recovered:
     """It is kept again."""
 
 
+WhyEnded = Literal["expired", "revoked", "retired"]
+"""Its time came; somebody else ended it before; or the version was retired while the lease was on it."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """What is held is not to be used any more. A new lease is tried for, and told as `Replaced`."""
 
-    why: Literal["expired", "revoked"]
-    """Its time came, or somebody else ended it before."""
+    why: WhyEnded
+    """Why."""
 
 
 Change = Replaced | Failing | Recovered | Ended

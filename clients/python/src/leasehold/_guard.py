@@ -39,7 +39,9 @@ class Kept:
         """What to use now."""
         with self.lock:
             if self.keeper.is_over(now()):
-                why = "was revoked" if self.keeper.over == "revoked" else "has expired"
+                why = {"revoked": "was revoked", "retired": "is on a version that was retired"}.get(
+                    self.keeper.over or "", "has expired"
+                )
                 lease = self.keeper.holding.lease
                 raise LeaseEnded(f"the lease {lease.id} on {lease.secret} {why}: its value is not to be used any more")
             return self.keeper.holding

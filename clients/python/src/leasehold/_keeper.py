@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from leasehold._calls import new_request_id
-from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Standing
+from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Standing, WhyEnded
 from leasehold._errors import Denied, Error, Timeout, Unreachable
 from leasehold._lease import Holding, Lease
 from leasehold.v1 import lease_service_pb2 as pb
@@ -26,6 +26,11 @@ LONGEST_DELAY_DENIED = 30.0
 SPLAY = 0.25
 """A rotation is told to all holders at once; they need not all come at once."""
 
+_ENDS: dict[int, WhyEnded] = {
+    pb.LEASE_CHANGE_REVOKED: "revoked",
+    pb.LEASE_CHANGE_EXPIRED: "expired",
+    pb.LEASE_CHANGE_RETIRED: "retired",
+}
 _OVER = frozenset({"LEASE_EXPIRED", "LEASE_REVOKED", "LEASE_NOT_ACTIVE"})
 
 
@@ -84,7 +89,7 @@ class Keeper:
         self._give_back_failures = 0
         self._failures = 0
         self._last_failure: tuple[type[Error], str | None] | None = None
-        self._over: Literal["expired", "revoked"] | None = None
+        self._over: WhyEnded | None = None
         self._wish: Literal["renew", "take"] = "renew"
         self._wants_new = False
         self._due = self._renew_at = 0.0
@@ -97,7 +102,7 @@ class Keeper:
         return self._held.holding
 
     @property
-    def over(self) -> Literal["expired", "revoked"] | None:
+    def over(self) -> WhyEnded | None:
         """Why it is not to be used any more."""
         return self._over
 
@@ -212,14 +217,14 @@ class Keeper:
 
     def notice(self, change: int, lease: Lease, now: float) -> None:
         """The broker tells something of a lease (`LeaseChange`)."""
-        ended = change in (pb.LEASE_CHANGE_REVOKED, pb.LEASE_CHANGE_EXPIRED)
-        if ended:
+        ended = _ENDS.get(change)
+        if ended is not None and ended != "retired":
             self._older = [held for held in self._older if held.holding.lease.id != lease.id]
         if lease.id != self._held.holding.lease.id or self._over is not None:
             return
-        if ended:
-            self._ended("revoked" if change == pb.LEASE_CHANGE_REVOKED else "expired", now)
-        elif change == pb.LEASE_CHANGE_ROTATED and not self._wants_new:
+        if ended is not None:
+            self._ended(ended, now)
+        elif change in (pb.LEASE_CHANGE_ROTATED, pb.LEASE_CHANGE_DRAINING) and not self._wants_new:
             self._wants_new = True
             self._wish, self._due = "take", min(self._due, now + random.uniform(0.0, SPLAY))
 
@@ -242,7 +247,7 @@ class Keeper:
         lease = self._held.holding.lease
         return self._over is None and self._wants_new and lease.expires_at < lease.max_expires_at
 
-    def _ended(self, why: Literal["expired", "revoked"], now: float) -> None:
+    def _ended(self, why: WhyEnded, now: float) -> None:
         self._over = why
         self._wish = "take"
         # While the broker is away, its end does not make it come back sooner.

@@ -12,7 +12,15 @@ from leasehold.v1 import lease_service_pb2 as pb
 
 REMEMBERED = 512
 
-_TOLD = frozenset({pb.LEASE_CHANGE_REVOKED, pb.LEASE_CHANGE_EXPIRED, pb.LEASE_CHANGE_ROTATED})
+_TOLD = frozenset(
+    {
+        pb.LEASE_CHANGE_REVOKED,
+        pb.LEASE_CHANGE_EXPIRED,
+        pb.LEASE_CHANGE_ROTATED,
+        pb.LEASE_CHANGE_DRAINING,
+        pb.LEASE_CHANGE_RETIRED,
+    }
+)
 
 
 class Watchers:

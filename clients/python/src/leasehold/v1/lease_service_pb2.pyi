@@ -25,6 +25,8 @@ class LeaseChange(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEASE_CHANGE_EXPIRING_SOON: _ClassVar[LeaseChange]
     LEASE_CHANGE_ROTATED: _ClassVar[LeaseChange]
     LEASE_CHANGE_MOVED: _ClassVar[LeaseChange]
+    LEASE_CHANGE_DRAINING: _ClassVar[LeaseChange]
+    LEASE_CHANGE_RETIRED: _ClassVar[LeaseChange]
 LEASE_CHANGE_UNSPECIFIED: LeaseChange
 LEASE_CHANGE_SNAPSHOT: LeaseChange
 LEASE_CHANGE_ISSUED: LeaseChange
@@ -35,6 +37,8 @@ LEASE_CHANGE_QUARANTINED: LeaseChange
 LEASE_CHANGE_EXPIRING_SOON: LeaseChange
 LEASE_CHANGE_ROTATED: LeaseChange
 LEASE_CHANGE_MOVED: LeaseChange
+LEASE_CHANGE_DRAINING: LeaseChange
+LEASE_CHANGE_RETIRED: LeaseChange
 
 class IssueLeaseRequest(_message.Message):
     __slots__ = ("secret", "ttl", "fields", "request_id")
@@ -137,12 +141,16 @@ class WatchLeasesResponse(_message.Message):
     def __init__(self, resume_token: _Optional[str] = ..., lease_event: _Optional[_Union[LeaseEvent, _Mapping]] = ...) -> None: ...
 
 class LeaseEvent(_message.Message):
-    __slots__ = ("change", "lease")
+    __slots__ = ("change", "lease", "current_version", "drain_deadline")
     CHANGE_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_DEADLINE_FIELD_NUMBER: _ClassVar[int]
     change: LeaseChange
     lease: _lease_pb2.Lease
-    def __init__(self, change: _Optional[_Union[LeaseChange, str]] = ..., lease: _Optional[_Union[_lease_pb2.Lease, _Mapping]] = ...) -> None: ...
+    current_version: str
+    drain_deadline: _timestamp_pb2.Timestamp
+    def __init__(self, change: _Optional[_Union[LeaseChange, str]] = ..., lease: _Optional[_Union[_lease_pb2.Lease, _Mapping]] = ..., current_version: _Optional[str] = ..., drain_deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchSecretRequest(_message.Message):
     __slots__ = ("secret", "resume_token")

@@ -120,7 +120,8 @@ class LeaseServiceServicer(object):
 
     def WatchLeases(self, request, context):
         """Tells what happens to one's own leases: first every lease that has not ended, as it is, then each change in order,
-        until the client ends the stream or falls behind.
+        until the client ends the stream or falls behind. What happens to the version that a lease is on is told in order and
+        at least once: that another one is current, that it drains until a deadline, that it is retired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
