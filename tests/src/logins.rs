@@ -59,7 +59,8 @@ struct Clients {
 /// Logins that go on at once in the client that takes new leases.
 const AT_ONCE: usize = 3;
 
-const SETUP: &str = "CREATE ROLE leasehold LOGIN CREATEROLE PASSWORD 'of-the-broker-itself'; \
+/// What the server is told first.
+pub const SETUP: &str = "CREATE ROLE leasehold LOGIN CREATEROLE PASSWORD 'of-the-broker-itself'; \
     CREATE ROLE payments_a LOGIN PASSWORD 'first'; CREATE ROLE payments_b LOGIN";
 
 /// A site whose secret is rotated by turns between two users of this server.
@@ -129,7 +130,7 @@ pub async fn through(postgres: Postgres, rotations: usize) -> Outcome {
 }
 
 /// The value that the users have been set up for.
-fn first() -> Write {
+pub fn first() -> Write {
     let field = |name: &str, text: &str| (name.parse().unwrap(), text.to_owned().into());
     Write {
         secret: SECRET.parse().unwrap(),

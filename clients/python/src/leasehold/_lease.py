@@ -71,7 +71,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class Holding(Mapping[str, Secret]):
-    """One lease with its value: a mapping of the fields, `holding["password"].expose()`."""
+    """One lease with its value: a mapping of the fields, `holding["password"].expose()`.
+
+    Two are equal that are of the same lease on the same version, also when it was renewed meanwhile.
+    """
 
     lease: Lease
     """The lease, as it was when it was last heard of."""
@@ -88,7 +91,9 @@ class Holding(Mapping[str, Secret]):
         return len(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Holding) and self.lease == other.lease
+        if not isinstance(other, Holding):
+            return NotImplemented
+        return (self.lease.id, self.lease.version) == (other.lease.id, other.lease.version)
 
     def __hash__(self) -> int:
         return hash(self.lease.id)
