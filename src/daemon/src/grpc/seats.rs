@@ -9,6 +9,17 @@ use leasehold_core::SpiffeId;
 
 use super::status::EdgeError;
 
+/// How many seats there are.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// In all.
+    pub(super) total: usize,
+    /// For one principal.
+    pub(super) each: usize,
+    /// Their names, as whoever is turned away is told them.
+    pub(super) names: [&'static str; 2],
+}
+
 /// The seats of one kind of stream.
 #[derive(Clone)]
 pub(super) struct Seats(Arc<Hall>);
@@ -20,8 +31,7 @@ pub(super) struct Seat {
 }
 
 struct Hall {
-    total: usize,
-    each: usize,
+    room: Room,
     taken: Mutex<Taken>,
 }
 
@@ -32,16 +42,21 @@ struct Taken {
 }
 
 impl Seats {
-    pub(super) fn new(total: usize, each: usize) -> Self {
-        Self(Arc::new(Hall { total, each, taken: Mutex::default() }))
+    pub(super) fn new(room: Room) -> Self {
+        Self(Arc::new(Hall { room, taken: Mutex::default() }))
     }
 
     /// A seat for `principal`, while there is one.
     pub(super) fn take(&self, principal: &SpiffeId) -> Result<Seat, EdgeError> {
         let mut taken = self.0.lock();
         let own = taken.by.get(principal).copied().unwrap_or_default();
-        if taken.count >= self.0.total || own >= self.0.each {
-            return Err(EdgeError::TooManyStreams);
+        let Room { total, each, names: [in_all, by_one] } = self.0.room;
+        // That there is room for others helps nobody who has taken all of his own.
+        if own >= each {
+            return Err(EdgeError::TooManyStreams { limit: by_one });
+        }
+        if taken.count >= total {
+            return Err(EdgeError::TooManyStreams { limit: in_all });
         }
         taken.count = taken.count.saturating_add(1);
         taken.by.insert(principal.clone(), own.saturating_add(1));
@@ -74,13 +89,17 @@ mod tests {
 
     #[test]
     fn seats_are_limited_in_all_and_for_each_and_come_back() {
-        let seats = Seats::new(3, 2);
+        let seats = Seats::new(Room { total: 3, each: 2, names: ["all", "each"] });
+        let refused = |seat: Result<Seat, EdgeError>| match seat {
+            Err(EdgeError::TooManyStreams { limit }) => Some(limit),
+            _ => None,
+        };
         let id = |name| format!("spiffe://example.org/{name}").parse::<SpiffeId>().unwrap();
         let first = seats.take(&id("a")).unwrap();
         let _second = seats.take(&id("a")).unwrap();
-        assert!(seats.take(&id("a")).is_err());
+        assert_eq!(refused(seats.take(&id("a"))), Some("each"));
         let third = seats.take(&id("b")).unwrap();
-        assert!(seats.take(&id("c")).is_err());
+        assert_eq!(refused(seats.take(&id("c"))), Some("all"));
         drop(third);
         drop(first);
         assert!(seats.take(&id("a")).is_ok());

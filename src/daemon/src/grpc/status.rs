@@ -20,8 +20,11 @@ pub enum EdgeError {
     #[error("the page token is not valid: start again without one")]
     BadPageToken,
     /// So many watches and audit queries are open that there is no room for one more.
-    #[error("too many streams are open at this broker: try again later")]
-    TooManyStreams,
+    #[error("as many streams are open as `{limit}` allows: end one, or try again later")]
+    TooManyStreams {
+        /// The limit, as the configuration names it if it can be set there.
+        limit: &'static str,
+    },
     /// The journal cannot be read on.
     #[error("the audit journal cannot be read on from here: verify it offline with `leasehold audit verify`")]
     JournalDamaged,
@@ -39,7 +42,7 @@ impl EdgeError {
         match self {
             Self::Invalid(_) => ErrorReason::InvalidRequest,
             Self::BadPageToken => ErrorReason::PageTokenInvalid,
-            Self::TooManyStreams => ErrorReason::TooManyStreams,
+            Self::TooManyStreams { .. } => ErrorReason::TooManyStreams,
             Self::JournalDamaged => ErrorReason::JournalDamaged,
             Self::NoIdentity => ErrorReason::IdentityMissing,
             Self::Internal => ErrorReason::Internal,
@@ -49,17 +52,18 @@ impl EdgeError {
 
 impl From<EdgeError> for Status {
     fn from(error: EdgeError) -> Self {
-        let mut details = ErrorDetails::new();
+        let (mut details, mut metadata) = (ErrorDetails::new(), HashMap::new());
         match &error {
             EdgeError::Invalid(violations) => {
                 details.set_bad_request(violations.clone());
             }
-            EdgeError::TooManyStreams => {
+            EdgeError::TooManyStreams { limit } => {
                 details.set_retry_info(Some(Duration::from_secs(1)));
+                metadata.insert("limit".to_owned(), (*limit).to_owned());
             }
             _ => {}
         }
-        status(error.reason(), error.to_string(), details, HashMap::new())
+        status(error.reason(), error.to_string(), details, metadata)
     }
 }
 

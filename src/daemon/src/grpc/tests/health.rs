@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
+use leasehold_core::rotation::{Plan, Strategy};
 use leasehold_ledger::LedgerHealth;
 use leasehold_proto::v1::{
     self, lease_service_server::SERVICE_NAME as LEASES, operator_service_server::SERVICE_NAME as OPERATORS,
@@ -11,8 +12,10 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::kit::{ADMIN, API, Edge, SECRET};
+use super::kit::{ADMIN, API, Edge, SECRET, rotated};
 
+const ROTATION: &str = "leasehold.rotation";
+const HOUR: Duration = Duration::from_secs(3600);
 const PROVIDER: &str = "leasehold.provider.main";
 
 async fn health(edge: &Edge, name: &str) -> ServingStatus {
@@ -75,4 +78,30 @@ async fn a_back_end_whose_credentials_have_ended_is_not_serving() {
     edge.facts.credentials_end.store(1000, SeqCst);
     sleep(Duration::from_secs(31)).await;
     assert_eq!(health(&edge, PROVIDER).await, ServingStatus::Serving);
+}
+
+async fn write(edge: &Edge) {
+    let fields = [("value".to_owned(), b"another".to_vec())].into();
+    let value = Some(v1::SecretValue { fields, content_type: String::new() });
+    let request = v1::WriteSecretRequest { path: SECRET.into(), value, ..Default::default() };
+    edge.operators(ADMIN).write_secret(request).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_too_old_is_told_until_there_is_a_newer_one() {
+    let edge = Edge::new();
+    edge.engine.replace_catalog(rotated(Plan { max_age: Some(24 * HOUR), ..Plan::new(Strategy::Generate) }));
+    tokio::spawn(edge.engine.clone().reconcile(edge.stop.subscribe()));
+    write(&edge).await;
+    sleep(23 * HOUR).await;
+    assert_eq!(health(&edge, ROTATION).await, ServingStatus::Serving);
+    sleep(2 * HOUR).await;
+    assert_eq!(health(&edge, ROTATION).await, ServingStatus::NotServing);
+    // The broker itself serves all the same.
+    assert_eq!(health(&edge, "").await, ServingStatus::Serving);
+    write(&edge).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(health(&edge, ROTATION).await, ServingStatus::Serving);
+    sleep(25 * HOUR).await;
+    assert_eq!(health(&edge, ROTATION).await, ServingStatus::NotServing);
 }

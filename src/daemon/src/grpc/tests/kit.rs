@@ -25,6 +25,7 @@ use leasehold_core::{
         SignIn, VersionFacts, VersionState, WriteVersion,
     },
     record::{Actor, Decision, Effect, Record, ValueTag},
+    rotation::Plan,
     secret::VersionId,
     ttl::{TtlLimits, after, until},
 };
@@ -148,7 +149,12 @@ pub(super) fn reason(status: &Status) -> String {
     status.get_details_error_info().unwrap().reason
 }
 
-fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
+/// The catalog of one secret, which is rotated like this.
+pub(super) fn rotated(plan: Plan) -> Catalog {
+    catalog(Some(Arc::new(plan)))
+}
+
+fn catalog(rotation: Option<Arc<Plan>>) -> Catalog {
     let entry = Entry {
         provider: "main".parse().unwrap(),
         source: Source::Static { reference: "db".into() },
@@ -156,8 +162,12 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         max_leases: None,
         freshness: Freshness::default(),
         description: Some("the payments database".into()),
-        rotation: None,
+        rotation,
     };
+    Catalog::new([(SECRET.parse().unwrap(), entry)], []).unwrap()
+}
+
+fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
     let provider: Arc<dyn Provider> = Arc::new(BackEnd(facts.clone()));
     Engine::new(leasehold_engine::Parts {
         clock: Arc::new(PausedClock { start: tokio::time::Instant::now() }),
@@ -167,7 +177,7 @@ fn engine(ledger: Memory, facts: Arc<Told>) -> Arc<Engine> {
         mac: Arc::new(LengthTag),
         providers: BTreeMap::from([("main".parse().unwrap(), provider)]),
         provider_limits: BTreeMap::new(),
-        catalog: Catalog::new([(SECRET.parse().unwrap(), entry)], []).unwrap(),
+        catalog: catalog(None),
         settings: leasehold_engine::Settings::default(),
         broker: actor("spiffe://example.org/leasehold/broker"),
         rotation: rotation_parts(Arc::new(Counter::default()), &"example.org".parse().unwrap()).unwrap(),
@@ -184,6 +194,8 @@ pub(super) struct Told {
     pub(super) failing: AtomicBool,
     /// When the broker's own credentials there end, in seconds of the broker's time; 0 is never.
     pub(super) credentials_end: AtomicI64,
+    /// How many versions were written there.
+    pub(super) written: AtomicU64,
     /// What was changed there.
     pub(super) changed: Mutex<Vec<(Change, Option<VersionId>)>>,
 }
@@ -326,6 +338,8 @@ impl Provider for BackEnd {
     }
 
     async fn write(&self, _request: WriteVersion<'_>) -> Result<VersionId, ProviderError> {
-        Ok("v2".parse().unwrap())
+        // The first one is there already.
+        let written = self.0.written.fetch_add(1, SeqCst);
+        Ok(format!("v{}", written.saturating_add(2)).parse().unwrap())
     }
 }

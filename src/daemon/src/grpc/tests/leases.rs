@@ -185,6 +185,9 @@ async fn watches_are_limited_and_their_places_come_back() {
     let refused = client.watch_leases(v1::WatchLeasesRequest::default()).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "TOO_MANY_STREAMS"));
     assert!(refused.get_details_retry_info().is_some());
+    let limit = refused.get_details_error_info().unwrap().metadata["limit"].clone();
+    assert_eq!(limit, "limits.watches_per_principal");
+    assert!(refused.message().contains(&limit), "{refused:?}");
     drop(held);
     client.watch_leases(v1::WatchLeasesRequest::default()).await.unwrap();
 }
