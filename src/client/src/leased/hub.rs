@@ -66,17 +66,16 @@ impl Hub {
         Expecting { hub: Arc::clone(self) }
     }
 
-    /// Hands a notice to whom it concerns.
-    pub(crate) fn tell(&self, notice: &Notice) {
-        let Some(heard) = heard(notice) else { return };
+    /// Hands what was told of a lease to whom it concerns.
+    pub(crate) fn tell(&self, lease: LeaseId, heard: Heard) {
         let mut state = self.state();
-        if let Some(listener) = state.listeners.get(&notice.lease.id) {
+        if let Some(listener) = state.listeners.get(&lease) {
             listener.send_if_modified(|known| known.add(heard));
         } else if state.expected > 0 {
             if state.unclaimed.len() >= UNCLAIMED {
                 state.unclaimed.pop_front();
             }
-            state.unclaimed.push_back((notice.lease.id, heard));
+            state.unclaimed.push_back((lease, heard));
         }
     }
 
@@ -244,7 +243,9 @@ async fn watch_once(
         };
         match notice {
             Ok(Some(notice)) => {
-                hub.tell(&notice);
+                if let Some(heard) = heard(&notice) {
+                    hub.tell(notice.lease.id, heard);
+                }
                 told = true;
                 *place = Some(notice.resume_token);
             }
@@ -261,6 +262,8 @@ fn heard(notice: &Notice) -> Option<Heard> {
         LeaseChange::Rotated | LeaseChange::Moved => Some(Heard { rotated: true, ended: None }),
         LeaseChange::Revoked | LeaseChange::Quarantined => ended(WhyEnded::Revoked),
         LeaseChange::Expired => ended(WhyEnded::Expired),
+        LeaseChange::Draining => Some(Heard { rotated: true, ended: None }),
+        LeaseChange::Retired => ended(WhyEnded::Retired),
         _ => match notice.lease.state {
             LeaseState::Pending | LeaseState::Active | LeaseState::Unknown => None,
             LeaseState::Expired => ended(WhyEnded::Expired),

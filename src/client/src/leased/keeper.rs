@@ -3,6 +3,10 @@
 //! One loop waits for whatever comes first and hands it to a method that does not wait. Calls to the broker run beside
 //! it, one at a time, so that a lease's end and the holder's word are never held up by a broker that is silent.
 
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that meets one of these has failed")]
+mod tests;
+
 use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -281,7 +285,7 @@ impl<B: Broker> Keeper<B> {
             self.older.push_back(before);
         }
         self.listening = expecting.listen(issued.lease.id);
-        self.span = Span::new(&issued.lease, asked);
+        self.span = self.span.followed_by(&issued.lease, asked, now);
         self.spent = at_maximum(&issued.lease);
         self.replace = self.spent;
         self.ended = false;

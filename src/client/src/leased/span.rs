@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use leasehold_core::Timestamp;
 use tokio::time::Instant;
 
 use crate::Lease;
@@ -12,8 +13,10 @@ use crate::Lease;
 /// The life of one lease on this machine's steady clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    /// When it was asked for first.
+    /// When it was asked for.
     asked: Instant,
+    /// What the broker's clock said then, or a little later.
+    issued_at: Timestamp,
     /// What it was given at the beginning: no renewal gives more, so a clock that was set at the broker is of no matter.
     term: Duration,
     /// When its end was last said.
@@ -29,7 +32,21 @@ impl Span {
     /// Of a lease that was asked for at this time.
     pub(super) fn new(lease: &Lease, asked: Instant) -> Self {
         let term = between(lease).min(LONG);
-        Self { asked, term, from: asked, ends: asked.checked_add(term).unwrap_or(asked) }
+        Self {
+            asked,
+            issued_at: lease.issued_at,
+            term,
+            from: asked,
+            ends: asked.checked_add(term).unwrap_or(asked),
+        }
+    }
+
+    /// Of the lease after this one, asked for at some time since `since`: when answers were lost, it may have been issued
+    /// then. What the broker's clock said of this one tells how long ago that was.
+    pub(super) fn followed_by(self, lease: &Lease, since: Instant, now: Instant) -> Self {
+        let between = lease.issued_at.duration_since(self.issued_at);
+        let issued = Duration::try_from(between).ok().and_then(|between| self.asked.checked_add(between));
+        Self::new(lease, issued.unwrap_or(since).clamp(since, now.max(since)))
     }
 
     /// After a renewal that was asked for at this time.
@@ -52,6 +69,7 @@ impl Span {
     }
 }
 
+/// What it was given, as it is now.
 fn between(lease: &Lease) -> Duration {
     let life = lease.expires_at.duration_since(lease.issued_at);
     Duration::try_from(life).unwrap_or_default()
