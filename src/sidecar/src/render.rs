@@ -12,6 +12,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 use leasehold_core::{SecretBytes, secret::FieldName};
 use thiserror::Error;
 
+pub(crate) use self::form::json;
 use self::template::Templates;
 pub use self::{dotenv::DotenvError, template::TemplateError};
 use crate::{

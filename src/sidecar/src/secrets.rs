@@ -1,27 +1,69 @@
 //! Holds a lease on every secret of the configuration, and tells what is held as snapshots.
+//!
+//! Each lease is kept by the client's guard; here is what stands around it: the first lease, which may be a long time coming
+//! when the broker is away, what the cache had before that, and what is said of it all.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use leasehold_client::Builder;
-use leasehold_core::ports::Clock;
-use tokio::sync::watch;
+use futures::future::join_all;
+use leasehold_client::{Change, Client, Error, Leased};
+use leasehold_core::{LeaseId, Timestamp, ports::Clock};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
-use crate::{config, snapshot::Snapshot};
+use crate::{
+    config::{Broker, Secret},
+    name::Name,
+    snapshot::{Loan, Snapshot, Standing, Trouble},
+};
 
 /// The leases. Kept in the background until [`Secrets::close`].
 #[derive(Debug)]
 pub struct Secrets {
+    shared: Arc<Shared>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    keepers: Mutex<JoinSet<()>>,
 }
 
+struct Shared {
+    clock: Arc<dyn Clock>,
+    told: watch::Sender<Arc<Snapshot>>,
+    guards: Mutex<BTreeMap<Name, Leased>>,
+}
+
+/// The first and the longest wait before a first lease is asked for again.
+const RETRIES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// So long an end in order waits for the broker.
+const PARTING: Duration = Duration::from_secs(5);
+
 impl Secrets {
-    /// Begins to lease what is wanted, without waiting: the broker may be away. `kept` is what the cache has of it.
-    pub fn start(broker: Builder, wanted: &[config::Secret], kept: Snapshot, clock: Arc<dyn Clock>) -> Self {
-        let _ = (broker, clock, kept);
+    /// Begins to lease what is wanted, without waiting: the broker may be away. `kept` is what the cache has of it, good until
+    /// a lease of one's own takes its place.
+    pub fn start(broker: Broker, wanted: &[Secret], kept: Snapshot, clock: Arc<dyn Clock>) -> Self {
         let names: Vec<_> = wanted.iter().map(|secret| secret.name.clone()).collect();
-        let (_, snapshots) =
-            watch::channel(Arc::new(Snapshot { wanted: names.into(), ..Snapshot::default() }));
-        Self { snapshots }
+        let path_of =
+            |name: &Name| wanted.iter().find(|secret| secret.name == *name).map(|secret| &secret.path);
+        let mut loans = kept.secrets;
+        loans.retain(|name, loan| path_of(name) == Some(&loan.path));
+        let mut keepers = JoinSet::new();
+        let snapshot =
+            Snapshot { generation: 0, secrets: loans, troubles: BTreeMap::new(), wanted: names.into() };
+        let (told, snapshots) = watch::channel(Arc::new(snapshot));
+        let shared = Arc::new(Shared { clock, told, guards: Mutex::default() });
+        for (name, loan) in &snapshots.borrow().secrets {
+            keepers.spawn(Arc::clone(&shared).end_kept(name.clone(), loan.lease, loan.expires_at));
+        }
+        keepers.spawn(Arc::clone(&shared).keep_all(broker, wanted.to_owned()));
+        Self { shared, snapshots, keepers: Mutex::new(keepers) }
     }
 
     /// What is held, now and from now on. A slow receiver sees the latest.
@@ -31,9 +73,210 @@ impl Secrets {
 
     /// Says that what is in `to` is in use now everywhere, and nothing older: the leases before it are given back.
     pub fn switched(&self, to: &Snapshot) {
-        let _ = to;
+        let guards = self.shared.guards();
+        for (name, loan) in &to.secrets {
+            if let (Some(guard), Some(holding)) = (guards.get(name), loan.holding()) {
+                guard.switched(holding);
+            }
+        }
     }
 
-    /// Gives everything back, as far as the broker can be reached in a few seconds.
-    pub async fn close(&self) {}
+    /// Keeps no lease any longer. With `give_back`, the broker is told, as far as it can be reached in a few seconds;
+    /// without, the leases end at their time.
+    pub async fn close(&self, give_back: bool) {
+        // First those who would take new leases.
+        let keepers = mem::take(&mut *self.keepers.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(keepers);
+        let guards = mem::take(&mut *self.shared.guards());
+        if !give_back {
+            return;
+        }
+        let closing = guards.into_iter().map(|(name, guard)| async move { (name, guard.close().await) });
+        match timeout(PARTING, join_all(closing)).await {
+            Ok(outcomes) => {
+                for (name, error) in
+                    outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?)))
+                {
+                    tracing::warn!(secret = %name, %error, "its lease is not given back, and ends at its time");
+                }
+            }
+            Err(_) => {
+                tracing::warn!("the broker does not answer: leases are not given back, and end at their time")
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Has a client, however long that takes, and then a keeper for each secret.
+    async fn keep_all(self: Arc<Self>, broker: Broker, wanted: Vec<Secret>) {
+        let mut failures = 0;
+        let client = loop {
+            // Anew each time: the files of the identity may not be there yet.
+            match broker.builder().connect_lazily().await {
+                Ok(client) => break client,
+                Err(error) => {
+                    for secret in &wanted {
+                        self.in_trouble(secret, &error);
+                    }
+                    failures = u32::saturating_add(failures, 1);
+                    sleep(wait(failures, None)).await;
+                }
+            }
+        };
+        let mut keepers = JoinSet::new();
+        for secret in wanted {
+            keepers.spawn(Arc::clone(&self).keep(client.clone(), secret));
+        }
+        while keepers.join_next().await.is_some() {}
+    }
+
+    /// Keeps one secret held, for ever.
+    async fn keep(self: Arc<Self>, client: Client, secret: Secret) {
+        let mut failures = 0;
+        let guard = loop {
+            match first(&client, &secret).await {
+                Ok(guard) => break guard,
+                Err(error) => {
+                    self.in_trouble(&secret, &error);
+                    failures = u32::saturating_add(failures, 1);
+                    sleep(wait(failures, error.retry_after())).await;
+                }
+            }
+        };
+        let mut changes = guard.changes();
+        self.guards().insert(secret.name.clone(), guard);
+        tracing::info!(secret = %secret.name, path = %secret.path, "leased");
+        self.look(&secret.name);
+        while let Some(change) = changes.next().await {
+            self.say(&secret, &change);
+            self.look(&secret.name);
+        }
+    }
+
+    /// Takes what a guard holds into a snapshot.
+    fn look(&self, name: &Name) {
+        let guards = self.guards();
+        let Some(guard) = guards.get(name) else { return };
+        let (holding, standing) = (guard.current(), guard.standing());
+        drop(guards);
+        let (standing, trouble) = match standing {
+            leasehold_client::Standing::Kept => (Standing::Fresh, None),
+            leasehold_client::Standing::Failing { error, .. } => (Standing::Failing, Some(error.to_string())),
+            _ => (Standing::Expired, Some("its lease has ended, and no other can be had yet".to_owned())),
+        };
+        self.change(|snapshot, now| {
+            snapshot.secrets.insert(name.clone(), Arc::new(Loan::leased(holding, standing)));
+            set_trouble(snapshot, name, trouble, now);
+        });
+    }
+
+    /// Says what has become of a lease; that it could not be kept at all is said loudly.
+    fn say(&self, secret: &Secret, change: &Change) {
+        let (name, path) = (&secret.name, &secret.path);
+        match change {
+            Change::Replaced(holding) => {
+                tracing::info!(secret = %name, %path, lease = %holding.lease.id, "there is a new lease");
+            }
+            Change::Recovered => tracing::info!(secret = %name, %path, "its lease is kept again"),
+            Change::Ended { why } => tracing::error!(
+                secret = %name, %path, ?why,
+                "its lease has ended and no other could be had: the value may not work any more"
+            ),
+            // The guard has said it.
+            Change::Failing { .. } => {}
+            _ => tracing::debug!(secret = %name, %path, "renewed"),
+        }
+    }
+
+    /// No lease can be had yet.
+    fn in_trouble(&self, secret: &Secret, error: &Error) {
+        let message = error.to_string();
+        let known = self.told.borrow().troubles.get(&secret.name).is_some_and(|old| *old.message == *message);
+        if known {
+            return;
+        }
+        tracing::warn!(secret = %secret.name, path = %secret.path, "cannot be leased, and is tried again: {message}");
+        self.change(|snapshot, now| set_trouble(snapshot, &secret.name, Some(message), now));
+    }
+
+    /// Waits for the end of what the cache had.
+    async fn end_kept(self: Arc<Self>, name: Name, lease: LeaseId, ends: Timestamp) {
+        while self.clock.now() < ends {
+            self.clock.sleep_until(ends).await;
+        }
+        let mine = |loan: &Loan| loan.lease == lease && loan.holding().is_none();
+        if !self.told.borrow().secrets.get(&name).is_some_and(|loan| mine(loan)) {
+            return;
+        }
+        tracing::error!(secret = %name, "the kept lease has ended and no other could be had: the value may not work any more");
+        self.change(|snapshot, _| {
+            if let Some(loan) = snapshot.secrets.get_mut(&name).filter(|loan| mine(loan)) {
+                *loan = Arc::new(loan.with_standing(Standing::Expired));
+            }
+        });
+    }
+
+    /// Tells another snapshot.
+    fn change(&self, change: impl FnOnce(&mut Snapshot, Timestamp)) {
+        let now = self.clock.now();
+        self.told.send_modify(|snapshot| {
+            let next = Arc::make_mut(snapshot);
+            next.generation = next.generation.saturating_add(1);
+            change(next, now);
+        });
+    }
+
+    fn guards(&self) -> MutexGuard<'_, BTreeMap<Name, Leased>> {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("told", &self.told).finish_non_exhaustive()
+    }
+}
+
+async fn first(client: &Client, secret: &Secret) -> Result<Leased, Error> {
+    let borrow = client.lease(secret.path.as_str()).fields(secret.fields.iter().map(|field| field.as_str()));
+    match secret.ttl {
+        Some(ttl) => borrow.ttl(ttl).await,
+        None => borrow.await,
+    }
+}
+
+/// The same trouble keeps its beginning.
+fn set_trouble(snapshot: &mut Snapshot, name: &Name, message: Option<String>, now: Timestamp) {
+    match message {
+        None => {
+            snapshot.troubles.remove(name);
+        }
+        Some(message) => {
+            let since = snapshot.troubles.get(name).map_or(now, |old| old.since);
+            snapshot.troubles.insert(name.clone(), Trouble { message: message.into(), since });
+        }
+    }
+}
+
+/// How long after so many failures in a row: longer and longer, and not all sidecars at once.
+fn wait(failures: u32, asked: Option<Duration>) -> Duration {
+    let whole = RETRIES.0.saturating_mul(1_u32 << failures.saturating_sub(1).min(10)).min(RETRIES.1);
+    let chance = RandomState::new().hash_one(failures) >> 32;
+    let jittered = whole.mul_f64(0.5 + chance as f64 / f64::from(u32::MAX) / 2.0);
+    jittered.max(asked.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_bound_and_heed_what_the_broker_asks() {
+        for (failures, most) in [(1, 500), (2, 1_000), (4, 4_000), (30, 15_000)] {
+            let wait = wait(failures, None).as_millis();
+            assert!((most / 2..=most).contains(&wait), "{failures}: {wait}");
+        }
+        assert_eq!(wait(1, Some(Duration::from_secs(60))), Duration::from_secs(60));
+    }
 }

@@ -129,6 +129,12 @@ impl Loan {
         }
     }
 
+    /// The same with another standing.
+    #[must_use]
+    pub fn with_standing(&self, standing: Standing) -> Self {
+        Self { standing, ..self.clone() }
+    }
+
     /// What the guard is told when it is used.
     pub(crate) fn holding(&self) -> Option<&Arc<Holding>> {
         match &self.held {

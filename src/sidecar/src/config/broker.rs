@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use leasehold_client::Address;
+use leasehold_client::{Address, Builder};
 use leasehold_config::{Found, Section};
 use leasehold_core::SpiffeId;
 
@@ -40,6 +40,24 @@ pub struct IdentityFiles {
     pub key: PathBuf,
     /// The authorities that the broker's certificate must come from.
     pub trust_bundle: PathBuf,
+}
+
+impl Broker {
+    /// How a client of it is made. Files are read when it connects, and again when they change.
+    pub fn builder(&self) -> Builder {
+        let builder =
+            Builder::default().addresses(self.addresses.iter().cloned()).request_timeout(self.timeout);
+        let builder = match &self.credentials {
+            Credentials::Files(IdentityFiles { certificate, key, trust_bundle }) => {
+                builder.identity_files(certificate, key).trust_file(trust_bundle)
+            }
+            Credentials::Workload { endpoint } => builder.workload_api(endpoint),
+        };
+        match &self.server_id {
+            Some(id) => builder.server_id(id.clone()),
+            None => builder,
+        }
+    }
 }
 
 pub(super) fn read(section: Section<'_>) -> Option<Broker> {

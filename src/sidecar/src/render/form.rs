@@ -13,7 +13,7 @@ pub(super) fn raw(value: &SecretValue) -> Option<SecretBytes> {
 ///
 /// # Errors
 /// The field that is not text.
-pub(super) fn json(value: &SecretValue) -> Result<SecretBytes, FieldName> {
+pub(crate) fn json(value: &SecretValue) -> Result<SecretBytes, FieldName> {
     let mut out = Vec::with_capacity(value.len().saturating_mul(2));
     for (name, bytes) in &value.fields {
         out.extend_from_slice(if out.is_empty() { b"{" } else { b"," });
