@@ -11,8 +11,7 @@ use crate::listener::Peer;
 
 /// The caller of a request with these extensions.
 pub(super) fn of(extensions: &Extensions) -> Result<Actor, EdgeError> {
-    let peer = extensions.get::<Arc<Peer>>().ok_or(EdgeError::NoIdentity)?;
-    Ok(Actor { call: extensions.get().copied(), ..peer.actor().clone() })
+    extensions.get::<Arc<Peer>>().map(|peer| peer.actor().clone()).ok_or(EdgeError::NoIdentity)
 }
 
 /// The caller and what it asks.
