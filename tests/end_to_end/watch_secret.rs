@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_client::{LeaseChange, RotateSecret, SecretNews, SecretNotice, SecretWatch};
+use leasehold_client::{LeaseChange, Notice, RotateSecret, SecretNews, SecretNotice, SecretWatch, Watch};
 use leasehold_core::{SecretPath, Timestamp, secret::VersionId};
 use leasehold_tests::{
     daemon::{self, Daemon},
@@ -19,6 +19,17 @@ fn secret() -> SecretPath {
 async fn next(watch: &mut SecretWatch) -> SecretNotice {
     let told = timeout(Duration::from_secs(30), watch.next()).await.expect("nothing was told");
     told.unwrap().expect("the watch goes on")
+}
+
+/// What happens next to a lease: that one ends soon is another matter.
+async fn happened(watch: &mut Watch) -> Notice {
+    loop {
+        let told = timeout(Duration::from_secs(30), watch.next()).await.expect("nothing was told");
+        let notice = told.unwrap().expect("the watch goes on");
+        if notice.change != LeaseChange::ExpiringSoon {
+            return notice;
+        }
+    }
 }
 
 fn rotated(notice: &SecretNotice) -> (VersionId, Timestamp) {
@@ -62,10 +73,10 @@ async fn a_watch_goes_on_after_a_crash_of_the_daemon_and_tells_everything_in_ord
 }
 
 /// A site whose secret is rotated on demand.
-fn rotating() -> Site {
+fn rotating(drain: &str) -> Site {
     let more = format!(
         "[[secret]]\npath = \"{SECRET}\"\nprovider = \"local\"\nref = \"payments-db\"\nttl = \"10m\"\nmax_ttl = \"1h\"\n\
-         rotation = {{ strategy = \"generate\", drain_deadline = \"1h\" }}\n"
+         rotation = {{ strategy = \"generate\", drain_deadline = \"{drain}\" }}\n"
     );
     let site = Site::new(Plan { more, ..Plan::default() });
     site.write(
@@ -75,9 +86,14 @@ fn rotating() -> Site {
     site
 }
 
+async fn rotate(site: &Site) {
+    let rotate = RotateSecret { secret: secret(), dry_run: false, reason: None, request_id: None };
+    daemon::operator(site).await.operator().rotate_secret(rotate).await.unwrap();
+}
+
 #[tokio::test]
 async fn holders_are_told_of_a_rotation_and_the_old_version_goes_with_the_last_of_them() {
-    let site = rotating();
+    let site = rotating("1h");
     let daemon = Daemon::start(&site).await;
     daemon::put(&site, SECRET, "one").await;
     let client = daemon::workload(&site).await;
@@ -85,8 +101,7 @@ async fn holders_are_told_of_a_rotation_and_the_old_version_goes_with_the_last_o
     let old = moves.version.clone().unwrap();
     let mut watch = client.watch_secret(&secret(), None).await.unwrap();
     next(&mut watch).await;
-    let rotate = RotateSecret { secret: secret(), dry_run: false, reason: None, request_id: None };
-    daemon::operator(&site).await.operator().rotate_secret(rotate).await.unwrap();
+    rotate(&site).await;
     let (new, _) = rotated(&next(&mut watch).await);
     let draining = next(&mut watch).await;
     assert!(
@@ -107,6 +122,55 @@ async fn holders_are_told_of_a_rotation_and_the_old_version_goes_with_the_last_o
     client.revoke_lease(ends.id, None).await.unwrap();
     let retired = next(&mut watch).await;
     assert!(matches!(&retired.news, SecretNews::Retired { version, .. } if *version == old), "{retired:?}");
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_holder_hears_the_whole_story_of_its_version_across_a_crash() {
+    let site = rotating("5s");
+    let daemon = Daemon::start(&site).await;
+    daemon::put(&site, SECRET, "one").await;
+    let client = daemon::workload(&site).await;
+    let leases = [lease(&client).await.lease.id, lease(&client).await.lease.id];
+    let mut watch = client.watch_leases(None).await.unwrap();
+    rotate(&site).await;
+    let mut told = vec![happened(&mut watch).await];
+    while told.last().is_none_or(|last| last.change == LeaseChange::Snapshot) {
+        told.push(happened(&mut watch).await);
+    }
+    let rotated = told.last().unwrap().clone();
+    assert_eq!((told.len(), rotated.change), (3, LeaseChange::Rotated), "{told:?}");
+    let new = rotated.current_version.unwrap();
+    assert_ne!(rotated.lease.version.as_ref(), Some(&new));
+
+    // What was told after this, or on its way, is told again, and the rest when its time comes.
+    daemon.kill();
+    let daemon = Daemon::start(&site).await;
+    let client = daemon::workload(&site).await;
+    let mut watch = client.watch_leases(Some(rotated.resume_token.clone())).await.unwrap();
+    let mut told = Vec::new();
+    let retired =
+        |told: &[Notice]| told.iter().filter(|notice| notice.change == LeaseChange::Retired).count();
+    while retired(&told) < leases.len() {
+        told.push(happened(&mut watch).await);
+    }
+    for lease in leases {
+        let of_it: Vec<_> = told.iter().filter(|notice| notice.lease.id == lease).collect();
+        let changes: Vec<_> = of_it.iter().map(|notice| notice.change).collect();
+        assert!(changes.ends_with(&[LeaseChange::Draining, LeaseChange::Retired]), "{changes:?}");
+        assert!(lease == rotated.lease.id || changes[0] == LeaseChange::Rotated, "{changes:?}");
+        let deadline = of_it.iter().find_map(|notice| notice.drain_deadline).unwrap();
+        assert!(deadline > rotated.lease.issued_at && deadline < rotated.lease.expires_at, "{deadline}");
+    }
+    // Who knows nothing is told how it is now, by the command line, too.
+    let ran = leasehold(&site, "workload", "lease watch -o jsonl --limit 6");
+    let lines: Vec<serde_json::Value> =
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut changes: Vec<_> = lines.iter().map(|line| line["change"].as_str().unwrap()).collect();
+    changes.sort_unstable();
+    assert_eq!(changes, ["held", "held", "retired", "retired", "rotated", "rotated"]);
+    let current = lines.iter().find_map(|line| line["current_version"].as_str());
+    assert_eq!(current, Some(new.as_str()));
     assert!(daemon.stop().await.success());
 }
 

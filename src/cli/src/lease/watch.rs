@@ -27,6 +27,10 @@ pub(crate) struct Watch {
 struct NoticeView {
     change: &'static str,
     lease: LeaseView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_deadline: Option<Timestamp>,
     resume_token: String,
     #[serde(skip)]
     seen_at: Timestamp,
@@ -78,6 +82,8 @@ const fn name(change: LeaseChange) -> &'static str {
         LeaseChange::ExpiringSoon => "expiring-soon",
         LeaseChange::Rotated => "rotated",
         LeaseChange::Moved => "moved",
+        LeaseChange::Draining => "draining",
+        LeaseChange::Retired => "retired",
         _ => "unknown",
     }
 }
@@ -87,19 +93,31 @@ impl NoticeView {
         Self {
             change: name(notice.change),
             lease: LeaseView::of(&notice.lease),
+            current_version: notice.current_version.as_ref().map(ToString::to_string),
+            drain_deadline: notice.drain_deadline,
             resume_token: notice.resume_token.clone(),
             seen_at: clock::now(),
+        }
+    }
+
+    fn about(&self) -> String {
+        match (&self.current_version, self.drain_deadline) {
+            (Some(current), _) => format!("{current} is current"),
+            (None, Some(deadline)) => format!("its version works until {deadline:.0}"),
+            (None, None) => String::new(),
         }
     }
 }
 
 impl Row for NoticeView {
-    const COLUMNS: &'static [&'static str] = &["TIME", "CHANGE", "LEASE", "SECRET", "VERSION", "ENDS"];
-    const WIDTHS: &'static [usize] = &[20, 13, 32, 24, 12];
+    const COLUMNS: &'static [&'static str] =
+        &["TIME", "CHANGE", "LEASE", "SECRET", "VERSION", "ENDS", "ABOUT"];
+    const WIDTHS: &'static [usize] = &[20, 13, 32, 24, 12, 14];
 
     fn cells(&self) -> Vec<String> {
         let [lease, secret, version, end] = self.lease.brief(self.seen_at);
-        vec![format!("{:.0}", self.seen_at), self.change.to_owned(), lease, secret, version, end]
+        let time = format!("{:.0}", self.seen_at);
+        vec![time, self.change.to_owned(), lease, secret, version, end, self.about()]
     }
 }
 
@@ -119,6 +137,8 @@ mod tests {
             LeaseChange::ExpiringSoon,
             LeaseChange::Rotated,
             LeaseChange::Moved,
+            LeaseChange::Draining,
+            LeaseChange::Retired,
             LeaseChange::Unknown,
         ];
         let names: std::collections::BTreeSet<_> = all.into_iter().map(name).collect();
