@@ -16,6 +16,7 @@ from leasehold._changes import Change, Ended, Failing, Recovered, Replaced, Stan
 from leasehold._client import Client
 from leasehold._errors import (
     BrokerUntrusted,
+    ClientClosed,
     ConfigurationError,
     CredentialError,
     Denied,
@@ -41,6 +42,7 @@ __all__ = [
     "Change",
     "Changes",
     "Client",
+    "ClientClosed",
     "ConfigurationError",
     "CredentialError",
     "Denied",

@@ -18,8 +18,8 @@ from leasehold._calls import Seconds
 from leasehold._clock import now
 from leasehold._credentials import Pem
 from leasehold._diagnosis import diagnose
-from leasehold._errors import Error, Unreachable, error_of
-from leasehold._keeper import LONGEST_DELAY
+from leasehold._errors import ClientClosed, Error, Unreachable, error_of
+from leasehold._keeper import LONGEST_DELAY, is_late
 from leasehold._lease import Holding, Lease, LeaseState, lease_of
 from leasehold._leased import Leased
 from leasehold._pool import Pool
@@ -70,6 +70,7 @@ class Core:
         self._watch_lock = threading.Lock()
         self._watching = False
         self._watch_call: Any = None
+        self._watch_over = False
         self._pool.on_switch(self._watch_anew)
 
     def call(
@@ -114,21 +115,25 @@ class Core:
     def close(self) -> None:
         """Ends everything."""
         self.stopped.set()
+        self.watchers.end()
         self._watch_anew()
         self._pool.close()
 
     def _watch_anew(self) -> None:
-        call = self._watch_call
-        if call is not None:
-            call.cancel()
+        self._watch_over = True
+        if self._watch_call is not None:
+            self._watch_call.cancel()
 
     def _watch(self) -> None:
         token, failures = "", 0
         while not self.stopped.is_set():
             began = now()
+            self._watch_over = False
             try:
                 with self._pool.borrow(failures) as (line, address):
                     self._watch_call = call = line.stub.WatchLeases(pb.WatchLeasesRequest(resume_token=token))
+                    if self._watch_over:
+                        call.cancel()
                     for response in call:
                         if response.HasField("lease_event"):
                             event = response.lease_event
@@ -137,16 +142,18 @@ class Core:
                 self._pool.move_on(address)
             except grpc.RpcError as failure:
                 error = error_of(failure, address)
-                if failure.code() == grpc.StatusCode.CANCELLED and not self.stopped.is_set():
-                    # For a new certificate.
+                if self._watch_over and not self.stopped.is_set():
+                    # It is begun anew with a new certificate.
                     continue
                 if moves_on(error):
                     self._pool.move_on(address)
                 if error.reason == "INVALID_REQUEST":
                     token = ""
-            except RuntimeError:
+            except ClientClosed:
                 return
             except Exception:
+                if self.stopped.is_set():
+                    return
                 # Whatever it is: leases are renewed without being told anything, too.
                 _log.exception("what the broker tells of leases cannot be understood")
             failures = failures + 1 if now() - began < LONGEST_DELAY else 1
@@ -209,9 +216,11 @@ class Client:
         fields = _calls.names(fields)
         # First the watch, so that nothing of the lease goes untold.
         self._core.watch()
-        sent = now()
-        holding = self.issue_lease(secret, ttl=ttl, fields=fields)
-        return Leased(self._core, holding, sent, ttl, fields)
+        sent, holding = 0.0, None
+        while holding is None or is_late(holding, sent, now()):
+            sent = now()
+            holding = self.issue_lease(secret, ttl=ttl, fields=fields)
+        return Leased(self, self._core, holding, sent, ttl, fields)
 
     def issue_lease(
         self, secret: str, *, ttl: Seconds | None = None, fields: Iterable[str] = (), request_id: str | None = None

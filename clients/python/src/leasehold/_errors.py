@@ -91,6 +91,10 @@ class NotUnderstood(Error):
     """The broker answered something that this version does not understand."""
 
 
+class ClientClosed(Error):
+    """The client was closed, or what it was asked for came too late."""
+
+
 class LeaseEnded(Error):
     """What was held is over and not to be used any more. The guard goes on trying to have a new lease."""
 

@@ -61,6 +61,9 @@ class Kept:
         self.wake()
 
     def _tell(self, change: Change) -> None:
+        if self.stopping:
+            # That its leases are revoked is its own doing.
+            return
         for receiver in list(self.receivers):
             receiver.put(change)
 

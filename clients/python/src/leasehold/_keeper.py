@@ -263,6 +263,12 @@ class Keeper:
         self._wish = "renew" if lease.expires_at < lease.max_expires_at else "take"
 
 
+def is_late(holding: Holding, sent: float, now: float) -> bool:
+    """Whether a lease could be over already, because its request had to be repeated for so long."""
+    lease = holding.lease
+    return now - sent >= (lease.expires_at - lease.issued_at).total_seconds()
+
+
 def _delay(failures: int, error: Error | None) -> float:
     longest = LONGEST_DELAY_DENIED if isinstance(error, Denied) else LONGEST_DELAY
     delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 16), longest) * random.uniform(0.6, 1.0)

@@ -19,7 +19,7 @@ from leasehold._keeper import Action, Renew, Take
 from leasehold._lease import Holding, lease_of
 
 if TYPE_CHECKING:
-    from leasehold._client import Core
+    from leasehold._client import Client, Core
 
 _log = logging.getLogger("leasehold")
 
@@ -69,7 +69,17 @@ class Leased(Guard):
     forgotten without that is not kept any longer, and its lease ends at its time.
     """
 
-    def __init__(self, core: Core, holding: Holding, sent: float, ttl: Seconds | None, fields: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        core: Core,
+        holding: Holding,
+        sent: float,
+        ttl: Seconds | None,
+        fields: tuple[str, ...],
+    ) -> None:
+        # A client that goes away is closed.
+        self._client = client
         kept = Kept(holding, sent)
         super().__init__(holding.lease.secret, kept)
         self._worker = _Worker(core, kept, holding.lease.secret, ttl, fields)
@@ -154,10 +164,9 @@ class _Worker:
                 continue
             try:
                 self._do(action)
-            except RuntimeError:
-                # The client is closed.
-                return
             except Exception as error:
+                if self._core.stopped.is_set():
+                    return
                 _log.exception("keeping a lease on %s failed unexpectedly", self._secret)
                 with self._kept.lock:
                     self._kept.keeper.failed(Failed(f"unexpected: {type(error).__name__}"), now())

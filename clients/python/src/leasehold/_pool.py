@@ -16,7 +16,7 @@ import grpc
 
 from leasehold._clock import now
 from leasehold._credentials import Credentials, Stamp
-from leasehold._errors import CredentialError
+from leasehold._errors import ClientClosed, CredentialError
 from leasehold._settings import Settings
 
 C = TypeVar("C")
@@ -98,7 +98,7 @@ class Pool(Generic[C]):
         """A channel that is not closed meanwhile, with its address."""
         with self._lock:
             if self._closed:
-                raise RuntimeError("the client is closed")
+                raise ClientClosed("the client is closed")
             self._refresh()
             # The old certificate may be what is wrong: every other repetition is made with the new one.
             generation = self._next if self._next is not None and attempt % 2 == 1 else self._current

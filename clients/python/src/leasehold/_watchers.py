@@ -39,6 +39,13 @@ class Watchers:
         if early is not None:
             kept.notice(*early)
 
+    def end(self) -> None:
+        """The client is closed: nobody is kept any more."""
+        with self._lock:
+            guards = list(self._guards.values())
+        for kept in guards:
+            kept.stop()
+
     def tell(self, change: int, lease: Lease) -> None:
         """Passes a notice on."""
         if change not in _TOLD:

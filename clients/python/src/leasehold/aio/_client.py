@@ -18,7 +18,7 @@ from leasehold._calls import Seconds
 from leasehold._clock import now
 from leasehold._credentials import Pem
 from leasehold._diagnosis import diagnose
-from leasehold._errors import Error, Unreachable, error_of
+from leasehold._errors import ClientClosed, Error, Unreachable, error_of
 from leasehold._keeper import LONGEST_DELAY
 from leasehold._lease import Holding, Lease, LeaseState, lease_of
 from leasehold._pool import Pool
@@ -73,6 +73,7 @@ class Core:
         self._pool = Pool(settings, _Channels(self))
         self._watch_task: asyncio.Task[Any] | None = None
         self._watch_call: Any = None
+        self._watch_over = False
         self._pool.on_switch(self._watch_anew)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -122,6 +123,7 @@ class Core:
     async def close(self) -> None:
         """Ends everything."""
         self.stopped.set()
+        self.watchers.end()
         self._watch_anew()
         if self._watch_task is not None:
             self._watch_task.cancel()
@@ -130,6 +132,7 @@ class Core:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _watch_anew(self) -> None:
+        self._watch_over = True
         if self._watch_call is not None:
             self._watch_call.cancel()
 
@@ -137,9 +140,12 @@ class Core:
         token, failures = "", 0
         while not self.stopped.is_set():
             began = now()
+            self._watch_over = False
             try:
                 with self._pool.borrow(failures) as (line, address):
                     self._watch_call = call = line.stub.WatchLeases(pb.WatchLeasesRequest(resume_token=token))
+                    if self._watch_over:
+                        call.cancel()
                     async for response in call:
                         if response.HasField("lease_event"):
                             event = response.lease_event
@@ -147,9 +153,9 @@ class Core:
                         token, failures = response.resume_token, 0
                 self._pool.move_on(address)
             except asyncio.CancelledError:
-                if self.stopped.is_set() or not self._watch_call.cancelled():
+                if self.stopped.is_set() or not self._watch_over:
                     raise
-                # For a new certificate.
+                # It is begun anew with a new certificate.
                 continue
             except grpc.aio.AioRpcError as failure:
                 error = error_of(failure, address)
@@ -157,9 +163,11 @@ class Core:
                     self._pool.move_on(address)
                 if error.reason == "INVALID_REQUEST":
                     token = ""
-            except RuntimeError:
+            except ClientClosed:
                 return
             except Exception:
+                if self.stopped.is_set():
+                    return
                 # Whatever it is: leases are renewed without being told anything, too.
                 _log.exception("what the broker tells of leases cannot be understood")
             failures = failures + 1 if now() - began < LONGEST_DELAY else 1

@@ -15,7 +15,7 @@ from leasehold._changes import Backlog, Change
 from leasehold._clock import now
 from leasehold._errors import Denied, Error, Failed
 from leasehold._guard import Guard, Kept
-from leasehold._keeper import Action, Renew, Take
+from leasehold._keeper import Action, Renew, Take, is_late
 from leasehold._lease import Holding, lease_of
 
 if TYPE_CHECKING:
@@ -128,9 +128,11 @@ class Borrow:
     async def _take(self) -> Leased:
         # First the watch, so that nothing of the lease goes untold.
         self._core.watch()
-        sent = now()
-        request = _calls.issue(self._secret, self._ttl, self._fields, None)
-        holding = _calls.issued(await self._core.call("IssueLease", request))
+        sent, holding = 0.0, None
+        while holding is None or is_late(holding, sent, now()):
+            sent = now()
+            request = _calls.issue(self._secret, self._ttl, self._fields, None)
+            holding = _calls.issued(await self._core.call("IssueLease", request))
         return Leased(self._core, holding, sent, self._ttl, self._fields)
 
 
@@ -183,10 +185,9 @@ class _Worker:
                 continue
             try:
                 await self._do(action)
-            except RuntimeError:
-                # The client is closed.
-                return
             except Exception as error:
+                if self._core.stopped.is_set():
+                    return
                 _log.exception("keeping a lease on %s failed unexpectedly", self._secret)
                 self._kept.keeper.failed(Failed(f"unexpected: {type(error).__name__}"), now())
 
