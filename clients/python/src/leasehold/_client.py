@@ -66,12 +66,12 @@ class Core:
         self.settings = settings
         self.watchers = Watchers()
         self.stopped = threading.Event()
-        self._pool = Pool(settings, _Channels())
+        self.pool = Pool(settings, _Channels())
         self._watch_lock = threading.Lock()
         self._watching = False
         self._watch_call: Any = None
         self._watch_over = False
-        self._pool.on_switch(self._watch_anew)
+        self.pool.on_switch(self._watch_anew)
 
     def call(
         self,
@@ -83,11 +83,11 @@ class Core:
     ) -> Any:
         """One call, tried as often as it makes sense within its time."""
         quit = quit or self.stopped
-        attempts = Attempts(timeout or self.settings.timeout, now(), self._pool.addresses, manner)
+        attempts = Attempts(timeout or self.settings.timeout, now(), self.pool.addresses, manner)
         request_id = getattr(request, "request_id", None) or None
         known: dict[str, Error | None] = {}
         while True:
-            with self._pool.borrow(attempts.count) as (line, address):
+            with self.pool.borrow(attempts.count) as (line, address):
                 try:
                     return getattr(line.stub, method)(request, timeout=attempts.limit(now()))
                 except grpc.RpcError as failure:
@@ -99,7 +99,7 @@ class Core:
                 error = known[address] or error
                 error.request_id = request_id
             if moves_on(error):
-                self._pool.move_on(address)
+                self.pool.move_on(address)
             delay = attempts.after(error, now())
             if delay is None or quit.wait(delay):
                 raise error
@@ -117,7 +117,7 @@ class Core:
         self.stopped.set()
         self.watchers.end()
         self._watch_anew()
-        self._pool.close()
+        self.pool.close()
 
     def _watch_anew(self) -> None:
         self._watch_over = True
@@ -130,7 +130,7 @@ class Core:
             began = now()
             self._watch_over = False
             try:
-                with self._pool.borrow(failures) as (line, address):
+                with self.pool.borrow(failures) as (line, address):
                     self._watch_call = call = line.stub.WatchLeases(pb.WatchLeasesRequest(resume_token=token))
                     if self._watch_over:
                         call.cancel()
@@ -139,14 +139,14 @@ class Core:
                             event = response.lease_event
                             self.watchers.tell(event.change, lease_of(event.lease))
                         token, failures = response.resume_token, 0
-                self._pool.move_on(address)
+                self.pool.move_on(address)
             except grpc.RpcError as failure:
                 error = error_of(failure, address)
                 if self._watch_over and not self.stopped.is_set():
                     # It is begun anew with a new certificate.
                     continue
                 if moves_on(error):
-                    self._pool.move_on(address)
+                    self.pool.move_on(address)
                 if error.reason == "INVALID_REQUEST":
                     token = ""
             except ClientClosed:

@@ -157,6 +157,7 @@ class _Worker:
     def _run(self) -> None:
         while not self._kept.stopping and not self._core.stopped.is_set():
             self._awake.clear()
+            self._core.pool.refresh()
             with self._kept.lock:
                 action, wait = self._kept.keeper.next(now())
             if action is None:

@@ -112,6 +112,12 @@ class Pool(Generic[C]):
                 generation.users -= 1
                 self._drain(generation)
 
+    def refresh(self) -> None:
+        """Looks whether there is a new certificate, for a client that has nothing to ask for long."""
+        with self._lock:
+            if not self._closed:
+                self._refresh()
+
     def move_on(self, address: str) -> None:
         """Prefers another broker to this one."""
         with self._lock:

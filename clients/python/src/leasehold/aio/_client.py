@@ -70,11 +70,11 @@ class Core:
         self.watchers = Watchers()
         self.stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._pool = Pool(settings, _Channels(self))
+        self.pool = Pool(settings, _Channels(self))
         self._watch_task: asyncio.Task[Any] | None = None
         self._watch_call: Any = None
         self._watch_over = False
-        self._pool.on_switch(self._watch_anew)
+        self.pool.on_switch(self._watch_anew)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that is not forgotten while it runs."""
@@ -93,11 +93,11 @@ class Core:
     ) -> Any:
         """One call, tried as often as it makes sense within its time."""
         quit = quit or self.stopped
-        attempts = Attempts(timeout or self.settings.timeout, now(), self._pool.addresses, manner)
+        attempts = Attempts(timeout or self.settings.timeout, now(), self.pool.addresses, manner)
         request_id = getattr(request, "request_id", None) or None
         known: dict[str, Error | None] = {}
         while True:
-            with self._pool.borrow(attempts.count) as (line, address):
+            with self.pool.borrow(attempts.count) as (line, address):
                 try:
                     return await getattr(line.stub, method)(request, timeout=attempts.limit(now()))
                 except grpc.aio.AioRpcError as failure:
@@ -110,7 +110,7 @@ class Core:
                 error = known[address] or error
                 error.request_id = request_id
             if moves_on(error):
-                self._pool.move_on(address)
+                self.pool.move_on(address)
             delay = attempts.after(error, now())
             if delay is None or await waited(quit, delay):
                 raise error
@@ -127,7 +127,7 @@ class Core:
         self._watch_anew()
         if self._watch_task is not None:
             self._watch_task.cancel()
-        self._pool.close()
+        self.pool.close()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -142,7 +142,7 @@ class Core:
             began = now()
             self._watch_over = False
             try:
-                with self._pool.borrow(failures) as (line, address):
+                with self.pool.borrow(failures) as (line, address):
                     self._watch_call = call = line.stub.WatchLeases(pb.WatchLeasesRequest(resume_token=token))
                     if self._watch_over:
                         call.cancel()
@@ -151,7 +151,7 @@ class Core:
                             event = response.lease_event
                             self.watchers.tell(event.change, lease_of(event.lease))
                         token, failures = response.resume_token, 0
-                self._pool.move_on(address)
+                self.pool.move_on(address)
             except asyncio.CancelledError:
                 if self.stopped.is_set() or not self._watch_over:
                     raise
@@ -160,7 +160,7 @@ class Core:
             except grpc.aio.AioRpcError as failure:
                 error = error_of(failure, address)
                 if moves_on(error):
-                    self._pool.move_on(address)
+                    self.pool.move_on(address)
                 if error.reason == "INVALID_REQUEST":
                     token = ""
             except ClientClosed:

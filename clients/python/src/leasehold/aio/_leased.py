@@ -179,6 +179,7 @@ class _Worker:
 
         while not self._kept.stopping and not self._core.stopped.is_set():
             self._awake.clear()
+            self._core.pool.refresh()
             action, wait = self._kept.keeper.next(now())
             if action is None:
                 await waited(self._awake, wait)
