@@ -7,6 +7,8 @@
 mod child;
 mod course;
 mod environment;
+mod fields;
+mod launch;
 mod mask;
 mod memory;
 mod once;
@@ -20,6 +22,8 @@ mod user;
 
 pub use child::{Child, End, Group};
 pub use environment::{is_variable, own_variables};
+pub use fields::Fields;
+pub use launch::{Launch, LaunchError};
 pub use mask::Mask;
 pub use memory::sealed;
 pub use once::{Ended, Run, run};

@@ -1,15 +1,200 @@
-//! What is done when something has changed: signals, units, commands.
+//! What is done when something has changed: signals, units, commands, and the program of `exec`.
+//!
+//! Each thing to do waits for itself until nothing else changes, and is tried again when it fails; but for the program of
+//! `exec`, which may have to wait for long, one is done at a time. A secret counts as switched when everybody who was to be
+//! told of its change has been; where that fails, its older lease is left to its end.
 
-use std::sync::Arc;
+mod command;
+mod inbox;
+mod pid_file;
+mod reaction;
+mod switching;
+mod unit;
 
-use tokio::sync::mpsc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::{config::OnChange, publish::Published, secrets::Secrets};
+use leasehold_programs::{Gone, UnknownUser, Untrusted};
+use thiserror::Error;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
 
-/// Acts on everything that is published until the channel ends, and says [`Secrets::switched`] when all of it is done.
-pub async fn run(settings: Vec<OnChange>, mut published: mpsc::Receiver<Published>, secrets: Arc<Secrets>) {
-    let _ = settings;
-    while let Some(published) = published.recv().await {
-        secrets.switched(&published.snapshot);
+pub(crate) use self::inbox::News;
+pub use self::pid_file::PidFileError;
+use self::{inbox::Inbox, reaction::Reaction, switching::Switching};
+use crate::{
+    config::{OnChange, on_change::Timing},
+    exec::{GivenError, Told},
+    name::Name,
+    publish::Published,
+    snapshot::Snapshot,
+};
+
+/// How acting goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How often something was done.
+    pub done: u64,
+    /// How often it failed, with every time that it was tried again.
+    pub failed: u64,
+    /// What was given up until the next change.
+    pub given_up: Vec<Box<str>>,
+}
+
+/// Why something could not be done.
+#[derive(Debug, Error)]
+pub enum ActError {
+    /// The program is not run for what others could make of it.
+    #[error("{0}")]
+    Untrusted(#[from] Untrusted),
+    /// The program cannot be run as this user.
+    #[error("{0}")]
+    User(#[from] UnknownUser),
+    /// The program cannot be run.
+    #[error("`{program}` cannot be run: {error}")]
+    NotRun {
+        /// The program.
+        program: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The program says that it did not work.
+    #[error("`{program}` ended with the exit code {code}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// What it said.
+        code: i32,
+    },
+    /// The program was ended by a signal.
+    #[error("`{program}` was ended by a signal")]
+    Killed {
+        /// The program.
+        program: String,
+    },
+    /// The program took too long.
+    #[error("`{program}` took longer than {limit:?} and was ended")]
+    TooSlow {
+        /// The program.
+        program: String,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// There is no systemd.
+    #[error(
+        "there is no `systemctl` on this machine: tell the service in another way, or run it under systemd"
+    )]
+    NoSystemd,
+    /// A secret that the command is to have is not held.
+    #[error("the secret `{0}` is not held")]
+    NotHeld(Name),
+    /// The process cannot be told.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// The program of `exec` cannot be given what is new.
+    #[error(transparent)]
+    Given(#[from] GivenError),
+    /// The program of `exec` has ended.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
+/// One thing to do, and when.
+#[derive(Debug)]
+pub(crate) struct ToDo {
+    pub(crate) only_for: BTreeSet<Name>,
+    pub(crate) timing: Timing,
+    pub(crate) settle: Duration,
+    pub(crate) retries: u32,
+    pub(crate) on_start: bool,
+    pub(crate) by: By,
+}
+
+/// Who does it.
+#[derive(Debug)]
+pub(crate) enum By {
+    /// As `[[on_change]]` says.
+    Setting(OnChange),
+    /// The program of `exec`.
+    Program(Told),
+    /// Nobody: it is never done.
+    Nobody,
+}
+
+/// Acts on everything that is published until that ends; `switched` is told what everybody uses then. `standing` says how it
+/// goes.
+pub async fn run(
+    settings: Vec<OnChange>,
+    published: mpsc::Receiver<Published>,
+    switched: impl Fn(&Snapshot),
+    standing: watch::Sender<Standing>,
+) {
+    run_all(settings.into_iter().map(ToDo::from).collect(), published, switched, standing).await;
+}
+
+pub(crate) async fn run_all(
+    all: Vec<ToDo>,
+    mut published: mpsc::Receiver<Published>,
+    switched: impl Fn(&Snapshot),
+    standing: watch::Sender<Standing>,
+) {
+    let (done, mut dones) = mpsc::channel(16);
+    let turn = Arc::new(Semaphore::new(1));
+    // They end with this.
+    let mut tasks = JoinSet::new();
+    let mut concerns = Vec::new();
+    for (number, to_do) in all.into_iter().enumerate() {
+        let inbox = Arc::new(Inbox::default());
+        concerns.push((inbox.clone(), to_do.only_for.clone(), to_do.on_start));
+        let reaction =
+            Reaction { number, to_do, turn: turn.clone(), done: done.clone(), standing: standing.clone() };
+        tasks.spawn(reaction.run(inbox));
+    }
+    let mut switching = Switching::default();
+    loop {
+        let all_use = tokio::select! {
+            news = published.recv() => {
+                let Some(Published { first, changed, snapshot }) = news else { return };
+                let mut told = Vec::new();
+                for (number, (inbox, only_for, on_start)) in concerns.iter().enumerate() {
+                    let concerned = only_for.is_empty() || !only_for.is_disjoint(&changed);
+                    if concerned && (!first || *on_start) {
+                        told.push((number, secrets_behind(only_for, &changed, &snapshot)));
+                        inbox.put(News { changed: changed.clone(), snapshot: snapshot.clone() });
+                    }
+                }
+                switching.published(&snapshot, &told)
+            }
+            Some((number, generation)) = dones.recv() => switching.done(number, generation),
+        };
+        if let Some(all_use) = all_use {
+            switched(&all_use);
+        }
     }
 }
+
+/// The secrets that have not been switched before somebody who minds only some names has been told. What a file is made of
+/// is not known here: with one of those it is all that have changed.
+fn secrets_behind(only_for: &BTreeSet<Name>, changed: &BTreeSet<Name>, snapshot: &Snapshot) -> BTreeSet<Name> {
+    let is_secret = |name: &Name| snapshot.secrets.contains_key(name);
+    let by_file = only_for.iter().any(|name| changed.contains(name) && !is_secret(name));
+    let all = only_for.is_empty() || by_file;
+    changed.iter().filter(|name| is_secret(name) && (all || only_for.contains(*name))).cloned().collect()
+}
+
+impl From<OnChange> for ToDo {
+    fn from(setting: OnChange) -> Self {
+        Self {
+            only_for: setting.only_for.iter().cloned().collect(),
+            timing: setting.timing,
+            settle: setting.settle,
+            retries: setting.retries,
+            on_start: setting.on_start,
+            by: By::Setting(setting),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -98,6 +98,8 @@ pub enum Exit {
     Directory = 3,
     /// `check`: it runs, and not everything is as it should be.
     Unwell = 4,
+    /// `exec`: the program is not started, or was ended, for want of secrets.
+    NoSecrets = 124,
     /// `exec`: the program could not be started.
     NotStarted = 126,
     /// `exec`: there is no such program.
@@ -107,8 +109,8 @@ pub enum Exit {
 const DEFAULT_CONFIG: &str = "/etc/leasehold/sidecar.toml";
 
 const EXIT_CODES: &str = "Exit codes: 0 ended in order, 1 failed, 2 command line or configuration, 3 the directory for \
-files cannot be trusted, 4 (check) not all is well; exec passes on its program's own, 126 when it cannot be started, 127 \
-when it is not found.";
+files cannot be trusted, 4 (check) not all is well; exec passes on its program's own, 124 when it is not started, or was \
+ended, for want of secrets, 126 when it cannot be started, 127 when it is not found.";
 
 impl Cli {
     /// The command, the default when none was given.

@@ -89,9 +89,11 @@ impl Config {
         let secrets = secret::read_all(root);
         let file_list = file::read_all(root.sections("file"), secrets.as_deref());
         let files = files::read(root, file_list.as_deref());
-        let on_change = on_change::read_all(root.sections("on_change"), &known(&secrets, &file_list));
-        let exec = exec::read(root.section("exec"));
-        let endpoint = root.try_section("endpoint").map(|section| endpoint::read(section, secrets.as_deref()));
+        let on_change =
+            on_change::read_all(root.sections("on_change"), &known(&secrets, &file_list), secrets.as_deref());
+        let exec = exec::read(root.section("exec"), secrets.as_deref());
+        let endpoint =
+            root.try_section("endpoint").map(|section| endpoint::read(section, secrets.as_deref()));
         let cache = root.try_section("cache").map(|section| cache::read(section, broker.as_ref()));
         let health = root.try_section("health").map(health::read);
         let log = log::read(root.section("log"));

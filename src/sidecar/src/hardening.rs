@@ -1,7 +1,7 @@
 //! What the process does to itself before it touches a secret: no core dumps, no tracing by others, no new privileges, no
 //! readable files, no swapping. Before any thread is started, since some hold for a thread.
 
-use std::io;
+use std::{io, sync::OnceLock};
 
 use rustix::{
     fs::Mode,
@@ -17,10 +17,33 @@ pub(crate) struct Measure {
     pub(crate) outcome: Result<(), String>,
 }
 
+/// What a program of `exec` inherits, as it was before.
+struct Before {
+    umask: Mode,
+    core: Option<u64>,
+}
+
+static BEFORE: OnceLock<Before> = OnceLock::new();
+/// Files are for their owner only.
+const OURS: Mode = Mode::RWXG.union(Mode::RWXO);
+
+/// Starts a program as if nothing had been measured out for it: with the file mode mask and the limit of core dumps that the
+/// sidecar was started with. Not for long: the mask is this process's meanwhile.
+pub(crate) fn as_it_was<T>(start: impl FnOnce() -> T) -> T {
+    let Some(before) = BEFORE.get() else { return start() };
+    let limit = |current| setrlimit(Resource::Core, Rlimit { current, ..getrlimit(Resource::Core) });
+    umask(before.umask);
+    let _ = limit(before.core);
+    let started = start();
+    let _ = limit(Some(0));
+    umask(OURS);
+    started
+}
+
 /// Takes every measure. None of them is worth not serving for, so failures are for the log. What a program that is run by
 /// `exec` must not inherit is not here but there: `no_new_privs` would break a program that is setuid.
 pub(crate) fn harden() -> Vec<Measure> {
-    umask(Mode::RWXG | Mode::RWXO);
+    let _ = BEFORE.set(Before { umask: umask(OURS), core: getrlimit(Resource::Core).current });
     vec![
         measure("core dumps off", no_core_dumps()),
         measure(
@@ -35,7 +58,7 @@ fn measure(name: &'static str, outcome: io::Result<()>) -> Measure {
     Measure { name, outcome: outcome.map_err(|error| error.to_string()) }
 }
 
-/// The soft limit only: it is inherited by a program of `exec`, which may raise it again.
+/// The soft limit only: it is given back to a program of `exec`.
 fn no_core_dumps() -> io::Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Core);
     Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })?)

@@ -1,14 +1,11 @@
 //! What a program is given on its standard input.
 
-use data_encoding::BASE64;
 use leasehold_core::{
     SecretValue,
     provider::{ErrorClass, ProviderError, Turn},
 };
-use serde::{
-    Serialize,
-    ser::{SerializeMap, Serializer},
-};
+use leasehold_programs::Fields;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 /// What a program is to do.
@@ -50,29 +47,6 @@ struct Message<'a> {
     /// Of a test: the value to try.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Fields<'a>>,
-}
-
-/// A value's fields: text as it is, other bytes as an object with their base64.
-struct Fields<'a>(&'a SecretValue);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Bytes<'b> {
-            base64: &'b str,
-        }
-        let mut map = serializer.serialize_map(Some(self.0.fields.len()))?;
-        for (name, bytes) in &self.0.fields {
-            match std::str::from_utf8(bytes.expose()) {
-                Ok(text) => map.serialize_entry(name.as_str(), text)?,
-                Err(_) => {
-                    let base64 = Zeroizing::new(BASE64.encode(bytes.expose()));
-                    map.serialize_entry(name.as_str(), &Bytes { base64: &base64 })?;
-                }
-            }
-        }
-        map.end()
-    }
 }
 
 /// One line of JSON.

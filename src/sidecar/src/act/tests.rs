@@ -1,0 +1,177 @@
+//! What is published, and what is done then.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Mutex};
+
+use leasehold_core::{SecretValue, Timestamp};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::*;
+use crate::{config::on_change::Deed, snapshot::Loan};
+
+/// All of these held, with values that say their names and the generation.
+pub(crate) fn snapshot(generation: u64, names: &[&str]) -> Arc<Snapshot> {
+    let loan = |name: &str| {
+        let value = SecretValue::plain(format!("value-of-{name}-{generation}"));
+        let lease = "lease-aeaqcaibaeaqcaibaeaqcaibae".parse().unwrap();
+        Arc::new(Loan::kept("prod/app/x".parse().unwrap(), lease, None, Timestamp::MAX, value))
+    };
+    let named = |name: &&str| -> Name { name.parse().unwrap() };
+    Arc::new(Snapshot {
+        generation,
+        secrets: names.iter().map(|name| (named(name), loan(name))).collect(),
+        wanted: names.iter().map(named).collect(),
+        ..Snapshot::default()
+    })
+}
+
+pub(crate) fn publish(generation: u64, names: &[&str], changed: &[&str]) -> Published {
+    Published {
+        first: generation == 1,
+        changed: changed.iter().map(|name| name.parse().unwrap()).collect(),
+        snapshot: snapshot(generation, names),
+    }
+}
+
+struct Site {
+    folder: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        fs::read_to_string(self.file(name)).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    fn command(&self, name: &str, body: &str) -> OnChange {
+        let file = self.file(name);
+        fs::write(&file, format!("#!/bin/sh\ncd {}\n{body}\n", self.folder.path().display())).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o700)).unwrap();
+        OnChange {
+            only_for: Vec::new(),
+            deed: Deed::Command {
+                command: vec![file.to_str().unwrap().to_owned()],
+                user: None,
+                dir: None,
+                input: Vec::new(),
+            },
+            timing: Timing { debounce: Duration::from_millis(50), splay: Duration::ZERO },
+            settle: Duration::ZERO,
+            timeout: Duration::from_secs(10),
+            retries: 3,
+            on_start: false,
+        }
+    }
+}
+
+type Switched = Arc<Mutex<Vec<(u64, String)>>>;
+
+/// Publishes, and waits until the generation is switched as is told, or a moment longer than anything takes.
+async fn scene(settings: Vec<OnChange>, news: Vec<Published>, until: (u64, &str)) -> (Switched, Standing) {
+    let (publish, published) = mpsc::channel(8);
+    let (standing, told) = watch::channel(Standing::default());
+    let switched = Switched::default();
+    let seen = switched.clone();
+    let running = tokio::spawn(run(
+        settings,
+        published,
+        move |snapshot| {
+            let names: Vec<_> = snapshot.secrets.keys().map(ToString::to_string).collect();
+            seen.lock().unwrap().push((snapshot.generation, names.join(" ")));
+        },
+        standing,
+    ));
+    for news in news {
+        publish.send(news).await.unwrap();
+    }
+    let deadline = Instant::now().checked_add(Duration::from_secs(20)).unwrap();
+    let wanted = (until.0, until.1.to_owned());
+    while !switched.lock().unwrap().contains(&wanted) && told.borrow().given_up.is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", switched.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.abort();
+    let standing = told.borrow().clone();
+    (switched, standing)
+}
+
+#[tokio::test]
+async fn changes_that_come_together_are_told_once_by_name_and_never_by_value() {
+    let site = Site::new();
+    let mut command = site.command(
+        "tell",
+        "echo \"$LEASEHOLD_CHANGED $LEASEHOLD_GENERATION\" >> told; /usr/bin/env > env; /bin/cat > input",
+    );
+    if let Deed::Command { input, .. } = &mut command.deed {
+        input.push("db".parse().unwrap());
+    }
+    let all = ["db", "key"];
+    let news = vec![publish(1, &all, &all), publish(2, &all, &["db", "db.env"]), publish(3, &all, &["key"])];
+    let (switched, standing) = scene(vec![command], news, (3, "db key")).await;
+    assert_eq!(site.lines("told"), ["db db.env key 3"]);
+    let input: serde_json::Value = serde_json::from_slice(&fs::read(site.file("input")).unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "changed": ["db", "db.env", "key"],
+        "secrets": {"db": {"value": "value-of-db-3"}},
+    });
+    assert_eq!(input, expected);
+    assert!(!fs::read_to_string(site.file("env")).unwrap().contains("value-of"));
+    let switched = switched.lock().unwrap();
+    assert_eq!(switched.first(), Some(&(1, "db key".to_owned())), "nobody is told of the first");
+    assert!(switched.contains(&(2, "key".to_owned())), "{switched:?}");
+    assert_eq!((standing.done, standing.failed), (1, 0));
+}
+
+#[tokio::test]
+async fn only_who_is_concerned_is_told() {
+    let site = Site::new();
+    let mut one = site.command("one", "echo one >> told");
+    one.only_for = vec!["db.env".parse().unwrap()];
+    let mut other = site.command("other", "echo other >> told");
+    other.only_for = vec!["key".parse().unwrap()];
+    let all = ["db", "key"];
+    let news = vec![publish(1, &all, &all), publish(2, &all, &["key", "key.pem"])];
+    scene(vec![one, other], news, (2, "db key")).await;
+    assert_eq!(site.lines("told"), ["other"]);
+}
+
+#[tokio::test]
+async fn what_fails_is_tried_again_and_the_old_value_is_kept_meanwhile() {
+    let site = Site::new();
+    let flaky = site.command("flaky", "[ -e tried ] && exit 0; : > tried; exit 3");
+    let news = vec![publish(1, &["db"], &["db"]), publish(2, &["db"], &["db"])];
+    let (switched, standing) = scene(vec![flaky], news, (2, "db")).await;
+    assert_eq!((standing.done, standing.failed), (1, 1));
+    assert_eq!(*switched.lock().unwrap(), [(1, "db".to_owned()), (2, "db".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_told_and_nothing_counts_as_switched() {
+    let site = Site::new();
+    let mut broken = site.command("broken", "exit 3");
+    broken.retries = 0;
+    let news = vec![publish(1, &["db", "key"], &["db", "key"]), publish(2, &["db", "key"], &["db"])];
+    let (switched, standing) = scene(vec![broken], news, (2, "db key")).await;
+    assert!(standing.given_up[0].contains("ended with the exit code 3"), "{standing:?}");
+    assert_eq!(*switched.lock().unwrap(), [(1, "db key".to_owned()), (2, "key".to_owned())]);
+}
+
+#[tokio::test]
+async fn one_is_done_at_a_time_and_at_the_start_where_that_is_asked_for() {
+    let site = Site::new();
+    let body = "mkdir busy || echo clash >> told; /bin/sleep 0.2; rmdir busy; echo \"$0\" >> told";
+    let mut one = site.command("one", body);
+    let mut other = site.command("other", body);
+    one.on_start = true;
+    other.on_start = true;
+    scene(vec![one, other], vec![publish(1, &["db"], &["db"])], (1, "db")).await;
+    let told = site.lines("told");
+    assert!(told.len() == 2 && !told.contains(&"clash".to_owned()), "{told:?}");
+}
