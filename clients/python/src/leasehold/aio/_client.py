@@ -25,6 +25,7 @@ from leasehold._pool import Pool
 from leasehold._secret import Value
 from leasehold._watchers import Watchers
 from leasehold.aio._leased import Borrow
+from leasehold.aio._waiting import waited
 from leasehold.v1 import lease_service_pb2 as pb
 from leasehold.v1.lease_service_pb2_grpc import LeaseServiceStub
 
@@ -172,15 +173,6 @@ class Core:
                 _log.exception("what the broker tells of leases cannot be understood")
             failures = failures + 1 if now() - began < LONGEST_DELAY else 1
             await waited(self.stopped, min(0.1 * 2 ** min(failures, 10), LONGEST_DELAY))
-
-
-async def waited(event: asyncio.Event, timeout: float) -> bool:
-    """Whether it came to pass within so many seconds."""
-    try:
-        await asyncio.wait_for(event.wait(), timeout)
-    except asyncio.TimeoutError:
-        return False
-    return True
 
 
 class Client:

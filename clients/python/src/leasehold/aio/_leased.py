@@ -17,6 +17,7 @@ from leasehold._errors import Denied, Error, Failed
 from leasehold._guard import Guard, Kept
 from leasehold._keeper import Action, Renew, Take, is_late
 from leasehold._lease import Holding, lease_of
+from leasehold.aio._waiting import waited
 
 if TYPE_CHECKING:
     from leasehold.aio._client import Core
@@ -175,8 +176,6 @@ class _Worker:
             raise failure
 
     async def _run(self) -> None:
-        from leasehold.aio._client import waited
-
         while not self._kept.stopping and not self._core.stopped.is_set():
             self._awake.clear()
             self._core.pool.refresh()
