@@ -118,14 +118,27 @@ impl KeyRing {
     /// # Errors
     /// When there is no randomness, or it is longer than AES-GCM takes (64 GiB).
     pub fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_written(context, plain.len(), |out| out.extend_from_slice(plain))
+    }
+
+    /// Seals what `write` appends to a buffer with `room` for it, for `context`: it is nowhere in clear but there.
+    ///
+    /// # Errors
+    /// As [`KeyRing::seal`].
+    pub fn seal_written(
+        &self,
+        context: &[u8],
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Vec<u8>, SealError> {
         let first = self.keys.first().ok_or(SealError::NoEntropy)?;
         let subkey = self.subkey(first)?;
         let mut nonce = [0; 12];
         rand::fill(&mut nonce).map_err(|_| SealError::NoEntropy)?;
 
-        let mut sealed = Envelope::start(first.id(), &subkey.salt, &nonce, plain.len());
+        let mut sealed = Envelope::start(first.id(), &subkey.salt, &nonce, room);
         let header = sealed.len();
-        sealed.extend_from_slice(plain);
+        write(&mut sealed);
         let body = sealed.get_mut(header..).unwrap_or_default();
         let aad = Aad::from(associated(first.id(), context));
         match subkey.aead.seal_in_place_separate_tag(aead::Nonce::assume_unique_for_key(nonce), aad, body) {
@@ -134,8 +147,9 @@ impl KeyRing {
                 Ok(sealed)
             }
             Err(_) => {
+                let length = sealed.len().saturating_sub(header);
                 zeroize::Zeroize::zeroize(&mut sealed);
-                Err(SealError::TooLong(plain.len()))
+                Err(SealError::TooLong(length))
             }
         }
     }
@@ -271,6 +285,15 @@ mod tests {
         assert!(shown.contains(&ring.key_ids().next().unwrap().to_string()));
         let secret = data_encoding::BASE64.encode(ring.keys.first().unwrap().raw());
         assert!(!shown.contains(&secret), "{shown}");
+    }
+
+    #[test]
+    fn what_is_written_into_the_seal_opens_as_well() {
+        let ring = ring();
+        for room in [0, 6, 100] {
+            let sealed = ring.seal_written(b"lease/1", room, |out| out.extend_from_slice(b"handle")).unwrap();
+            assert_eq!(ring.open(b"lease/1", &sealed).unwrap().expose(), b"handle");
+        }
     }
 
     proptest! {

@@ -43,7 +43,13 @@ pub(crate) fn seal(
     writes: &[Write],
 ) -> Result<Vec<u8>, SealError> {
     let words = Words::of(record);
-    keys.seal(&context(node, record, &words), encode(&words, writes).expose())
+    // Room for all of it at once: a buffer that grows would leave copies of the values behind.
+    let length = |write: &Write| {
+        let value = write.value.as_ref().map_or(0, SecretBytes::len);
+        write.key.as_str().len().saturating_add(value).saturating_add(16)
+    };
+    let room = writes.iter().map(length).fold(16, usize::saturating_add);
+    keys.seal_written(&context(node, record, &words), room, |out| encode(&words, writes, out))
 }
 
 /// The writes that were sealed for `record` by `node`.
@@ -72,27 +78,19 @@ fn context(node: &str, record: &Record, words: &Words<'_>) -> Vec<u8> {
     context
 }
 
-fn encode(words: &Words<'_>, writes: &[Write]) -> SecretBytes {
-    let length = |write: &Write| {
-        let value = write.value.as_ref().map_or(0, SecretBytes::len);
-        write.key.as_str().len().saturating_add(value).saturating_add(16)
-    };
-    // Room for all of it at once: a buffer that grows would leave copies of the values behind.
-    let room = writes.iter().map(length).fold(16, usize::saturating_add);
-    let mut out = Vec::with_capacity(room);
-    put_number(&mut out, VERSION);
-    put_number(&mut out, writes.len() as u64);
+fn encode(words: &Words<'_>, writes: &[Write], out: &mut Vec<u8>) {
+    put_number(out, VERSION);
+    put_number(out, writes.len() as u64);
     for write in writes {
-        words.put_key(&mut out, write.key.as_str());
+        words.put_key(out, write.key.as_str());
         match &write.value {
-            None => put_number(&mut out, 0),
+            None => put_number(out, 0),
             Some(value) => {
-                put_number(&mut out, (value.len() as u64).saturating_add(1));
+                put_number(out, (value.len() as u64).saturating_add(1));
                 out.extend_from_slice(value.expose());
             }
         }
     }
-    SecretBytes::new(out)
 }
 
 fn decode(words: &Words<'_>, plain: &SecretBytes) -> Option<Vec<Write>> {
@@ -207,7 +205,9 @@ mod tests {
         let mut record = record(1);
         (record.actor.id, record.lease) = (holder.parse().unwrap(), Some(id));
         let writes = [Write::mark(Key::lease(id)), Write::mark(Key::holder(&record.actor.id, id))];
-        let length = encode(&Words::of(&record), &writes).len();
+        let mut out = Vec::new();
+        encode(&Words::of(&record), &writes, &mut out);
+        let length = out.len();
         assert!(length < 30, "{length}");
     }
 
@@ -221,7 +221,9 @@ mod tests {
             record.secret = Some("prod/db".parse().unwrap());
             let writes: Vec<_> = keys.iter().map(|key| Write::delete(Key::from_stored(key))).collect();
             let words = Words::of(&record);
-            let back = decode(&words, &encode(&words, &writes)).unwrap();
+            let mut out = Vec::new();
+            encode(&words, &writes, &mut out);
+            let back = decode(&words, &SecretBytes::new(out)).unwrap();
             prop_assert_eq!(back.iter().map(|write| write.key.as_str()).collect::<Vec<_>>(), keys);
         }
 
