@@ -1,6 +1,6 @@
 //! Secret paths: the logical names by which workloads know secrets.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -9,7 +9,7 @@ use thiserror::Error;
 /// A segment is 1 to 128 characters of `A-Z a-z 0-9 . _ -` and is neither `.` nor `..`; the whole is at most 512 bytes.
 /// So a path is safe in a log line, in a key and in a file name's parts, though adapters still encode for their own grammar.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SecretPath(Box<str>);
+pub struct SecretPath(Arc<str>);
 
 /// The start of a tree of paths: whole segments that end with `/`, such as `prod/shared/`; at least one segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,14 +2,15 @@
 //!
 //! Source: the SPIFFE ID specification, sections 2 (the trust domain), 2.2 (the path) and 2.3 (at most 2048 bytes).
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-/// A SPIFFE ID: `spiffe://<trust domain>/<path>`, parsed by the specification's rules and never repaired.
+/// A SPIFFE ID: `spiffe://<trust domain>/<path>`, parsed by the specification's rules and never repaired. A clone costs one
+/// count, as it does of all names that go into every lease and record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
-    text: Box<str>,
+    text: Arc<str>,
     domain_end: usize,
 }
 

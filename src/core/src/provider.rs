@@ -6,7 +6,7 @@ mod made;
 mod rotate;
 mod stored;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ pub use self::{
 
 /// The name of a configured back end, such as `aws-main`: 1 to 64 characters of `a-z 0-9 -`, a letter first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProviderName(Box<str>);
+pub struct ProviderName(Arc<str>);
 
 /// Not a provider name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -3,7 +3,7 @@
 pub mod json;
 mod stored;
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -26,11 +26,11 @@ pub struct SecretValue {
 
 /// Names one field of a secret: 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FieldName(Box<str>);
+pub struct FieldName(Arc<str>);
 
 /// A back end's name for one immutable value of a secret: 1 to 256 visible ASCII characters without `/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VersionId(Box<str>);
+pub struct VersionId(Arc<str>);
 
 /// Why a text is not a field's or a version's name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
