@@ -18,12 +18,13 @@ mod tests;
 
 use std::{
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
 };
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::{future, stream::BoxStream};
 use leasehold_audit::Files;
 use leasehold_core::{
     ports::Ledger,
@@ -31,7 +32,7 @@ use leasehold_core::{
     state::{Change, Commit, Entry, Key, KeyRange, LedgerError, Revision},
 };
 use leasehold_seal::KeyRing;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use self::{
     archivist::{ArchiveRule, ClosedSegments},
@@ -41,7 +42,7 @@ pub use self::{
 };
 use self::{
     archivist::{ArchiveWork, Archivist},
-    courier::Couriers,
+    courier::{Couriers, Outcome},
     indexer::{Calm, IndexWork, Indexer, SnapshotRule},
     queue::{Closed, Queue, Request},
     writer::{Counts, Writer},
@@ -239,22 +240,18 @@ impl Embedded {
 
 #[async_trait]
 impl Ledger for Embedded {
-    async fn commit(&self, commit: Commit) -> Result<Revision, LedgerError> {
-        let Commit { record, conditions, writes } = commit;
-        let sealed = match writes.as_slice() {
-            [] => None,
-            writes => Some(
-                writes::seal(&self.0.keys, &self.0.node, &record, writes)
-                    .map_err(|why| LedgerError::Unavailable(why.to_string()))?,
-            ),
-        };
-        let (reply, outcome) = self.0.couriers.reply();
-        let request = Request { record, conditions, writes, sealed, reply: Some(reply) };
-        let closed = || LedgerError::Unavailable("the ledger is closed".to_owned());
-        if !self.0.queue.push(request) {
-            return Err(closed());
+    // Written out, so that nothing of the commit is carried along by who only waits for its answer.
+    fn commit<'a, 'f>(
+        &'a self,
+        commit: Commit,
+    ) -> Pin<Box<dyn Future<Output = Result<Revision, LedgerError>> + Send + 'f>>
+    where
+        'a: 'f,
+    {
+        match self.0.post(commit) {
+            Ok(outcome) => Box::pin(async move { outcome.await.unwrap_or_else(|_| Err(closed())) }),
+            Err(why) => Box::pin(future::ready(Err(why))),
         }
-        outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Entry>, LedgerError> {
@@ -270,6 +267,23 @@ impl Ledger for Embedded {
     }
 }
 
+impl Shared {
+    /// Seals a commit and hands it to the writer; its outcome comes by what is returned.
+    fn post(&self, commit: Commit) -> Result<oneshot::Receiver<Outcome>, LedgerError> {
+        let Commit { record, conditions, writes } = commit;
+        let sealed = match writes.as_slice() {
+            [] => None,
+            writes => Some(
+                writes::seal(&self.keys, &self.node, &record, writes)
+                    .map_err(|why| LedgerError::Unavailable(why.to_string()))?,
+            ),
+        };
+        let (reply, outcome) = self.couriers.reply();
+        let request = Box::new(Request { record, conditions, writes, sealed, reply: Some(reply) });
+        if self.queue.push(request) { Ok(outcome) } else { Err(closed()) }
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.archivist.end();
@@ -280,6 +294,10 @@ impl Drop for Shared {
             let _ = thread.join();
         }
     }
+}
+
+fn closed() -> LedgerError {
+    LedgerError::Unavailable("the ledger is closed".to_owned())
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {

@@ -153,15 +153,15 @@ impl Index {
         }
     }
 
-    /// Makes one record's writes visible, all at once.
-    pub(crate) fn apply(&self, revision: Revision, writes: Vec<Write>) {
+    /// Makes one record's writes visible, all at once. Takes their values, and leaves the keys to whoever made them.
+    pub(crate) fn apply(&self, revision: Revision, writes: &mut [Write]) {
         let mut state = self.write();
         self.looked.forget(writes.iter().map(|write| &write.key));
         for write in writes {
             if write.value.is_some() {
                 state.voids.put(&write.key);
             }
-            state.active.insert(&write.key, Slot { revision, value: write.value });
+            state.active.insert(&write.key, Slot { revision, value: write.value.take() });
         }
     }
 

@@ -178,7 +178,8 @@ impl ArchiveWork {
         ]);
         let (reply, outcome) = Reply::direct();
         let (conditions, writes) = (Vec::new(), Vec::new());
-        if !self.queue.push(Request { record, conditions, writes, sealed: None, reply: Some(reply) }) {
+        let request = Request { record, conditions, writes, sealed: None, reply: Some(reply) };
+        if !self.queue.push(Box::new(request)) {
             return Err(Stop::Ended);
         }
         match outcome.blocking_recv() {

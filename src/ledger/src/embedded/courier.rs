@@ -12,7 +12,12 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
-type Outcome = Result<Revision, LedgerError>;
+use super::queue::Posted;
+
+/// What became of a commit.
+pub(crate) type Outcome = Result<Revision, LedgerError>;
+/// Who waits, what for, and the request, which is dropped where it is delivered.
+type Answer = (oneshot::Sender<Outcome>, Outcome, Option<Posted>);
 
 /// The couriers of all runtimes that commit; mostly one.
 #[derive(Default)]
@@ -27,7 +32,7 @@ pub(crate) struct Courier {
 
 #[derive(Default)]
 struct Bag {
-    answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    answers: Vec<Answer>,
     /// Set when nobody carries any more.
     gone: bool,
 }
@@ -87,12 +92,12 @@ impl Reply {
     }
 
     /// Sends the outcome on its way; gives back the courier that must be called for it to arrive.
-    pub(crate) fn send(self, outcome: Outcome) -> Option<Arc<Courier>> {
+    pub(crate) fn send(self, outcome: Outcome, request: Option<Posted>) -> Option<Arc<Courier>> {
         let Some(courier) = self.via else {
             let _ = self.to.send(outcome);
             return None;
         };
-        courier.carry(self.to, outcome).then_some(courier)
+        courier.carry((self.to, outcome, request)).then_some(courier)
     }
 }
 
@@ -103,20 +108,21 @@ impl Courier {
     }
 
     /// True when the courier does not know yet that there is something to carry.
-    fn carry(&self, to: oneshot::Sender<Outcome>, outcome: Outcome) -> bool {
+    fn carry(&self, answer: Answer) -> bool {
         let mut bag = self.lock();
         if bag.gone {
             drop(bag);
+            let (to, outcome, _) = answer;
             let _ = to.send(outcome);
             return false;
         }
-        bag.answers.push((to, outcome));
+        bag.answers.push(answer);
         bag.answers.len() == 1
     }
 
     fn deliver(&self) {
         let answers = std::mem::take(&mut self.lock().answers);
-        for (to, outcome) in answers {
+        for (to, outcome, _) in answers {
             // Who does not wait any more has no use for the answer; what was committed stays.
             let _ = to.send(outcome);
         }
@@ -160,8 +166,8 @@ mod tests {
         let couriers = Couriers::default();
         let (first, one) = couriers.reply();
         let (second, two) = couriers.reply();
-        let call = first.send(Ok(1)).unwrap();
-        assert!(second.send(Ok(2)).is_none());
+        let call = first.send(Ok(1), None).unwrap();
+        assert!(second.send(Ok(2), None).is_none());
         call.call();
         assert_eq!((one.await.unwrap(), two.await.unwrap()), (Ok(1), Ok(2)));
         assert_eq!(couriers.lock().len(), 1);
@@ -174,14 +180,14 @@ mod tests {
         let ended = runtime();
         let (before, in_time) = ended.block_on(async { couriers.reply() });
         let (after, late) = ended.block_on(async { couriers.reply() });
-        assert!(before.send(Ok(1)).is_some());
+        assert!(before.send(Ok(1), None).is_some());
         drop(ended);
-        assert!(after.send(Ok(2)).is_none());
+        assert!(after.send(Ok(2), None).is_none());
         assert_eq!((in_time.blocking_recv().unwrap(), late.blocking_recv().unwrap()), (Ok(1), Ok(2)));
         // Another runtime, which may have the same id, gets a courier of its own.
         runtime().block_on(async {
             let (reply, answer) = couriers.reply();
-            reply.send(Ok(3)).unwrap().call();
+            reply.send(Ok(3), None).unwrap().call();
             assert_eq!(answer.await.unwrap(), Ok(3));
         });
     }
@@ -189,7 +195,7 @@ mod tests {
     #[test]
     fn without_a_runtime_answers_go_directly() {
         let (reply, mut answer) = Couriers::default().reply();
-        assert!(reply.send(Ok(1)).is_none());
+        assert!(reply.send(Ok(1), None).is_none());
         assert_eq!(answer.try_recv().unwrap(), Ok(1));
     }
 
@@ -197,7 +203,7 @@ mod tests {
     async fn an_answer_outlives_the_ledger() {
         let couriers = Couriers::default();
         let (reply, answer) = couriers.reply();
-        reply.send(Ok(1)).unwrap();
+        reply.send(Ok(1), None).unwrap();
         drop(couriers);
         assert_eq!(answer.await.unwrap(), Ok(1));
     }

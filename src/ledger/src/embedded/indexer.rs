@@ -260,7 +260,8 @@ impl IndexWork {
         ]);
         let (conditions, writes) = (Vec::new(), Vec::new());
         // Without the record, the snapshot is still good: its seal holds, and it follows from the chain.
-        let _ = self.queue.push(Request { record, conditions, writes, sealed: None, reply: None });
+        let request = Request { record, conditions, writes, sealed: None, reply: None };
+        let _ = self.queue.push(Box::new(request));
     }
 
     fn finish(self, end: Option<Head>) {

@@ -206,7 +206,8 @@ impl Opening<'_> {
             }
             if let Some(sealed) = &entry.sealed {
                 let writes = writes::open(&self.options.keys, &entry.node, &entry.record, sealed);
-                index.apply(entry.seq, writes.map_err(|why| fatal(self.seal_error(entry.seq, why)))?);
+                let mut writes = writes.map_err(|why| fatal(self.seal_error(entry.seq, why)))?;
+                index.apply(entry.seq, &mut writes);
             }
             replayed = replayed.saturating_add(1);
             let head = Head { seq: entry.seq, hash: entry.hash };

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::{
     health::LedgerHealth,
     indexer::Indexer,
-    queue::{Closed, Queue, Request, Taken},
+    queue::{Closed, Posted, Queue, Request, Taken},
 };
 use crate::{conditions, index::Index, watchers::Watchers};
 
@@ -77,7 +77,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: &mut Vec<Request>) {
+    fn commit(&mut self, group: &mut Vec<Posted>) {
         if let Err(why) = self.wait_for_index() {
             self.say(Err(why.clone()));
             return answer(group, std::iter::repeat_with(|| Err(why.clone())));
@@ -97,7 +97,7 @@ impl Writer {
     }
 
     /// Checks the group in order and stages what may be committed. What one commit writes, the next one's conditions see.
-    fn stage(&mut self, group: &[Request]) -> Vec<Result<Revision, LedgerError>> {
+    fn stage(&mut self, group: &[Posted]) -> Vec<Result<Revision, LedgerError>> {
         let Self { journal, index, counts, .. } = self;
         let mut written: HashMap<&Key, Option<Revision>> = HashMap::new();
         let mut stage = |request: &'_ Request, written: &HashMap<&Key, Option<Revision>>| {
@@ -127,7 +127,7 @@ impl Writer {
     }
 
     /// What is durable becomes visible, in order.
-    fn publish(&mut self, head: Head, group: &mut [Request], outcomes: &[Result<Revision, LedgerError>]) {
+    fn publish(&mut self, head: Head, group: &mut [Posted], outcomes: &[Result<Revision, LedgerError>]) {
         self.say(Ok(()));
         let mut commits = 0u64;
         let mut last_time = Timestamp::MIN;
@@ -135,17 +135,13 @@ impl Writer {
             let Ok(revision) = *outcome else { continue };
             commits = commits.saturating_add(1);
             last_time = last_time.max(request.record.time);
-            let writes = std::mem::take(&mut request.writes);
-            if writes.is_empty() {
+            if request.writes.is_empty() {
                 continue;
             }
             let mut audience = self.watchers.audience();
-            if audience.is_empty() {
-                self.index.apply(revision, writes);
-                continue;
-            }
-            self.index.apply(revision, writes.clone());
-            for Write { key, value } in writes {
+            let told = if audience.is_empty() { Vec::new() } else { request.writes.clone() };
+            self.index.apply(revision, &mut request.writes);
+            for Write { key, value } in told {
                 audience.tell(&Change { revision, key, value });
             }
         }
@@ -213,15 +209,14 @@ impl Drop for Writer {
     }
 }
 
-/// Tells everybody how it went, and only then lets go of the group.
-fn answer(group: &mut Vec<Request>, outcomes: impl IntoIterator<Item = Result<Revision, LedgerError>>) {
-    let replies = group.iter_mut().map(|request| request.reply.take());
-    let to_call: Vec<_> = replies
+/// Tells everybody how it went, and only then wakes those who carry it.
+fn answer(group: &mut Vec<Posted>, outcomes: impl IntoIterator<Item = Result<Revision, LedgerError>>) {
+    let to_call: Vec<_> = group
+        .drain(..)
         .zip(outcomes)
-        .filter_map(|(reply, outcome)| reply.and_then(|reply| reply.send(outcome)))
+        .filter_map(|(mut request, outcome)| request.reply.take()?.send(outcome, Some(request)))
         .collect();
     to_call.iter().for_each(|courier| courier.call());
-    group.clear();
 }
 
 /// What a failure of the journal means to who wanted to commit.
