@@ -78,7 +78,7 @@ async fn leases_are_listed_page_by_page() {
     let stranger = site.client("stranger").connect().await.unwrap();
     assert!(stranger.list_leases(&[], 0, None).await.unwrap().items.is_empty());
     assert!(stranger.operator().list_leases(filter(WORKLOAD), 0, None).await.unwrap().items.is_empty());
-    assert!(matches!(stranger.get_lease(revoked).await, Err(Error::Denied)));
+    assert!(matches!(stranger.get_lease(revoked).await, Err(Error::Denied { .. })));
 }
 
 #[tokio::test]

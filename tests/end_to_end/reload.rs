@@ -29,7 +29,7 @@ async fn stranger_may(site: &Site, secret: &str) -> bool {
     let client = site.client("stranger").connect().await.unwrap();
     match client.issue_lease(issue(secret)).await {
         Ok(_) => true,
-        Err(Error::Denied) => false,
+        Err(Error::Denied { .. }) => false,
         Err(other) => panic!("{other}"),
     }
 }

@@ -2,28 +2,30 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    audit::AuditCommand, connection::Connection, exit, hold::HoldCommand, lease::LeaseCommand,
-    orphan::OrphanCommand, output::Format, policy::PolicyCommand, provider::ProviderCommand,
-    quickstart::Quickstart, revocation::RevocationCommand, rotation::RotationCommand, secret::SecretCommand,
+    again::Again, audit::AuditCommand, config::ConfigCommand, context::ContextCommand, examples,
+    hold::HoldCommand, lease::LeaseCommand, orphan::OrphanCommand, policy::PolicyCommand,
+    provider::ProviderCommand, quickstart::Quickstart, revocation::RevocationCommand,
+    rotation::RotationCommand, secret::SecretCommand, settings::Options,
 };
 
 /// Borrow secrets, and look after the broker that lends them.
 #[derive(Debug, Parser)]
-#[command(name = "leasehold", version, after_help = exit::CODES, max_term_width = 110)]
+#[command(name = "leasehold", version, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) options: Options,
+}
 
-    /// How to write what is found
-    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORM")]
-    pub(crate) output: Format,
+/// The whole grammar, with an example of every command.
+pub(crate) fn command() -> clap::Command {
+    examples::added(Cli::command())
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,7 +82,10 @@ pub(crate) enum Command {
     },
 
     /// How the broker is doing
-    Status,
+    Status {
+        #[command(flatten)]
+        again: Again,
+    },
 
     /// Check policies, and ask what they would decide; needs no broker
     Policy {
@@ -88,7 +93,19 @@ pub(crate) enum Command {
         command: PolicyCommand,
     },
 
-    /// Write a completion script for a shell to standard output
+    /// See what the command goes by, and who says so
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+
+    /// Keep several brokers under names of your own
+    Context {
+        #[command(subcommand)]
+        command: ContextCommand,
+    },
+
+    /// Write to standard output what a shell reads to complete commands, and secrets and leases as the broker has them
     Completions {
         /// The shell
         shell: Shell,
@@ -104,13 +121,12 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use crate::exit;
 
     #[test]
     fn the_grammar_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -124,6 +140,7 @@ mod tests {
             "--addr broker:8443 lease list",
             "lease list --all --holder spiffe://example.org/prod/api --secret prod/payments/db --state active",
             &format!("lease show {ID}"),
+            "lease exec prod/payments/db --env PGUSER=username --on-change HUP -- psql -h db",
             &format!("lease renew {ID} --ttl 1h30m"),
             &format!("lease renew {ID} --accept-rotation --field password --reveal"),
             &format!("lease revoke {ID} {ID} --reason gone"),
@@ -175,6 +192,16 @@ mod tests {
             "audit query --dir /var/lib/leasehold/journal --secret prod/payments/db",
             "audit verify /var/lib/leasehold",
             "status --output jsonl",
+            "status --watch",
+            "lease list --watch=5s --color never",
+            "--context prod lease list",
+            "config show -o json",
+            "config path",
+            "context list",
+            "context show",
+            "context use prod",
+            "context add prod --addr broker:8443 --identity /run/tls",
+            "context remove prod",
             "policy check config/policies --trust-domain example.org",
             "policy explain --principal spiffe://example.org/prod/api --action IssueLease --secret prod/payments/db",
             "completions bash",
@@ -199,6 +226,9 @@ mod tests {
             ("lease list --holder bob", "a SPIFFE ID starts with"),
             ("lease list --addr http://broker:1", "reached by TLS only"),
             ("lease renew lease-aeaqcaibaeaqcaibaeaqcaibae --field password", "--accept-rotation"),
+            ("lease exec prod/payments/db ./migrate", "unexpected argument"),
+            ("lease exec prod/payments/db --env A -- x", "NAME=FIELD"),
+            ("lease exec prod/payments/db --on-change kill -- x", "a signal is one of"),
             ("lease revoke", "required"),
             ("lease revoke --secret prod/a/b", "--reason"),
             ("lease revoke --secret-version v1 --reason x", "--secret"),
@@ -223,6 +253,10 @@ mod tests {
             ("policy explain --principal spiffe://e.org/a --action Issue --secret prod/a/b", "IssueLease"),
             ("lease get prod/payments/db --cert a.pem", "--key"),
             ("status --output yaml", "jsonl"),
+            ("status --color sometimes", "always"),
+            ("status --watch=often", "a duration is written"),
+            ("context use", "NAME"),
+            ("lease list --context a/b", "a context's name is"),
         ];
         for (line, why) in bad {
             let words = ["leasehold"].into_iter().chain(line.split(' '));

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use leasehold_audit::{Filter, Head, OutcomeKind};
-use leasehold_core::{LeaseId, SecretPath, Timestamp, path::PathPrefix, record::Kind};
+use leasehold_core::{LeaseId, RequestId, SecretPath, Timestamp, path::PathPrefix, record::Kind};
 
-use crate::{connection::Connection, exit::Failure, output::Output};
+use crate::{complete, connection::Connection, exit::Failure, output::Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -32,6 +32,10 @@ pub(crate) enum AuditCommand {
         /// At most so many
         #[arg(long, value_name = "COUNT")]
         limit: Option<u32>,
+        /// Of the call that was refused with this in its message, or with a client's own name for a request. Every other
+        /// record is read too, and passed over: say more to be faster
+        #[arg(long, value_name = "ID")]
+        request_id: Option<RequestId>,
         /// From this record on
         #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
         from: u64,
@@ -62,13 +66,13 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "SPIFFE-ID")]
     actor: Option<String>,
     /// About this secret
-    #[arg(long, value_name = "SECRET", conflicts_with = "prefix")]
+    #[arg(long, value_name = "SECRET", conflicts_with = "prefix", add = complete::secrets())]
     secret: Option<SecretPath>,
     /// About secrets under this prefix, with a `/` at the end
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<PathPrefix>,
     /// About this lease
-    #[arg(long, value_name = "LEASE")]
+    #[arg(long, value_name = "LEASE", add = complete::leases())]
     lease: Option<LeaseId>,
     /// With this outcome
     #[arg(long, value_enum, value_name = "OUTCOME")]
@@ -104,6 +108,7 @@ struct Query {
     tail: Option<u32>,
     limit: Option<u32>,
     follow: bool,
+    request_id: Option<RequestId>,
 }
 
 pub(crate) async fn run(
@@ -113,11 +118,19 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let (query, files) = match command {
         AuditCommand::Verify { dir, known } => return verify::run(&dir, known, output),
-        AuditCommand::Tail { lines, follow, filter, files } => {
-            (Query { filter: filter.into(), from: 0, tail: Some(lines), limit: None, follow }, files)
-        }
-        AuditCommand::Query { limit, from, filter, files } => {
-            (Query { filter: filter.into(), from, tail: None, limit, follow: false }, files)
+        AuditCommand::Tail { lines, follow, filter, files } => (
+            Query {
+                filter: filter.into(),
+                from: 0,
+                tail: Some(lines),
+                limit: None,
+                follow,
+                request_id: None,
+            },
+            files,
+        ),
+        AuditCommand::Query { limit, request_id, from, filter, files } => {
+            (Query { filter: filter.into(), from, tail: None, limit, follow: false, request_id }, files)
         }
     };
     match files.dir {

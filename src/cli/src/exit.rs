@@ -1,6 +1,6 @@
 //! How the command ends: the exit codes and the one line that says why.
 //!
-//! The codes are stable; `docs/cli.md` and `--help` list them.
+//! The codes are stable; `docs/exit-codes.md` and `--help` list them.
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -84,7 +84,7 @@ impl From<Error> for Failure {
             | Error::Throttled { .. }
             | Error::QuotaExceeded { .. }
             | Error::Unavailable { .. } => Exit::Unavailable,
-            Error::Denied => Exit::Denied,
+            Error::Denied { .. } => Exit::Denied,
             Error::Refused { .. } => Exit::Refused,
             Error::Failed { .. } if error.reason() == Some("JOURNAL_DAMAGED") => Exit::Damaged,
             _ => Exit::Failed,
@@ -95,6 +95,9 @@ impl From<Error> for Failure {
         }
         if let Some(provider) = error.provider() {
             message.push_str(&format!(" (provider `{provider}`)"));
+        }
+        if let Some(request) = error.request_id() {
+            message.push_str(&format!(" (request {request})"));
         }
         if let Some(delay) = error.retry_after().filter(|delay| !delay.is_zero()) {
             message.push_str(&format!("; try again in {} s", delay.as_secs().max(1)));
@@ -118,12 +121,16 @@ impl<T> About<T> for Result<T, Error> {
 /// What to do, where the error itself does not say it in the command line's terms.
 fn way_out(error: &Error) -> Option<&'static str> {
     match error {
-        Error::Missing { what: "the broker's address", .. } => Some("on the command line: --addr"),
+        Error::Missing { what: "the broker's address", .. } => {
+            Some("on the command line: --addr, or `leasehold context use`")
+        }
         Error::Missing { .. } => Some("on the command line: --ca or --identity"),
         Error::Connect(ConnectError::Refused { fault: leasehold_client::ClientFault::Required, .. }) => {
-            Some("give --cert and --key, or --identity")
+            Some("give --identity, or --cert and --key, or name a context that has them")
         }
-        Error::Connect(ConnectError::NotRunning { .. }) => Some("--addr (LEASEHOLD_ADDR) says where it is"),
+        Error::Connect(ConnectError::NotRunning { .. }) => {
+            Some("--addr (LEASEHOLD_ADDR) says where it is, `leasehold config show` who said so")
+        }
         _ => by_reason(error.reason()?),
     }
 }
@@ -131,7 +138,9 @@ fn way_out(error: &Error) -> Option<&'static str> {
 /// The same by the broker's stable reason (`ErrorReason` in the contract).
 fn by_reason(reason: &str) -> Option<&'static str> {
     Some(match reason {
-        "DENIED_OR_NOT_FOUND" => "look at `leasehold secret list` and `leasehold policy explain`",
+        "DENIED_OR_NOT_FOUND" => {
+            "look at `leasehold secret list` and `leasehold policy explain`, or ask whoever may read the audit journal: `leasehold audit query --request-id`"
+        }
         "LEASE_EXPIRED" | "LEASE_REVOKED" | "LEASE_AT_MAXIMUM_TTL" => {
             "take a new one with `leasehold lease get`"
         }
@@ -183,7 +192,7 @@ mod tests {
             (
                 Error::Connect(ConnectError::NotRunning { address: address.clone() }),
                 Exit::Unavailable,
-                "x: nothing listens at 127.0.0.1:8443: is the broker running, and is this its address?; --addr (LEASEHOLD_ADDR) says where it is",
+                "x: nothing listens at 127.0.0.1:8443: is the broker running, and is this its address?; --addr (LEASEHOLD_ADDR) says where it is, `leasehold config show` who said so",
             ),
             (
                 Error::Connect(ConnectError::Refused {
@@ -191,7 +200,7 @@ mod tests {
                     fault: ClientFault::Required,
                 }),
                 Exit::Credentials,
-                "x: the broker at 127.0.0.1:8443 refused the connection: a client certificate is required, and none was given; give --cert and --key, or --identity",
+                "x: the broker at 127.0.0.1:8443 refused the connection: a client certificate is required, and none was given; give --identity, or --cert and --key, or name a context that has them",
             ),
             (
                 Error::Connect(ConnectError::Refused {
@@ -202,9 +211,9 @@ mod tests {
                 "x: the broker at 127.0.0.1:8443 refused the connection: the certificate `a.crt` has expired: renew it",
             ),
             (
-                Error::Denied,
+                Error::Denied { answer: Answer { request_id: Some("call-a".into()), ..Answer::default() } },
                 Exit::Denied,
-                "x: not allowed, or no such thing [DENIED_OR_NOT_FOUND]; look at `leasehold secret list` and `leasehold policy explain`",
+                "x: not allowed, or no such thing [DENIED_OR_NOT_FOUND] (request call-a); look at `leasehold secret list` and `leasehold policy explain`, or ask whoever may read the audit journal: `leasehold audit query --request-id`",
             ),
             (
                 Error::Refused { answer: answer("LEASE_EXPIRED", "the lease has expired") },
@@ -242,16 +251,20 @@ mod tests {
     }
 
     #[test]
-    fn help_lists_every_code() {
-        let last = Exit::Refused as usize;
-        assert_eq!(CODES.lines().count(), last.saturating_add(2), "codes 0 to {last}, and the headline");
-    }
-
-    #[test]
-    fn the_documentation_lists_every_code() {
-        let page = include_str!("../../../docs/cli.md");
-        for code in 0..=Exit::Refused as u8 {
-            assert!(page.contains(&format!("\n| {code} | ")), "{code}");
+    fn help_and_the_documentation_list_every_code_and_no_other() {
+        let help: Vec<_> = CODES.lines().skip(1).map(|line| line.trim().split_once("  ").unwrap()).collect();
+        let codes: Vec<_> = help.iter().map(|(code, _)| code.parse::<u8>().unwrap()).collect();
+        assert_eq!(codes, (0..=Exit::Refused as u8).collect::<Vec<_>>());
+        let page = include_str!("../../../docs/exit-codes.md");
+        let (_, own) = page.split_once("## `leasehold`").unwrap();
+        let (own, _) = own.split_once("\n## ").unwrap();
+        let rows: Vec<_> =
+            own.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).collect();
+        let documented: Vec<_> = rows.iter().filter_map(|(code, _)| code.parse::<u8>().ok()).collect();
+        assert_eq!(documented, codes);
+        for ((_, means), (_, row)) in help.iter().zip(rows.iter().skip(1).filter(|(code, _)| *code != "---"))
+        {
+            assert!(row.starts_with(means), "help says {means:?}, the page {row:?}");
         }
     }
 }

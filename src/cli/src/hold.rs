@@ -11,7 +11,8 @@ use crate::{
     duration,
     exit::{About, Failure},
     orphan::PATIENCE,
-    output::Output,
+    output::{Format, Output},
+    progress::waiting,
 };
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +58,10 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let operator = connection.open_for(PATIENCE).await?.operator();
     let view = match command {
-        HoldCommand::Show => HoldView::of(operator.hold().await.about("the hold")?),
+        HoldCommand::Show => {
+            let wanted = output.format == Format::Table;
+            HoldView::of(waiting("asking the back ends", wanted, operator.hold()).await.about("the hold")?)
+        }
         HoldCommand::Release { reason } => {
             operator.release_hold(reason).await.about("the hold")?;
             HoldView::of(None)
@@ -168,6 +172,7 @@ mod tests {
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!((&json["on_hold"], &json["reason"]), (&true.into(), &"restored".into()));
         assert_eq!(json["providers"][0]["orphans"], 2);
+        crate::snapshot::documented("hold-show", &view);
         let none = serde_json::to_string(&HoldView::of(None)).unwrap();
         assert_eq!(none, r#"{"on_hold":false}"#);
     }

@@ -1,5 +1,6 @@
 //! `leasehold lease`: take leases, and look after them.
 
+mod exec;
 mod renew;
 mod revoke;
 mod view;
@@ -19,13 +20,13 @@ use leasehold_core::{
     secret::{FieldName, VersionId},
 };
 
-pub(crate) use self::watch::has_lagged;
 use self::{
     revoke::Revoke,
     view::{IssuedView, LeaseView},
 };
 use crate::{
-    clock,
+    again::Again,
+    clock, complete,
     confirm::confirm,
     connection::Connection,
     duration,
@@ -38,6 +39,8 @@ use crate::{
 pub(crate) enum LeaseCommand {
     /// Take a lease on a secret; its value is written only with --field or as JSON
     Get(Get),
+    /// Run a program that has a secret for as long as it lives
+    Exec(exec::Exec),
     /// List your own leases, or everybody's
     List(List),
     /// See what happens to your leases, as it happens
@@ -45,7 +48,7 @@ pub(crate) enum LeaseCommand {
     /// Look at a lease
     Show {
         /// The lease's id
-        #[arg(value_name = "LEASE")]
+        #[arg(value_name = "LEASE", add = complete::leases())]
         lease: LeaseId,
     },
     /// Move your lease's end, and to the secret's current version with --accept-rotation
@@ -55,13 +58,13 @@ pub(crate) enum LeaseCommand {
     /// Try now to end the credential of a lease that is being revoked or is quarantined
     Retry {
         /// The lease's id
-        #[arg(value_name = "LEASE")]
+        #[arg(value_name = "LEASE", add = complete::leases())]
         lease: LeaseId,
     },
     /// Give up a lease whose credential cannot be ended: nobody tries any more, though it may still work; asks first
     Forget {
         /// The lease's id
-        #[arg(value_name = "LEASE")]
+        #[arg(value_name = "LEASE", add = complete::leases())]
         lease: LeaseId,
         /// A reason for the audit record
         #[arg(long, value_name = "TEXT")]
@@ -75,7 +78,7 @@ pub(crate) enum LeaseCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// The secret's path, such as `prod/payments/db`
-    #[arg(value_name = "SECRET")]
+    #[arg(value_name = "SECRET", add = complete::secrets())]
     secret: SecretPath,
     /// How long; the secret's default when not given, and never more than its maximum
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
@@ -100,7 +103,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "SPIFFE-ID")]
     holder: Option<SpiffeId>,
     /// On this secret (implies --all)
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", add = complete::secrets())]
     secret: Option<SecretPath>,
     /// On this version of it
     #[arg(long, value_name = "VERSION", requires = "secret")]
@@ -109,7 +112,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<PathPrefix>,
     /// Of this back end (implies --all)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::providers())]
     provider: Option<ProviderName>,
     /// In this state; may be given several times
     #[arg(long = "state", value_enum, value_name = "STATE")]
@@ -117,6 +120,8 @@ pub(crate) struct List {
     /// At most so many
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
+    #[command(flatten)]
+    again: Again,
 }
 
 /// A lease's state on the command line.
@@ -141,7 +146,11 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     match command {
         LeaseCommand::Get(get) => get.run(connection, output).await,
-        LeaseCommand::List(list) => list.run(&connection.open().await?, output).await,
+        LeaseCommand::Exec(exec) => match exec.run(connection).await? {},
+        LeaseCommand::List(list) => {
+            let client = connection.open().await?;
+            list.again.show("lease list", output, async |output| list.run(&client, output).await).await
+        }
         LeaseCommand::Watch(watch) => watch.run(&connection.open().await?, output).await,
         LeaseCommand::Show { lease } => {
             let found = connection.open().await?.get_lease(lease).await.about(lease)?;
@@ -206,7 +215,7 @@ fn write_field(
 }
 
 impl List {
-    async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+    async fn run(&self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let states: Vec<LeaseState> = self.states.iter().map(|&state| state.into()).collect();
         let narrowed = self.holder.is_some()
             || self.secret.is_some()
@@ -214,11 +223,11 @@ impl List {
             || self.provider.is_some();
         let everybody = self.all || narrowed;
         let filter = LeaseFilter {
-            holder: self.holder,
-            secret: self.secret,
-            version: self.secret_version,
-            prefix: self.prefix,
-            provider: self.provider,
+            holder: self.holder.clone(),
+            secret: self.secret.clone(),
+            version: self.secret_version.clone(),
+            prefix: self.prefix.clone(),
+            provider: self.provider.clone(),
             states,
         };
         let mut left = self.limit.unwrap_or(usize::MAX);

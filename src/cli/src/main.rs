@@ -3,36 +3,53 @@
 //! It asks the broker over gRPC, reads audit journals and policies that are on this machine, and shows a newcomer
 //! around (`quickstart`). It decides nothing: what is allowed is for the broker to say.
 
+mod again;
 mod args;
 mod audit;
 mod clock;
+mod complete;
+mod config;
 mod confirm;
 mod connection;
+mod context;
 mod duration;
+mod examples;
 mod exit;
 mod hold;
 mod lease;
+mod look;
 mod orphan;
 mod output;
 mod policy;
+mod progress;
 mod provider;
 mod quickstart;
+#[cfg(test)]
+mod reference;
 mod revocation;
 mod rotation;
 mod secret;
+mod settings;
 mod shell;
+#[cfg(test)]
+mod snapshot;
 mod status;
+mod table;
+mod told;
 mod value;
 
-use std::{alloc::System, io::Write, process::ExitCode};
+use std::{alloc::System, env, io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::FromArgMatches;
+use clap_complete::CompleteEnv;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
     args::{Cli, Command},
     exit::{Exit, Failure},
+    look::{ColorWhen, Look, Tone},
     output::Output,
+    settings::Settings,
 };
 
 /// What held a value is wiped when it is freed.
@@ -40,12 +57,26 @@ use crate::{
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    // A shell that asks for completions sets `COMPLETE`; then this does not return.
+    CompleteEnv::with_factory(args::command).complete();
+    let color = ColorWhen::said(env::args_os());
+    let matches = args::command().color(color.into()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|why| why.exit());
+    let settings = Settings::resolve(&cli.options, &matches);
+    let color = settings.as_ref().map_or(color, |settings| settings.color.value);
+    let done = match (cli.command, settings) {
+        // They are about the program itself, so nothing that is configured can stand in their way.
+        (Command::Completions { shell }, _) => shell::completions(shell, &mut Output::plain()),
+        (Command::Man { dir }, _) => shell::man(dir.as_deref(), &mut Output::plain()),
+        (command, settings) => settings.and_then(|settings| run(command, &settings)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit, message }) => {
             if exit != Exit::Unread {
+                let name = Look::of_stderr(color).paint(Tone::Bad, "leasehold:");
                 // When nobody reads standard error either, the code has to do.
-                let _ = writeln!(std::io::stderr(), "leasehold: {message}");
+                let _ = writeln!(std::io::stderr(), "{name} {message}");
             }
             exit.into()
         }
@@ -53,21 +84,24 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(cli: Cli) -> Result<(), Failure> {
-    let mut output = Output::new(cli.output);
-    match cli.command {
-        Command::Quickstart(arguments) => quickstart::run(arguments, &mut output).await,
-        Command::Lease { command } => lease::run(command, &cli.connection, &mut output).await,
-        Command::Secret { command } => secret::run(command, &cli.connection, &mut output).await,
-        Command::Audit { command } => audit::run(command, &cli.connection, &mut output).await,
-        Command::Status => status::run(&cli.connection, &mut output).await,
-        Command::Revocation { command } => revocation::run(command, &cli.connection, &mut output).await,
-        Command::Rotation { command } => rotation::run(command, &cli.connection, &mut output).await,
-        Command::Hold { command } => hold::run(command, &cli.connection, &mut output).await,
-        Command::Orphan { command } => orphan::run(command, &cli.connection, &mut output).await,
-        Command::Provider { command } => provider::run(command, &cli.connection, &mut output).await,
-        Command::Policy { command } => policy::run(command, &mut output),
-        Command::Completions { shell } => shell::completions(shell, &mut output),
-        Command::Man { dir } => shell::man(dir.as_deref(), &mut output),
+async fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
+    let mut output = Output::new(settings.output.value, Look::of_stdout(settings.color.value));
+    let (connection, output) = (settings.connection(), &mut output);
+    match command {
+        Command::Quickstart(arguments) => quickstart::run(arguments, output).await,
+        Command::Lease { command } => lease::run(command, &connection, output).await,
+        Command::Secret { command } => secret::run(command, &connection, output).await,
+        Command::Audit { command } => audit::run(command, &connection, output).await,
+        Command::Status { again } => status::run(again, &connection, output).await,
+        Command::Revocation { command } => revocation::run(command, &connection, output).await,
+        Command::Rotation { command } => rotation::run(command, &connection, output).await,
+        Command::Hold { command } => hold::run(command, &connection, output).await,
+        Command::Orphan { command } => orphan::run(command, &connection, output).await,
+        Command::Provider { command } => provider::run(command, &connection, output).await,
+        Command::Policy { command } => policy::run(command, output),
+        Command::Config { command } => config::run(&command, settings, output),
+        Command::Context { command } => context::run(command, settings, output),
+        Command::Completions { shell } => shell::completions(shell, output),
+        Command::Man { dir } => shell::man(dir.as_deref(), output),
     }
 }

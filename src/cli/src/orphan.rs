@@ -8,11 +8,13 @@ use leasehold_core::{Timestamp, provider::ProviderName};
 use serde::Serialize;
 
 use crate::{
-    clock,
+    clock, complete,
     connection::Connection,
     duration,
     exit::{About, Exit, Failure},
-    output::{Output, Row},
+    output::{Format, Output, Row},
+    progress::waiting,
+    table::Cut,
 };
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +34,7 @@ pub(crate) enum OrphanCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// Of this back end only, by its configured name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::providers())]
     provider: Option<ProviderName>,
 }
 
@@ -62,7 +64,9 @@ pub(crate) async fn run(
         OrphanCommand::Sweep { which, dry_run } => (which, dry_run),
     };
     let operator = connection.open_for(PATIENCE).await?.operator();
-    let swept = operator.sweep_orphans(which.provider.as_ref(), dry_run).await.about("the orphans")?;
+    let work = operator.sweep_orphans(which.provider.as_ref(), dry_run);
+    let swept =
+        waiting("asking the back ends", output.format == Format::Table, work).await.about("the orphans")?;
     let mut list = output.list();
     let mut left = 0_usize;
     for orphan in swept.orphans {
@@ -110,6 +114,7 @@ impl OrphanView {
 
 impl Row for OrphanView {
     const COLUMNS: &'static [&'static str] = &["PROVIDER", "NAME", "LEASE", "FIRST SEEN", "STATE", "PROBLEM"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("PROBLEM", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         let seen = self.first_seen_at.map(|seen| duration::relative(seen, clock::now()));
@@ -138,6 +143,8 @@ mod tests {
             state: proto::OrphanState::InGrace.into(),
             problem: String::new(),
         };
+        let left = proto::Orphan { problem: "it does not answer".into(), ..orphan.clone() };
+        crate::snapshot::documented("orphan-list", &[OrphanView::of(orphan.clone()), OrphanView::of(left)]);
         assert_eq!(
             serde_json::to_string(&OrphanView::of(orphan)).unwrap(),
             concat!(

@@ -6,13 +6,18 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    look::{self, Look, Tone},
+    table::{Cut, fit, padded, shorten},
+};
 
 /// How things are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// Aligned columns for people.
     #[default]
@@ -31,6 +36,9 @@ pub(crate) trait Row: Serialize {
     /// How wide the columns are at least when rows come one by one; empty means as wide as their content.
     const WIDTHS: &'static [usize] = &[];
 
+    /// The columns that may be cut where the terminal is too narrow. What identifies a thing is none of them.
+    const CUTS: &'static [(&'static str, Cut)] = &[];
+
     /// The columns' content.
     fn cells(&self) -> Vec<String>;
 }
@@ -38,6 +46,7 @@ pub(crate) trait Row: Serialize {
 /// Standard output, in one form.
 pub(crate) struct Output<W: Write = BufWriter<StdoutLock<'static>>> {
     pub(crate) format: Format,
+    look: Look,
     writer: W,
 }
 
@@ -56,8 +65,13 @@ pub(crate) fn is_terminal() -> bool {
 }
 
 impl Output {
-    pub(crate) fn new(format: Format) -> Self {
-        Self { format, writer: BufWriter::new(io::stdout().lock()) }
+    pub(crate) fn new(format: Format, look: Look) -> Self {
+        Self { format, look, writer: BufWriter::new(io::stdout().lock()) }
+    }
+
+    /// For text that is no listing.
+    pub(crate) fn plain() -> Self {
+        Self::new(Format::Table, Look::default())
     }
 }
 
@@ -69,8 +83,11 @@ impl<W: Write> Output<W> {
         }
         let width = parts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, value) in parts {
-            let line = format!("{name:width$}  {}\n", printable(value));
-            self.write(line.trim_end_matches(' ').as_bytes())?;
+            let name = self.look.paint(Tone::Faint, &format!("{name:width$}"));
+            let value = printable(value);
+            let line = format!("{name}  {}", self.look.paint(look::of_part(&value), &value));
+            self.write(line.trim_end().as_bytes())?;
+            self.write(b"\n")?;
         }
         self.flush()
     }
@@ -84,6 +101,19 @@ impl<W: Write> Output<W> {
     /// Begins a list whose rows come one by one and are shown as they come.
     pub(crate) fn stream<R: Row>(&mut self) -> List<'_, R, W> {
         List { output: self, waiting: None, count: 0, row: std::marker::PhantomData }
+    }
+
+    /// Begins a page of a list that is shown again and again: on a terminal it takes the place of the one before.
+    pub(crate) fn page(&mut self, title: &str) -> Result<(), Failure> {
+        if self.format != Format::Table {
+            return Ok(());
+        }
+        if self.look.width.is_some() {
+            // To the corner, and away with what is there (ECMA-48, CUP and ED).
+            self.write(b"\x1b[H\x1b[2J")?;
+        }
+        let title = self.look.paint(Tone::Faint, title);
+        self.write(format!("{title}\n\n").as_bytes())
     }
 
     /// One line of text.
@@ -135,40 +165,80 @@ impl<R: Row, W: Write> List<'_, R, W> {
                 self.output.write(format!("  {}", encoded.replace('\n', "\n  ")).as_bytes())
             }
             Format::Table => {
-                let cells = row.cells().iter().map(|cell| printable(cell)).collect();
-                match &mut self.waiting {
-                    Some(waiting) => waiting.push(cells),
-                    None => {
-                        if first {
-                            self.output.write(aligned(&head::<R>(), R::WIDTHS).as_bytes())?;
-                        }
-                        self.output.write(aligned(&cells, R::WIDTHS).as_bytes())?;
-                    }
+                let cells: Vec<_> = row.cells().iter().map(|cell| printable(cell)).collect();
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.push(cells);
+                    return Ok(());
                 }
-                if self.waiting.is_none() { self.output.flush() } else { Ok(()) }
+                if first {
+                    self.head(R::WIDTHS)?;
+                }
+                let mut widths = R::WIDTHS.to_vec();
+                widths.resize(cells.len(), 0);
+                for (width, cell) in widths.iter_mut().zip(&cells) {
+                    *width = cell.chars().count().max(*width);
+                }
+                self.row(&cells, widths)?;
+                self.output.flush()
             }
         }
     }
 
+    fn head(&mut self, widths: &[usize]) -> Result<(), Failure> {
+        let widths = widths.iter().copied().chain(std::iter::repeat(0));
+        let cells: Vec<_> = R::COLUMNS.iter().zip(widths).map(|(name, width)| padded(name, width)).collect();
+        let line = cells.join("  ");
+        let line = self.output.look.paint(Tone::Head, line.trim_end());
+        self.output.write(format!("{line}\n").as_bytes())
+    }
+
+    /// One row, in these widths or in less.
+    fn row(&mut self, cells: &[String], mut widths: Vec<usize>) -> Result<(), Failure> {
+        let look = self.output.look;
+        if let Some(room) = look.width {
+            fit(&mut widths, R::COLUMNS, R::CUTS, room);
+        }
+        let mut line = String::new();
+        let mut gap = 0_usize;
+        for ((cell, name), width) in cells.iter().zip(R::COLUMNS).zip(widths) {
+            let cell = match look.width {
+                Some(_) => shorten(cell, name, R::CUTS, width),
+                None => cell.clone(),
+            };
+            // What follows nothing but spaces is the line's end.
+            if !cell.is_empty() {
+                line.push_str(&" ".repeat(gap));
+                line.push_str(&look.paint(look::of_cell(name, &cell), &cell));
+                gap = 0;
+            }
+            gap = gap.saturating_add(width.saturating_sub(cell.chars().count())).saturating_add(2);
+        }
+        line.push('\n');
+        self.output.write(line.as_bytes())
+    }
+
     /// Ends the list; says `nothing` to people when it is empty.
-    pub(crate) fn finish(self, nothing: &str) -> Result<(), Failure> {
+    pub(crate) fn finish(mut self, nothing: &str) -> Result<(), Failure> {
         match self.output.format {
             Format::Jsonl => {}
             Format::Json if self.count == 0 => self.output.write(b"[]\n")?,
             Format::Json => self.output.write(b"\n]\n")?,
             Format::Table if self.count == 0 => self.output.write(format!("{nothing}\n").as_bytes())?,
             Format::Table => {
-                let rows = self.waiting.unwrap_or_default();
+                let rows = self.waiting.take().unwrap_or_default();
                 if !rows.is_empty() {
-                    let head = head::<R>();
-                    let mut widths = vec![0; head.len()];
-                    for row in rows.iter().chain([&head]) {
+                    let mut widths: Vec<_> = R::COLUMNS.iter().map(|name| name.len()).collect();
+                    for row in &rows {
                         for (width, cell) in widths.iter_mut().zip(row) {
                             *width = cell.chars().count().max(*width);
                         }
                     }
-                    for row in [&head].into_iter().chain(&rows) {
-                        self.output.write(aligned(row, &widths).as_bytes())?;
+                    if let Some(room) = self.output.look.width {
+                        fit(&mut widths, R::COLUMNS, R::CUTS, room);
+                    }
+                    self.head(&widths)?;
+                    for row in &rows {
+                        self.row(row, widths.clone())?;
                     }
                 }
             }
@@ -184,17 +254,6 @@ impl From<io::Error> for Failure {
             _ => Self::failed("standard output cannot be written", error),
         }
     }
-}
-
-fn head<R: Row>() -> Vec<String> {
-    R::COLUMNS.iter().map(|&name| name.to_owned()).collect()
-}
-
-/// The cells in columns of these widths, without spaces at the end.
-fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let widths = widths.iter().copied().chain(std::iter::repeat(0));
-    let line: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-    format!("{}\n", line.join("  ").trim_end())
 }
 
 /// The text with its control characters made visible.
@@ -235,7 +294,7 @@ mod tests {
         write: impl FnOnce(&mut Output<&mut Vec<u8>>) -> Result<(), Failure>,
     ) -> String {
         let mut buffer = Vec::new();
-        write(&mut Output { format, writer: &mut buffer }).unwrap();
+        write(&mut Output { format, look: Look::default(), writer: &mut buffer }).unwrap();
         String::from_utf8(buffer).unwrap()
     }
 
@@ -256,6 +315,41 @@ mod tests {
         );
         let json: serde_json::Value = serde_json::from_str(&listed(Format::Json, &THINGS)).unwrap();
         assert_eq!(json[1]["size"], 20);
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_has_its_colours() {
+        struct Lease(&'static str, &'static str);
+        impl Serialize for Lease {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+        impl Row for Lease {
+            const COLUMNS: &'static [&'static str] = &["LEASE", "HOLDER", "STATE"];
+            const CUTS: &'static [(&'static str, Cut)] = &[("HOLDER", Cut::Start)];
+
+            fn cells(&self) -> Vec<String> {
+                vec!["lease-aeaqcaib".into(), self.0.into(), self.1.into()]
+            }
+        }
+        let shown = |width, color| {
+            let mut buffer = Vec::new();
+            let look = Look { width: Some(width), color };
+            let mut output = Output { format: Format::Table, look, writer: &mut buffer };
+            let mut list = output.list();
+            list.push(&Lease("spiffe://example.org/prod/api", "active")).unwrap();
+            list.finish("").unwrap();
+            String::from_utf8(buffer).unwrap()
+        };
+        assert_eq!(
+            shown(34, false),
+            "LEASE           HOLDER      STATE\nlease-aeaqcaib  …/prod/api  active\n"
+        );
+        assert_eq!(shown(20, false).lines().nth(1), Some("lease-aeaqcaib  …rod/api  active"));
+        let bright = shown(34, true);
+        assert!(bright.starts_with("\x1b[1mLEASE "), "{bright:?}");
+        assert!(bright.ends_with("…/prod/api  \x1b[32mactive\x1b[0m\n"), "{bright:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::settings::Source;
 use crate::{
-    duration,
+    complete, duration,
     exit::{Exit, Failure},
     output::{Format, Output},
 };
@@ -41,7 +41,7 @@ pub(crate) struct Explain {
     #[arg(long, value_enum, value_name = "ACTION")]
     action: ActionArg,
     /// On which secret; on the broker itself when not given
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", add = complete::secrets())]
     secret: Option<SecretPath>,
     /// With this TTL
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]

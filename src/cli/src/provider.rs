@@ -11,19 +11,25 @@ use leasehold_core::provider::ProviderName;
 use self::findings::FindingView;
 pub(crate) use self::view::ProviderView;
 use crate::{
+    again::Again,
+    complete,
     connection::Connection,
     exit::{About, Exit, Failure},
     output::{Format, Output},
+    progress::waiting,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProviderCommand {
     /// List the back ends: what each can do, whether it answers, when the broker's own credentials there end
-    List,
+    List {
+        #[command(flatten)]
+        again: Again,
+    },
     /// Sign in and try what the catalog will ask, without changing anything; fails when anything does not work
     Check {
         /// The back end's configured name; all of them when not given
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = complete::providers())]
         provider: Option<ProviderName>,
     },
 }
@@ -37,13 +43,17 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     match command {
-        ProviderCommand::List => {
-            let status = connection.open().await?.operator().status().await.about("the broker's status")?;
-            let mut list = output.list();
-            for provider in status.providers {
-                list.push(&ProviderView::of(provider))?;
-            }
-            list.finish("no providers are configured")
+        ProviderCommand::List { again } => {
+            let operator = connection.open().await?.operator();
+            let once = async |output: &mut Output| {
+                let status = operator.status().await.about("the broker's status")?;
+                let mut list = output.list();
+                for provider in status.providers {
+                    list.push(&ProviderView::of(provider))?;
+                }
+                list.finish("no providers are configured")
+            };
+            again.show("provider list", output, once).await
         }
         ProviderCommand::Check { provider } => check(provider.as_ref(), connection, output).await,
     }
@@ -56,7 +66,8 @@ async fn check(
 ) -> Result<(), Failure> {
     let operator = connection.open_for(PATIENCE).await?.operator();
     let about = provider.map_or("the providers", ProviderName::as_str);
-    let checks = operator.check_provider(provider).await.about(about)?;
+    let work = operator.check_provider(provider);
+    let checks = waiting("trying the back ends", output.format == Format::Table, work).await.about(about)?;
     let findings: Vec<_> = checks.iter().flat_map(FindingView::all).collect();
     let failed: Vec<_> = findings.iter().filter(|finding| finding.is_failed()).collect();
     let mut list = output.list();

@@ -2,27 +2,31 @@
 
 mod view;
 
-use std::io::{IsTerminal, Write};
-
 use clap::Subcommand;
 use leasehold_client::{Operator, Page, proto};
 use leasehold_core::RevocationId;
 
 pub(crate) use self::view::RevocationView;
 use crate::{
+    again::Again,
+    complete,
     connection::Connection,
     exit::{About, Exit, Failure},
     output::{Format, Output},
+    progress::{Progress, bar},
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RevocationCommand {
     /// List the revocations of many leases of the last day, the newest first
-    List,
+    List {
+        #[command(flatten)]
+        again: Again,
+    },
     /// Watch a revocation until its end
     Watch {
         /// The revocation's id
-        #[arg(value_name = "REVOCATION")]
+        #[arg(value_name = "REVOCATION", add = complete::revocations())]
         revocation: RevocationId,
     },
 }
@@ -37,7 +41,9 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let operator = connection.open().await?.operator();
     match command {
-        RevocationCommand::List => list(&operator, output).await,
+        RevocationCommand::List { again } => {
+            again.show("revocation list", output, async |output| list(&operator, output).await).await
+        }
         RevocationCommand::Watch { revocation } => until_ended(&operator, revocation, output).await,
     }
 }
@@ -65,20 +71,15 @@ pub(crate) async fn until_ended(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let mut progress = operator.watch_revocation(id).await.about(id)?;
-    let on_terminal = output.format == Format::Table && std::io::stderr().is_terminal();
+    let mut line = Progress::new(output.format == Format::Table);
     let mut last = None;
-    if on_terminal || output.format == Format::Json {
+    if line.is_on() || output.format == Format::Json {
         while let Some(revocation) = progress.next().await.about(goes_on(id))? {
             let view = RevocationView::of(&revocation);
-            if on_terminal {
-                // When nobody reads it, the end has to do.
-                let _ = write!(std::io::stderr(), "\r\x1b[K{}", view.in_a_line());
-            }
+            line.show(&format!("{} {}", bar(view.done, view.total), view.in_a_line()));
             last = Some(view);
         }
-        if on_terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
+        line.clear();
         if let Some(view) = &last {
             output.item(view, &view.parts())?;
         }

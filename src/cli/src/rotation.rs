@@ -15,6 +15,8 @@ pub(crate) use self::{
     preview::show_preview,
 };
 use crate::{
+    again::Again,
+    complete,
     connection::Connection,
     exit::{About, Failure},
     output::{Format, Output},
@@ -23,10 +25,6 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum RotationCommand {
     /// List the secrets that are rotated: when next, how the last one ended, who still holds old versions, why one is late
-    #[command(after_help = "\
-Examples:
-  leasehold rotation list --attention
-  leasehold rotation list --prefix prod/payments/ --state draining -o jsonl")]
     List {
         /// Of the secrets under this prefix, such as `prod/payments/`
         #[arg(long, value_name = "PREFIX")]
@@ -40,23 +38,25 @@ Examples:
         /// At most so many
         #[arg(long, value_name = "COUNT")]
         limit: Option<usize>,
+        #[command(flatten)]
+        again: Again,
     },
     /// Show a secret's rotation: its steps with their times, and who holds the old version
     Show {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
     },
     /// Follow a rotation that is under way, or wanted, to its end
     Watch {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
     },
     /// Have nothing done about a secret's rotation until it is resumed
     Pause {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
         /// A reason for the audit record
         #[arg(long, value_name = "TEXT")]
@@ -65,16 +65,13 @@ Examples:
     /// Have a paused rotation go on
     Resume {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
     },
     /// Make the old version current again while it is draining, or give up a rotation whose new version is not current
-    #[command(after_help = "\
-Examples:
-  leasehold rotation rollback prod/payments/db --reason 'the new password is refused by replica 2' --wait")]
     Rollback {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
         /// A reason for the audit record
         #[arg(long, value_name = "TEXT")]
@@ -110,9 +107,11 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let operator = connection.open().await?.operator();
     match command {
-        RotationCommand::List { prefix, states, attention, limit } => {
+        RotationCommand::List { prefix, states, attention, limit, again } => {
             let states = states.into_iter().map(proto::RotationState::from).collect();
-            list(&operator, &RotationFilter { prefix, states, attention }, limit, output).await
+            let filter = RotationFilter { prefix, states, attention };
+            let once = async |output: &mut Output| list(&operator, &filter, limit, output).await;
+            again.show("rotation list", output, once).await
         }
         RotationCommand::Show { secret } => show(&operator.rotation(&secret).await.about(&secret)?, output),
         RotationCommand::Watch { secret } => {

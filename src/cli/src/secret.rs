@@ -23,6 +23,7 @@ use self::{
     view::SecretView,
 };
 use crate::{
+    complete,
     connection::Connection,
     exit::{About, Failure},
     output::Output,
@@ -39,7 +40,7 @@ pub(crate) enum SecretCommand {
     /// Describe a secret: where it lives and how it is lent, never its value
     Show {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
     },
     /// Write a new version of a secret, from standard input or files
@@ -49,7 +50,7 @@ pub(crate) enum SecretCommand {
     /// List the versions of a secret, the newest first, with how many leases are live on each; never a value
     Versions {
         /// The secret's path
-        #[arg(value_name = "SECRET")]
+        #[arg(value_name = "SECRET", add = complete::secrets())]
         secret: SecretPath,
     },
     /// See what happens to the versions of a secret, as it happens
@@ -73,7 +74,7 @@ pub(crate) enum SecretCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Put {
     /// The secret's path
-    #[arg(value_name = "SECRET")]
+    #[arg(value_name = "SECRET", add = complete::secrets())]
     secret: SecretPath,
     /// Take the value from this file and not from standard input
     #[arg(long, value_name = "FILE", conflicts_with = "fields")]

@@ -2,35 +2,42 @@
 
 use std::path::Path;
 
-use clap::CommandFactory;
-use clap_complete::Shell;
+use clap_complete::{Shell, env::Shells};
 
-use crate::{args::Cli, exit::Failure, output::Output};
+use crate::{args, exit::Failure, output::Output};
 
-/// A completion script.
+/// What a shell reads once, so that it asks this program for completions from then on.
 pub(crate) fn completions(shell: Shell, output: &mut Output) -> Result<(), Failure> {
-    output.bytes(&script(shell))
+    output.bytes(&script(shell)?)
 }
 
 /// The manual page, or every command's page in a folder.
 pub(crate) fn man(dir: Option<&Path>, output: &mut Output) -> Result<(), Failure> {
     match dir {
         Some(dir) => {
-            clap_mangen::generate_to(Cli::command(), dir).map_err(|why| Failure::failed(dir.display(), why))
+            let failed = |why| Failure::failed(dir.display(), why);
+            std::fs::create_dir_all(dir).map_err(failed)?;
+            clap_mangen::generate_to(args::command(), dir).map_err(failed)
         }
         None => output.bytes(&page()?),
     }
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+fn script(shell: Shell) -> Result<Vec<u8>, Failure> {
+    let name = shell.to_string();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "leasehold", &mut script);
-    script
+    let shells = Shells::builtins();
+    let completer =
+        shells.completer(&name).ok_or_else(|| Failure::usage(format!("{name} is not known here")))?;
+    completer
+        .write_registration("COMPLETE", "leasehold", "leasehold", "leasehold", &mut script)
+        .map_err(|why| Failure::failed("the completion script", why))?;
+    Ok(script)
 }
 
 fn page() -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command())
+    clap_mangen::Man::new(args::command())
         .render(&mut page)
         .map_err(|why| Failure::failed("the manual page", why))?;
     Ok(page)
@@ -38,24 +45,32 @@ fn page() -> Result<Vec<u8>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
-    fn every_command_is_in_them() {
-        for text in [script(Shell::Bash), script(Shell::Zsh), script(Shell::Fish), page().unwrap()] {
-            let text = String::from_utf8(text).unwrap();
-            for command in ["quickstart", "lease", "secret", "audit", "status", "policy"] {
-                assert!(text.contains(command), "{command}");
-            }
+    fn every_shell_is_told_to_ask_this_program() {
+        for shell in Shell::value_variants() {
+            let script = String::from_utf8(script(*shell).unwrap()).unwrap();
+            assert!(script.contains("leasehold") && script.contains("COMPLETE"), "{shell}: {script}");
         }
     }
 
     #[test]
-    fn every_command_has_its_page() {
+    fn every_command_has_its_page_with_examples() {
         let folder = tempfile::tempdir().unwrap();
-        man(Some(folder.path()), &mut Output::new(crate::output::Format::Table)).unwrap();
-        for page in ["leasehold.1", "leasehold-lease-get.1", "leasehold-audit-verify.1"] {
-            assert!(folder.path().join(page).is_file(), "{page}");
+        let pages = folder.path().join("man1");
+        man(Some(&pages), &mut Output::plain()).unwrap();
+        for page in
+            ["leasehold.1", "leasehold-lease-get.1", "leasehold-audit-verify.1", "leasehold-context-use.1"]
+        {
+            let text = std::fs::read_to_string(pages.join(page)).unwrap();
+            assert!(text.contains(".TH ") && text.contains("Examples:"), "{page}: {text}");
+        }
+        let whole = String::from_utf8(page().unwrap()).unwrap();
+        for command in ["quickstart", "lease", "secret", "audit", "status", "policy", "context"] {
+            assert!(whole.contains(command), "{command}");
         }
     }
 }

@@ -5,6 +5,7 @@ use leasehold_core::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    again::Again,
     clock,
     connection::Connection,
     duration,
@@ -64,10 +65,13 @@ struct ReloadView {
     rejection: String,
 }
 
-pub(crate) async fn run(connection: &Connection, output: &mut Output) -> Result<(), Failure> {
-    let status = connection.open().await?.operator().status().await.about("the broker's status")?;
-    let view = StatusView::of(status);
-    output.item(&view, &view.parts())
+pub(crate) async fn run(again: Again, connection: &Connection, output: &mut Output) -> Result<(), Failure> {
+    let operator = connection.open().await?.operator();
+    let once = async |output: &mut Output| {
+        let view = StatusView::of(operator.status().await.about("the broker's status")?);
+        output.item(&view, &view.parts())
+    };
+    again.show("status", output, once).await
 }
 
 impl StatusView {
@@ -183,6 +187,7 @@ mod tests {
             }),
             ..Default::default()
         };
+        crate::snapshot::documented("status", &StatusView::of(status.clone()));
         let parts = StatusView::of(status).parts();
         let find = |name| parts.iter().find(|(part, _)| *part == name).map(|(_, text)| text.as_str());
         assert_eq!(find("broker"), Some("a 0.1.0 for example.org"));

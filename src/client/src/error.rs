@@ -32,7 +32,10 @@ pub enum Error {
     /// Policy does not allow it, or there is no such secret or lease. The broker gives one answer for both, so that nobody
     /// learns what exists.
     #[error("not allowed, or no such thing")]
-    Denied,
+    Denied {
+        /// What the broker said.
+        answer: Answer,
+    },
     /// The broker no longer takes the client's certificate.
     #[error("the broker does not accept this identity: {}", answer.message)]
     Identity {
@@ -95,7 +98,9 @@ pub struct Answer {
     /// When it makes sense to try again (`google.rpc.RetryInfo`).
     pub retry_after: Option<Duration>,
     /// The configured name of the back end that it is about, when it is about one.
-    pub provider: Option<String>,
+    pub provider: Option<Box<str>>,
+    /// The broker's own name for the call (`google.rpc.RequestInfo`), for the audit journal.
+    pub request_id: Option<Box<str>>,
 }
 
 /// One field of a request that is not what it must be.
@@ -111,7 +116,7 @@ impl Error {
     /// The broker's stable reason, such as `DENIED_OR_NOT_FOUND`.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Denied => Some("DENIED_OR_NOT_FOUND"),
+            Self::Denied { .. } => Some("DENIED_OR_NOT_FOUND"),
             _ => self.answer()?.reason.as_deref(),
         }
     }
@@ -126,9 +131,16 @@ impl Error {
         self.answer()?.provider.as_deref()
     }
 
+    /// The broker's own name for the call (`google.rpc.RequestInfo`): by it, whoever reads the audit journal finds what was
+    /// denied or failed, and why. Absent when it was no broker that spoke.
+    pub fn request_id(&self) -> Option<&str> {
+        self.answer()?.request_id.as_deref()
+    }
+
     fn answer(&self) -> Option<&Answer> {
         match self {
-            Self::Identity { answer }
+            Self::Denied { answer }
+            | Self::Identity { answer }
             | Self::Invalid { answer, .. }
             | Self::Refused { answer }
             | Self::Throttled { answer, .. }
@@ -159,14 +171,17 @@ impl From<Status> for Error {
             reason: details.error_info().map(|info| info.reason.clone()),
             message: status.message().to_owned(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
-            provider: details.error_info().and_then(|info| info.metadata.get("provider").cloned()),
+            provider: details
+                .error_info()
+                .and_then(|info| info.metadata.get("provider").cloned().map(Into::into)),
+            request_id: details.request_info().map(|info| info.request_id.as_str().into()),
         };
         match status.code() {
             // No broker said this: the connection broke under the call.
             Code::Unknown | Code::Internal if answer.reason.is_none() && status.source().is_some() => {
                 Self::Unavailable { answer }
             }
-            Code::PermissionDenied => Self::Denied,
+            Code::PermissionDenied => Self::Denied { answer },
             Code::Unauthenticated => Self::Identity { answer },
             Code::InvalidArgument | Code::OutOfRange => {
                 let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
@@ -282,6 +297,14 @@ mod tests {
             assert_eq!(error.retry_after(), retry, "{line}");
             assert!(error.reason().is_some(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_refusal_says_in_which_call_it_was() {
+        let error = status(Code::PermissionDenied, "DENIED_OR_NOT_FOUND", |all| {
+            all.set_request_info("call-a", "");
+        });
+        assert_eq!(error.request_id(), Some("call-a"));
     }
 
     #[test]

@@ -46,6 +46,17 @@ pub struct Lease {
     pub irrevocable_until: Option<Timestamp>,
     /// Whether the credential is dead, once its back end said that it ended it.
     pub verification: Option<Verification>,
+    /// How far the broker has come with ending the credential, while the lease is `Revoking` or `Quarantined`.
+    pub ending: Option<Ending>,
+}
+
+/// How far the broker has come with ending a credential at its back end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// How often it was tried in vain.
+    pub failed_attempts: u32,
+    /// When it is tried next.
+    pub next_attempt_at: Option<Timestamp>,
 }
 
 /// Where a lease is in its life.
@@ -255,6 +266,18 @@ impl TryFrom<v1::Lease> for Lease {
             end_cause,
             irrevocable_until: lease.irrevocable_until_time.map(timestamp).transpose()?,
             verification,
+            ending: lease.revocation.map(Ending::try_from).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<v1::LeaseRevocation> for Ending {
+    type Error = Error;
+
+    fn try_from(ending: v1::LeaseRevocation) -> Result<Self, Error> {
+        Ok(Self {
+            failed_attempts: u32::try_from(ending.failed_attempt_count).unwrap_or_default(),
+            next_attempt_at: ending.next_attempt_time.map(timestamp).transpose()?,
         })
     }
 }

@@ -42,7 +42,7 @@ pub use client::{Client, IdentityFacts, Issue, Watch};
 pub use connect::{ClientFault, ConnectError, ServerFault};
 pub use credentials::{CredentialError, Identity, TrustBundle};
 pub use error::{Answer, Error, Violation};
-pub use lease::{EndCause, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page, RenewedLease};
+pub use lease::{EndCause, Ending, IssuedLease, Lease, LeaseChange, LeaseState, Notice, Page, RenewedLease};
 pub use leased::{Borrow, Change, Changes, Holding, Leased, Standing, WhyEnded};
 pub use leasehold_proto::v1 as proto;
 pub use operator::{AuditRecords, LeaseFilter, Operator, Revocation, RevocationFailure, SecretChange, Write};

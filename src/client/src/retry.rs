@@ -104,7 +104,7 @@ mod tests {
             (Error::QuotaExceeded { answer: answer("QUOTA_EXCEEDED") }, false, false),
             (Error::Refused { answer: answer("CONFLICT") }, true, false),
             (Error::Refused { answer: answer("LEASE_EXPIRED") }, false, false),
-            (Error::Denied, false, false),
+            (Error::Denied { answer: Answer::default() }, false, false),
             (Error::Failed { answer: answer("INTERNAL") }, false, false),
         ];
         for (error, always, if_not_done) in cases {

@@ -7,12 +7,12 @@ use data_encoding::HEXLOWER;
 use jiff::SignedDuration;
 use leasehold_audit::JournalEntry;
 use leasehold_client::proto;
-use leasehold_core::{Timestamp, record::Outcome};
+use leasehold_core::{RequestId, Timestamp, record::Outcome};
 use prost_types::value::Kind as Inner;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::output::Row;
+use crate::{output::Row, table::Cut};
 
 /// One record.
 #[derive(Debug, PartialEq, Serialize)]
@@ -76,9 +76,18 @@ struct DecisionView {
     errors: Vec<String>,
 }
 
+impl RecordView {
+    /// Whether it is of a request of this name: the client's own, or the broker's for a call that it refused.
+    pub(super) fn is_of(&self, request: &RequestId) -> bool {
+        self.request_id == request.as_str()
+            || self.details.get("call").is_some_and(|call| call == request.as_str())
+    }
+}
+
 impl Row for RecordView {
     const COLUMNS: &'static [&'static str] =
         &["SEQ", "TIME", "KIND", "OUTCOME", "SECRET", "ACTOR", "DETAILS"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("ACTOR", Cut::Start), ("DETAILS", Cut::End)];
     const WIDTHS: &'static [usize] = &[6, 24, 18, 8, 24, 44];
 
     fn cells(&self) -> Vec<String> {
@@ -278,6 +287,33 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(RecordView::from(message), RecordView::from(&entry()));
+    }
+
+    #[test]
+    fn a_record_is_found_by_the_name_that_whoever_was_refused_was_told() {
+        let mut record = RecordView::from(&entry());
+        let (call, own) = ("call-a".parse().unwrap(), "r-1".parse().unwrap());
+        assert!(!record.is_of(&call) && !record.is_of(&own));
+        record.details.insert("call".into(), "call-a".into());
+        record.request_id = "r-1".into();
+        assert!(record.is_of(&call) && record.is_of(&own));
+        record.expires_at = Some(Timestamp::UNIX_EPOCH);
+        record.version = "v1".into();
+        record.provider = "local".into();
+        record.lease = "lease-aeaqcaibaeaqcaibaeaqcaibae".into();
+        record.value_hmac.insert("password".into(), "k1:00".into());
+        record.actor.certificate = "00".repeat(32);
+        record.actor.address = "192.0.2.1:40000".into();
+        record.decision = Some(DecisionView {
+            action: "IssueLease".into(),
+            effect: "allow",
+            policies: vec!["payments.cedar#0".into()],
+            policy_set: "d1".into(),
+            max_ttl_seconds: Some(900),
+            inputs: BTreeMap::from([("ttl_seconds".to_owned(), 60.into())]),
+            errors: Vec::new(),
+        });
+        crate::snapshot::documented("audit-query", &[RecordView::from(&entry()), record]);
     }
 
     #[test]

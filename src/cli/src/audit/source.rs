@@ -22,13 +22,21 @@ pub(super) async fn from_broker(query: &Query, client: &Client, output: &mut Out
         filter: Some(filter(&query.filter)),
         start_sequence: i64::try_from(query.from).unwrap_or(i64::MAX),
         tail_count: query.tail.and_then(|count| i32::try_from(count).ok()).unwrap_or_default(),
-        limit: query.limit.map(i64::from).unwrap_or_default(),
+        // What is passed over here does not count.
+        limit: query.limit.filter(|_| query.request_id.is_none()).map(i64::from).unwrap_or_default(),
         follow: query.follow,
     };
     let mut records = client.operator().query_audit(request).await.about(JOURNAL)?;
     let mut list = output.stream();
-    while let Some(record) = records.next().await.about(JOURNAL)? {
-        list.push(&RecordView::from(record))?;
+    let mut left = query.limit.unwrap_or(u32::MAX);
+    while left > 0
+        && let Some(record) = records.next().await.about(JOURNAL)?
+    {
+        let record = RecordView::from(record);
+        if query.request_id.as_ref().is_none_or(|id| record.is_of(id)) {
+            list.push(&record)?;
+            left = left.saturating_sub(1);
+        }
     }
     list.finish("no records")
 }
@@ -43,8 +51,16 @@ pub(super) fn from_files(query: &Query, dir: &Path, output: &mut Output) -> Resu
     let limit = query.limit.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
     let mut list = output.stream();
     let Some(tail) = query.tail.and_then(|count| usize::try_from(count).ok()) else {
-        for entry in entries.filter(fits).take(limit) {
-            list.push(&RecordView::from(&entry?))?;
+        let mut left = limit;
+        for entry in entries.filter(fits) {
+            let record = RecordView::from(&entry?);
+            if left == 0 {
+                break;
+            }
+            if query.request_id.as_ref().is_none_or(|id| record.is_of(id)) {
+                list.push(&record)?;
+                left = left.saturating_sub(1);
+            }
         }
         return list.finish("no records");
     };

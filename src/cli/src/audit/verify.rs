@@ -140,9 +140,36 @@ mod tests {
     }
 
     #[test]
+    fn a_report_for_programs() {
+        let report = ReportView {
+            journal: "/var/lib/leasehold/journal".into(),
+            whole: false,
+            segments: 2,
+            records: 41,
+            first_sequence: 1,
+            head: format!("41:{}", "00".repeat(32)),
+            first_time: Some(Timestamp::UNIX_EPOCH),
+            last_time: Some(Timestamp::UNIX_EPOCH),
+            bad: Some(BadView {
+                sequence: 42,
+                segment: "00000000000000000001.log".into(),
+                offset: 4096,
+                fault: "its checksum does not fit".into(),
+            }),
+            incomplete_end: Some(EndView {
+                segment: "00000000000000000001.log".into(),
+                offset: 9000,
+                bytes: 7,
+            }),
+        };
+        assert!(report.verdict().starts_with("DAMAGED at record 42"));
+        crate::snapshot::documented("audit-verify", &report);
+    }
+
+    #[test]
     fn where_there_is_no_journal_it_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let error = run(folder.path(), None, &mut Output::new(crate::output::Format::Table)).unwrap_err();
+        let error = run(folder.path(), None, &mut Output::plain()).unwrap_err();
         assert_eq!(error.exit, Exit::Failed);
         assert!(error.message.contains("there is no journal in"), "{}", error.message);
     }

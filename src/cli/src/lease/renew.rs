@@ -11,6 +11,7 @@ use super::{
     write_field,
 };
 use crate::{
+    complete,
     connection::Connection,
     duration,
     exit::{About, Exit, Failure},
@@ -21,7 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     /// The lease's id
-    #[arg(value_name = "LEASE")]
+    #[arg(value_name = "LEASE", add = complete::leases())]
     lease: LeaseId,
     /// How long from now; the secret's default when not given, and never past the lease's maximum
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]

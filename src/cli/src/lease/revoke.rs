@@ -8,6 +8,7 @@ use leasehold_core::{
 
 use super::view::LeaseView;
 use crate::{
+    complete,
     confirm::confirm,
     exit::{About, Exit, Failure},
     output::Output,
@@ -20,7 +21,8 @@ pub(crate) struct Revoke {
     #[arg(
         value_name = "LEASE",
         required_unless_present_any = ["holder", "secret", "prefix", "provider"],
-        conflicts_with_all = ["holder", "secret", "prefix", "provider", "dry_run", "no_wait", "request_id"]
+        conflicts_with_all = ["holder", "secret", "prefix", "provider", "dry_run", "no_wait", "request_id"],
+        add = complete::leases()
     )]
     leases: Vec<LeaseId>,
     /// A reason for the audit records; required for more than leases by their ids
@@ -41,7 +43,7 @@ struct Many {
     #[arg(long, value_name = "SPIFFE-ID", requires = "reason")]
     holder: Option<SpiffeId>,
     /// Every lease on this secret
-    #[arg(long, value_name = "SECRET", requires = "reason")]
+    #[arg(long, value_name = "SECRET", requires = "reason", add = complete::secrets())]
     secret: Option<SecretPath>,
     /// On this version of it alone
     #[arg(long, value_name = "VERSION", requires = "secret")]
@@ -50,7 +52,7 @@ struct Many {
     #[arg(long, value_name = "PREFIX", requires = "reason")]
     prefix: Option<PathPrefix>,
     /// Every lease of this back end
-    #[arg(long, value_name = "NAME", requires = "reason")]
+    #[arg(long, value_name = "NAME", requires = "reason", add = complete::providers())]
     provider: Option<ProviderName>,
     /// Only say how many leases it would end
     #[arg(long)]

@@ -4,7 +4,7 @@ use leasehold_client::Lease;
 use leasehold_core::{SecretValue, Timestamp, provider::Verification};
 use serde::Serialize;
 
-use crate::{clock, duration, output::Row, value::ValueView};
+use crate::{clock, duration, output::Row, table::Cut, value::ValueView};
 
 /// A lease without its value.
 #[derive(Serialize)]
@@ -34,6 +34,11 @@ pub(super) struct LeaseView {
     end_cause: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'static str>,
+    /// How often the broker tried in vain to end the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<Timestamp>,
 }
 
 /// A lease with its value, when there is one to show.
@@ -64,6 +69,8 @@ impl LeaseView {
             ended_at: lease.ended_at,
             end_cause: lease.end_cause.map(|cause| cause.name()),
             verification: lease.verification.map(Verification::name),
+            failed_attempts: lease.ending.map(|ending| ending.failed_attempts),
+            next_attempt_at: lease.ending.and_then(|ending| ending.next_attempt_at),
         }
     }
 
@@ -109,6 +116,11 @@ impl LeaseView {
             };
             parts.push(("credential", told.to_owned()));
         }
+        if let Some(attempts) = self.failed_attempts.filter(|attempts| *attempts > 0) {
+            let times = if attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+            let again = self.next_attempt_at.map(|at| format!(", again {}", duration::relative(at, now)));
+            parts.push(("ending", format!("tried {times} in vain{}", again.unwrap_or_default())));
+        }
         if let Some(since) = self.stale_since {
             parts.push(("stale", format!("its back end last confirmed the value {}", time(since))));
         }
@@ -119,6 +131,7 @@ impl LeaseView {
 impl Row for LeaseView {
     const COLUMNS: &'static [&'static str] =
         &["LEASE", "SECRET", "VERSION", "HOLDER", "STATE", "ENDS", "REVOCATION"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("HOLDER", Cut::Start), ("REVOCATION", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         let end = self.ended_at.unwrap_or(self.expires_at);
@@ -145,7 +158,7 @@ impl<'v> IssuedView<'v> {
 
 #[cfg(test)]
 mod tests {
-    use leasehold_client::{EndCause, LeaseState};
+    use leasehold_client::{EndCause, Ending, LeaseState};
     use leasehold_core::LeaseId;
 
     use super::*;
@@ -168,13 +181,43 @@ mod tests {
             stale_since: None,
             irrevocable_until: None,
             verification: None,
+            ending: None,
             ended_at: None,
             end_cause: None,
         }
     }
 
     #[test]
+    fn a_lease_whose_credential_does_not_end_says_how_often_that_was_tried() {
+        let at = Timestamp::from_second(120).unwrap();
+        let ending = |failed_attempts| Ending { failed_attempts, next_attempt_at: Some(at) };
+        let told = |attempts| {
+            let lease = Lease { state: LeaseState::Quarantined, ending: Some(ending(attempts)), ..lease() };
+            let parts = LeaseView::of(&lease).parts(Timestamp::from_second(60).unwrap());
+            parts.into_iter().find(|(part, _)| *part == "ending").map(|(_, text)| text)
+        };
+        assert_eq!(told(7).unwrap(), "tried 7 times in vain, again in 1m");
+        assert_eq!(told(1).unwrap(), "tried once in vain, again in 1m");
+        assert_eq!(told(0), None);
+    }
+
+    #[test]
     fn a_lease_as_json_has_stable_names() {
+        let at = Timestamp::from_second(1_800).unwrap();
+        let whole = Lease {
+            dynamic: true,
+            fields: vec!["password".parse().unwrap()],
+            state: LeaseState::Revoked,
+            renewals: 2,
+            stale_since: Some(at),
+            irrevocable_until: Some(at),
+            verification: Some(Verification::Verified),
+            ended_at: Some(at),
+            end_cause: Some(EndCause::Holder),
+            ending: Some(Ending { failed_attempts: 2, next_attempt_at: Some(at) }),
+            ..lease()
+        };
+        crate::snapshot::documented("lease-list", &[LeaseView::of(&lease()), LeaseView::of(&whole)]);
         let json = serde_json::to_string(&LeaseView::of(&lease())).unwrap();
         assert_eq!(
             json,
@@ -239,7 +282,9 @@ mod tests {
 
     #[test]
     fn only_an_issued_lease_has_a_value() {
-        let value = SecretValue::plain("hunter2".to_owned());
+        let mut value = SecretValue::plain("hunter2".to_owned());
+        value.fields.insert("der".parse().unwrap(), vec![0xff, 0x00].into());
+        crate::snapshot::documented("lease-get", &IssuedView::of(&lease(), Some(&value)));
         let json = serde_json::to_value(IssuedView::of(&lease(), Some(&value))).unwrap();
         assert_eq!(json["value"]["fields"]["value"], "hunter2");
         assert_eq!(json["lease"]["kind"], "static");

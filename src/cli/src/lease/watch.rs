@@ -1,7 +1,7 @@
 //! `leasehold lease watch`: what happens to your leases, as it happens.
 
 use clap::Args;
-use leasehold_client::{Client, Error, LeaseChange, Notice};
+use leasehold_client::{Client, LeaseChange, Notice};
 use leasehold_core::Timestamp;
 use serde::Serialize;
 
@@ -9,17 +9,14 @@ use super::view::LeaseView;
 use crate::{
     clock,
     exit::Failure,
-    output::{Format, Output, Row},
+    output::{Output, Row},
+    told::{Tells, Told},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    /// Go on behind this place, which an earlier watch wrote with --output jsonl
-    #[arg(long, value_name = "TOKEN")]
-    resume: Option<String>,
-    /// End after so many lines
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// One thing that happened. The names in JSON are stable.
@@ -38,37 +35,18 @@ struct NoticeView {
 
 impl Watch {
     pub(super) async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
-        if output.format == Format::Json {
-            return Err(Failure::usage("a watch has no end: write it with --output jsonl"));
-        }
-        let mut left = self.limit.unwrap_or(usize::MAX);
-        let mut place = self.resume;
-        let mut list = output.stream();
-        while left > 0 {
-            let mut watch = client.watch_leases(place.clone()).await?;
-            loop {
-                match watch.next().await {
-                    Ok(Some(notice)) => {
-                        place = Some(notice.resume_token.clone());
-                        list.push(&NoticeView::of(&notice))?;
-                        left = left.saturating_sub(1);
-                        if left == 0 {
-                            break;
-                        }
-                    }
-                    // Somebody stopped reading for a while: what was missed comes now.
-                    Err(error) if has_lagged(&error) => break,
-                    Ok(None) => return list.finish("nothing happened"),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        list.finish("nothing happened")
+        let begin = async |place| Ok(client.watch_leases(place).await?);
+        let next = async |watch: &mut leasehold_client::Watch| {
+            Ok(watch.next().await?.map(|notice| NoticeView::of(&notice)))
+        };
+        self.told.run(output, begin, next).await
     }
 }
 
-pub(crate) fn has_lagged(error: &Error) -> bool {
-    error.reason() == Some("WATCH_LAGGED")
+impl Tells for NoticeView {
+    fn resume_token(&self) -> &str {
+        &self.resume_token
+    }
 }
 
 const fn name(change: LeaseChange) -> &'static str {

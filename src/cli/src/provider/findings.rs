@@ -3,7 +3,7 @@
 use leasehold_client::proto;
 use serde::Serialize;
 
-use crate::output::Row;
+use crate::{output::Row, table::Cut};
 
 /// One step.
 #[derive(Debug, Serialize)]
@@ -54,6 +54,7 @@ impl FindingView {
 
 impl Row for FindingView {
     const COLUMNS: &'static [&'static str] = &["PROVIDER", "STEP", "RESULT", "NOTE"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("STEP", Cut::End), ("NOTE", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         let result = if self.is_failed() { "FAILED" } else { self.verdict };
@@ -115,6 +116,7 @@ mod tests {
     #[test]
     fn programs_get_the_same_under_stable_names() {
         let found: Vec<_> = FindingView::all(&check()).collect();
+        crate::snapshot::documented("provider-check", &found);
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!(json[1]["verdict"], "failed");
         assert_eq!(json[1]["grant"].as_str().unwrap().lines().count(), 3);

@@ -4,7 +4,7 @@ use leasehold_client::proto;
 use leasehold_core::Timestamp;
 use serde::Serialize;
 
-use crate::{clock, duration, output::Row, secret::capability};
+use crate::{clock, duration, output::Row, secret::capability, table::Cut};
 
 /// One back end's state.
 #[derive(Serialize)]
@@ -84,6 +84,8 @@ impl ProviderView {
 impl Row for ProviderView {
     const COLUMNS: &'static [&'static str] =
         &["PROVIDER", "STATE", "CALLS", "FAILED", "THROTTLED", "TURNED AWAY", "CREDENTIALS", "CAN"];
+    const CUTS: &'static [(&'static str, Cut)] =
+        &[("STATE", Cut::End), ("CREDENTIALS", Cut::End), ("CAN", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -150,6 +152,13 @@ mod tests {
     #[test]
     fn a_row_has_a_cell_for_each_column() {
         let view = ProviderView::of(status());
+        let whole = proto::ProviderStatus {
+            unavailable_reason: "is given a rest".into(),
+            credential_expire_time: Some(prost_types::Timestamp { seconds: 60, nanos: 0 }),
+            sign_in_problem: "permission denied".into(),
+            ..status()
+        };
+        crate::snapshot::documented("provider-list", &[ProviderView::of(status()), ProviderView::of(whole)]);
         assert_eq!(view.cells().len(), ProviderView::COLUMNS.len());
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!((&json["circuit"], &json["calls"]), (&"closed".into(), &7.into()));

@@ -8,6 +8,7 @@ use crate::{
     clock, duration,
     exit::{Exit, Failure},
     output::Row,
+    table::Cut,
 };
 
 /// The revocation of many leases.
@@ -33,7 +34,7 @@ pub(crate) struct RevocationView {
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
     pub(crate) total: i64,
-    done: i64,
+    pub(crate) done: i64,
     failed: i64,
     quarantined: i64,
 }
@@ -138,6 +139,7 @@ impl RevocationView {
 impl Row for RevocationView {
     const COLUMNS: &'static [&'static str] =
         &["REVOCATION", "STATE", "TOTAL", "DONE", "FAILED", "QUARANTINED", "BEGAN", "LEASES"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("LEASES", Cut::End)];
     const WIDTHS: &'static [usize] = &[37, 8, 7, 7, 6, 11, 10, 0];
 
     fn cells(&self) -> Vec<String> {
@@ -180,6 +182,12 @@ mod tests {
 
     #[test]
     fn a_revocation_as_json_has_stable_names() {
+        let ended = proto::Revocation {
+            state: RevocationState::Finished.into(),
+            end_time: Some(prost_types::Timestamp { seconds: 9, nanos: 0 }),
+            ..revocation()
+        };
+        crate::snapshot::documented("revocation-list", &[&revocation(), &ended].map(RevocationView::of));
         let json = serde_json::to_string(&RevocationView::of(&revocation())).unwrap();
         assert_eq!(
             json,

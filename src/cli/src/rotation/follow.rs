@@ -1,8 +1,6 @@
 //! Following a rotation to its end: on a terminal in one line that changes, else a line a step; as one JSON document, the
 //! end alone.
 
-use std::io::{IsTerminal, Write};
-
 use leasehold_client::{Operator, proto};
 use leasehold_core::{SecretPath, Timestamp};
 use serde::Serialize;
@@ -11,7 +9,9 @@ use super::{show, view::RotationView};
 use crate::{
     clock,
     exit::{About, Exit, Failure},
-    output::{Format, Output, Row, printable},
+    output::{Format, Output, Row},
+    progress::Progress,
+    table::Cut,
 };
 
 /// What is waited for.
@@ -121,21 +121,15 @@ pub(crate) async fn follow(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let mut progress = operator.watch_rotation(secret).await.about(secret)?;
-    let on_terminal = output.format == Format::Table && std::io::stderr().is_terminal();
+    let mut line = Progress::new(output.format == Format::Table);
     let goes_on = format!("{secret}: the rotation goes on, `leasehold rotation watch {secret}` follows it");
     let ended = || Failure::new(Exit::Unavailable, format!("{goes_on}: the broker ended the watch"));
-    if on_terminal || output.format == Format::Json {
+    if line.is_on() || output.format == Format::Json {
         let verdict = loop {
             let now = progress.next().await.about(&goes_on)?.ok_or_else(ended)?;
-            if on_terminal {
-                // When nobody reads it, the end has to do.
-                let line = printable(&RotationView::of(&now).in_a_line());
-                let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
-            }
+            line.show(&RotationView::of(&now).in_a_line());
             if let Some(verdict) = awaited.verdict(&now, clock::now()) {
-                if on_terminal {
-                    let _ = write!(std::io::stderr(), "\r\x1b[K");
-                }
+                line.clear();
                 show(&now, output)?;
                 break verdict;
             }
@@ -165,6 +159,7 @@ impl Verdict {
 
 impl Row for Seen {
     const COLUMNS: &'static [&'static str] = &["TIME", "SECRET", "STATE", "OLD", "NEW", "NOTE"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("NOTE", Cut::End)];
     const WIDTHS: &'static [usize] = &[20, 24, 10, 12, 12];
 
     fn cells(&self) -> Vec<String> {

@@ -96,6 +96,7 @@ mod tests {
             drain: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
         };
         let view = PreviewView::of("prod/a", &preview);
+        crate::snapshot::documented("secret-rotate-dry-run", &view);
         assert_eq!(
             view.lines(),
             [

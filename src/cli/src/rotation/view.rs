@@ -6,7 +6,7 @@ use leasehold_client::proto::{
 use leasehold_core::Timestamp;
 use serde::Serialize;
 
-use crate::{clock, duration, output::Row};
+use crate::{clock, duration, output::Row, table::Cut};
 
 /// A secret's rotation.
 #[derive(Serialize)]
@@ -304,6 +304,7 @@ impl EndView {
 impl Row for RotationView {
     const COLUMNS: &'static [&'static str] =
         &["SECRET", "STRATEGY", "STATE", "VERSION", "MADE", "NEXT", "LAST", "OLD LEASES", "NOTE"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("NOTE", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         let now = clock::now();
@@ -408,6 +409,34 @@ pub(super) mod tests {
 
     #[test]
     fn a_rotation_as_json_has_stable_names() {
+        let failure = proto::RotationFailure { message: "busy".into(), attempt_count: 2, next_time: time(9) };
+        let course = rotation().course.map(|course| proto::RotationCourse {
+            actor: "spiffe://example.org/operator/ann".into(),
+            failure: Some(failure),
+            verification: LeaseVerification::Verified.into(),
+            ..course
+        });
+        let last = proto::RotationEnd {
+            outcome: RotationOutcome::Discarded.into(),
+            end_time: time(2),
+            old_version: "v0".into(),
+            new_version: "v1".into(),
+            verification: LeaseVerification::StillValid.into(),
+            problem: "the target refused it".into(),
+        };
+        let whole = proto::Rotation {
+            course,
+            last: Some(last),
+            next_time: time(60),
+            late_reason: "a blackout".into(),
+            pause_time: time(5),
+            wanted_time: time(4),
+            ..rotation()
+        };
+        crate::snapshot::documented(
+            "rotation-list",
+            &[RotationView::of(&rotation()), RotationView::of(&whole)],
+        );
         let json = serde_json::to_string(&RotationView::of(&rotation())).unwrap();
         assert_eq!(
             json,

@@ -6,6 +6,7 @@ use leasehold_core::{RequestId, SecretPath, provider::Change, secret::VersionId}
 use serde::Serialize;
 
 use crate::{
+    complete,
     confirm::confirm,
     connection::Connection,
     exit::{About, Failure},
@@ -26,7 +27,7 @@ pub(crate) struct VersionArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
     /// The secret's path
-    #[arg(value_name = "SECRET")]
+    #[arg(value_name = "SECRET", add = complete::secrets())]
     secret: SecretPath,
     /// A reason for the audit records
     #[arg(long, value_name = "TEXT")]

@@ -5,6 +5,7 @@ use leasehold_client::RotateSecret;
 use leasehold_core::{RequestId, SecretPath};
 
 use crate::{
+    complete,
     connection::Connection,
     exit::{About, Failure},
     output::Output,
@@ -12,14 +13,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  leasehold secret rotate prod/payments/db --dry-run
-  leasehold secret rotate prod/payments/db --reason 'somebody left' --wait
-  leasehold secret rotate prod/payments/db --wait=current -o jsonl")]
 pub(crate) struct Rotate {
     /// The secret's path
-    #[arg(value_name = "SECRET")]
+    #[arg(value_name = "SECRET", add = complete::secrets())]
     secret: SecretPath,
     /// Try everything up to the first write, and change nothing
     #[arg(long, conflicts_with = "wait")]

@@ -4,7 +4,7 @@ use leasehold_client::proto;
 use leasehold_core::Timestamp;
 use serde::Serialize;
 
-use crate::{clock, duration, output::Row};
+use crate::{clock, duration, output::Row, table::Cut};
 
 /// One version, never its value.
 #[derive(Serialize)]
@@ -42,6 +42,7 @@ impl VersionView {
 
 impl Row for VersionView {
     const COLUMNS: &'static [&'static str] = &["VERSION", "STATE", "CURRENT", "CREATED", "LEASES", "LABELS"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("LABELS", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -70,6 +71,7 @@ mod tests {
             live_lease_count: 3,
         };
         let view = VersionView::of(&version);
+        crate::snapshot::documented("secret-versions", &[VersionView::of(&version)]);
         assert_eq!(
             serde_json::to_string(&view).unwrap(),
             concat!(

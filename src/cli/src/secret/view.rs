@@ -5,7 +5,7 @@ use std::time::Duration;
 use leasehold_client::proto::{self, secret::Source};
 use serde::Serialize;
 
-use crate::{duration, output::Row};
+use crate::{duration, output::Row, table::Cut};
 
 /// A secret's description.
 #[derive(Serialize)]
@@ -70,6 +70,7 @@ impl SecretView {
 impl Row for SecretView {
     const COLUMNS: &'static [&'static str] =
         &["SECRET", "PROVIDER", "KIND", "TTL", "MAX TTL", "LEASES", "DESCRIPTION"];
+    const CUTS: &'static [(&'static str, Cut)] = &[("DESCRIPTION", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -134,6 +135,15 @@ mod tests {
             ..Default::default()
         };
         let view = SecretView::of(&secret);
+        let whole = proto::Secret {
+            source: Some(Source::DynamicSource(proto::DynamicSource { role: "readonly".into() })),
+            max_ttl: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+            mount: "prod/payments/".into(),
+            description: "the payments' database".into(),
+            live_lease_count: 3,
+            ..secret.clone()
+        };
+        crate::snapshot::documented("secret-list", &[SecretView::of(&secret), SecretView::of(&whole)]);
         assert_eq!(
             serde_json::to_string(&view).unwrap(),
             concat!(

@@ -1,28 +1,24 @@
 //! `leasehold secret watch`: what happens to the versions of a secret, as it happens.
 
 use clap::Args;
-use leasehold_client::{Client, SecretNews, SecretNotice};
+use leasehold_client::{Client, SecretNews, SecretNotice, SecretWatch};
 use leasehold_core::{SecretPath, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    clock,
+    clock, complete,
     exit::{About, Failure},
-    lease::has_lagged,
-    output::{Format, Output, Row},
+    output::{Output, Row},
+    told::{Tells, Told},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// The secret's path
-    #[arg(value_name = "SECRET")]
+    #[arg(value_name = "SECRET", add = complete::secrets())]
     secret: SecretPath,
-    /// Go on behind this place, which an earlier watch wrote with --output jsonl
-    #[arg(long, value_name = "TOKEN")]
-    resume: Option<String>,
-    /// End after so many lines
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// One thing that is told. The names in JSON are stable.
@@ -45,29 +41,16 @@ struct NewsView {
 
 impl Watch {
     pub(super) async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
-        if output.format == Format::Json {
-            return Err(Failure::usage("a watch has no end: write it with --output jsonl"));
-        }
-        let mut left = self.limit.unwrap_or(usize::MAX);
-        let mut place = self.resume;
-        let mut list = output.stream();
-        while left > 0 {
-            let mut watch = client.watch_secret(&self.secret, place.clone()).await.about(&self.secret)?;
-            while left > 0 {
-                match watch.next().await {
-                    Ok(Some(notice)) => {
-                        place = Some(notice.resume_token.clone());
-                        list.push(&NewsView::of(notice))?;
-                        left = left.saturating_sub(1);
-                    }
-                    // Somebody stopped reading for a while: what was missed comes now.
-                    Err(error) if has_lagged(&error) => break,
-                    Ok(None) => return list.finish("nothing happened"),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        list.finish("nothing happened")
+        let secret = &self.secret;
+        let begin = async |place| client.watch_secret(secret, place).await.about(secret);
+        let next = async |watch: &mut SecretWatch| Ok(watch.next().await?.map(NewsView::of));
+        self.told.run(output, begin, next).await
+    }
+}
+
+impl Tells for NewsView {
+    fn resume_token(&self) -> &str {
+        &self.resume_token
     }
 }
 
@@ -146,6 +129,13 @@ mod tests {
         let at = Timestamp::from_second(60).unwrap();
         let version = || "v1".parse().unwrap();
         let shown = |news| serde_json::to_string(&view(news)).unwrap();
+        let all = [
+            SecretNews::Standing { current: Some(version()), draining: Some((version(), at)) },
+            SecretNews::Rotated { version: version(), at },
+            SecretNews::Draining { version: version(), deadline: at },
+            SecretNews::Retired { version: version(), at },
+        ];
+        crate::snapshot::documented("secret-watch", &all.map(view));
         assert_eq!(
             shown(SecretNews::Rotated { version: version(), at }),
             r#"{"event":"rotated","version":"v1","at":"1970-01-01T00:01:00Z","resume_token":"AAE"}"#

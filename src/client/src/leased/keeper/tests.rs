@@ -186,6 +186,7 @@ fn lease() -> Lease {
         end_cause: None,
         irrevocable_until: None,
         verification: None,
+        ending: None,
     }
 }
 
@@ -328,7 +329,7 @@ async fn a_lease_that_somebody_revokes_is_told_and_replaced_by_another() {
     let broker = Fake::new(60, 3_600);
     let guard = broker.borrow(false).await;
     let mut changes = guard.changes();
-    broker.script().fault = Some(|| Error::Denied);
+    broker.script().fault = Some(|| Error::Denied { answer: crate::Answer::default() });
     broker.tell(&guard.current().lease, REVOKED);
     assert!(matches!(changes.next().await, Some(Change::Ended { why: WhyEnded::Revoked })));
     tokio::time::sleep(secs(100)).await;
