@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod endpoint;
 pub mod exec;
+mod get;
 mod hardening;
 pub mod health;
 pub mod log;

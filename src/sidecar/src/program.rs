@@ -11,7 +11,7 @@ use clap::Parser;
 use crate::{
     args::{Cli, Command, ConfigFile, ExecArgs, Exit, GetArgs},
     config::Config,
-    hardening, health, log, run,
+    get, hardening, health, log, publish, run,
 };
 
 /// Reads the command line and does what it says.
@@ -45,29 +45,65 @@ fn keep(file: &ConfigFile, program: Vec<std::ffi::OsString>) -> ExitCode {
             tracing::warn!("{} cannot be had: {why}", measure.name);
         }
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            say(&error);
-            return Exit::Failed.into();
-        }
-    };
-    ExitCode::from(runtime.block_on(run::run(config, program)))
+    within_runtime(run::run(config, program)).map_or(Exit::Failed.into(), ExitCode::from)
 }
 
+/// Everything that can be found out without leasing anything, told at once.
 fn check_config(file: &ConfigFile) -> Exit {
-    match Config::load(&file.config) {
-        Ok(_) => Exit::Ok,
+    let config = match Config::load(&file.config) {
+        Ok(config) => config,
         Err(faults) => {
             say(&faults);
-            Exit::Config
+            return Exit::Config;
         }
+    };
+    let mut exit = Exit::Ok;
+    let mut wrong = |message: &dyn Display, code| {
+        say(message);
+        exit = code;
+    };
+    if let Err(faults) = run::renderer(&config) {
+        faults.iter().for_each(|fault| wrong(fault, Exit::Config));
     }
+    if let Some(Err(error)) =
+        within_runtime(async { config.broker.builder().connect_lazily().await.map(drop) })
+    {
+        wrong(&error, Exit::Config);
+    }
+    if let Some(Err(error)) = config.files.as_ref().map(publish::check) {
+        wrong(&error, Exit::Directory);
+    }
+    exit
 }
 
 fn get(arguments: &GetArgs) -> Exit {
-    let _ = arguments;
-    Exit::Failed
+    hardening::harden();
+    let config = match Config::load(&arguments.config.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            say(&faults);
+            return Exit::Config;
+        }
+    };
+    match within_runtime(get::get(&config, arguments)) {
+        Some(Ok(())) => Exit::Ok,
+        Some(Err(error)) => {
+            say(&error);
+            Exit::Failed
+        }
+        None => Exit::Failed,
+    }
+}
+
+/// One thread: there is little to do, and memory is dear.
+fn within_runtime<T>(work: impl Future<Output = T>) -> Option<T> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Some(runtime.block_on(work)),
+        Err(error) => {
+            say(&error);
+            None
+        }
+    }
 }
 
 /// For people, on standard error; when nobody reads it, the code has to do.

@@ -123,13 +123,13 @@ impl Publisher {
                     Ok(None) => retry = None,
                     Ok(Some(news)) => {
                         (retry, wait) = (None, RETRIES.0);
-                        sweep = Some(now() + LINGER);
+                        sweep = after(LINGER);
                         well(standing, &snapshot);
                         pending = Some(merged(pending, news));
                     }
                     Err(error) => {
                         ill(standing, &error.to_string());
-                        retry = Some(now() + wait);
+                        retry = after(wait);
                         wait = wait.saturating_mul(2).min(RETRIES.1);
                     }
                 }
@@ -139,11 +139,12 @@ impl Publisher {
                     Ok(()) => look = true,
                     Err(_) => return,
                 },
-                permit = published.reserve(), if pending.is_some() => match (permit, pending.take()) {
-                    (Ok(permit), Some(news)) => permit.send(news),
-                    // Nobody is to be told any more; files are published all the same.
-                    (_, _) => {}
-                },
+                permit = published.reserve(), if pending.is_some() => {
+                    // When nobody is to be told any more, files are published all the same.
+                    if let (Ok(permit), Some(news)) = (permit, pending.take()) {
+                        permit.send(news);
+                    }
+                }
                 () = until(retry) => look = true,
                 () = until(sweep) => {
                     sweep = None;
@@ -307,8 +308,8 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn now() -> Instant {
-    Instant::now()
+fn after(wait: Duration) -> Option<Instant> {
+    Instant::now().checked_add(wait)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -38,6 +38,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     told: watch::Sender<Arc<Snapshot>>,
     guards: Mutex<BTreeMap<Name, Leased>>,
+    /// The leases that the cache had: given back when another one is in use.
+    kept: Mutex<BTreeMap<Name, LeaseId>>,
+    client: OnceLock<Client>,
 }
 
 /// The first and the longest wait before a first lease is asked for again.
@@ -55,10 +58,17 @@ impl Secrets {
         let mut loans = kept.secrets;
         loans.retain(|name, loan| path_of(name) == Some(&loan.path));
         let mut keepers = JoinSet::new();
+        let earlier = loans.iter().map(|(name, loan)| (name.clone(), loan.lease)).collect();
         let snapshot =
             Snapshot { generation: 0, secrets: loans, troubles: BTreeMap::new(), wanted: names.into() };
         let (told, snapshots) = watch::channel(Arc::new(snapshot));
-        let shared = Arc::new(Shared { clock, told, guards: Mutex::default() });
+        let shared = Arc::new(Shared {
+            clock,
+            told,
+            guards: Mutex::default(),
+            kept: Mutex::new(earlier),
+            client: OnceLock::new(),
+        });
         for (name, loan) in &snapshots.borrow().secrets {
             keepers.spawn(Arc::clone(&shared).end_kept(name.clone(), loan.lease, loan.expires_at));
         }
@@ -77,8 +87,21 @@ impl Secrets {
         for (name, loan) in &to.secrets {
             if let (Some(guard), Some(holding)) = (guards.get(name), loan.holding()) {
                 guard.switched(holding);
+                self.give_back_kept(name);
             }
         }
+    }
+
+    /// Gives back what a sidecar before this one had, now that it is not in use any more.
+    fn give_back_kept(&self, name: &Name) {
+        let kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let (Some(lease), Some(client)) = (kept, self.shared.client.get().cloned()) else { return };
+        let name = name.clone();
+        self.keepers.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
+            if let Err(error) = client.revoke_lease(lease, None).await {
+                tracing::warn!(secret = %name, %lease, %error, "the kept lease is not given back, and ends at its time");
+            }
+        });
     }
 
     /// Keeps no lease any longer. With `give_back`, the broker is told, as far as it can be reached in a few seconds;
@@ -124,6 +147,7 @@ impl Shared {
                 }
             }
         };
+        let _ = self.client.set(client.clone());
         let mut keepers = JoinSet::new();
         for secret in wanted {
             keepers.spawn(Arc::clone(&self).keep(client.clone(), secret));

@@ -128,7 +128,7 @@ impl Directory {
 
     /// Whether what is in it is in memory only.
     pub(super) fn is_in_memory(&self) -> bool {
-        fstatfs(&self.fd).is_ok_and(|stat| IN_MEMORY.contains(&i64::from(stat.f_type)))
+        fstatfs(&self.fd).is_ok_and(|stat| IN_MEMORY.contains(&stat.f_type))
     }
 
     pub(super) fn fd(&self) -> &OwnedFd {

@@ -198,27 +198,34 @@ impl io::Write for Limited {
 
 /// What a template has looked at.
 #[derive(Debug, Default)]
-struct Looked(Mutex<(BTreeSet<Name>, Option<(String, String)>)>);
+struct Looked(Mutex<Seen>);
+
+/// The secrets that were there, and what was not: the key, and what is said of it without the key.
+#[derive(Debug, Default)]
+struct Seen {
+    used: BTreeSet<Name>,
+    missed: Option<(String, String)>,
+}
 
 impl Looked {
     fn at(&self, name: &Name) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.insert(name.clone());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).used.insert(name.clone());
     }
 
     /// `key` was not there; `message` does not say it.
     fn missed_key(&self, key: &str, message: impl FnOnce() -> String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some((key.to_owned(), message()));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).missed = Some((key.to_owned(), message()));
     }
 
     fn used(&self) -> BTreeSet<Name> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).used.clone()
     }
 
     /// What was not there last. The key itself is told only where the template says it in so many words: one that was made of
     /// a value is a value.
     fn missed(&self, template: &str) -> Option<String> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, message) = state.1.as_ref()?;
+        let (key, message) = state.missed.as_ref()?;
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let said = template.match_indices(key.as_str()).any(|(at, _)| {
             let before = template.get(..at).and_then(|text| text.chars().next_back());
