@@ -176,7 +176,11 @@ pub(crate) async fn run_all(
 
 /// The secrets that have not been switched before somebody who minds only some names has been told. What a file is made of
 /// is not known here: with one of those it is all that have changed.
-fn secrets_behind(only_for: &BTreeSet<Name>, changed: &BTreeSet<Name>, snapshot: &Snapshot) -> BTreeSet<Name> {
+fn secrets_behind(
+    only_for: &BTreeSet<Name>,
+    changed: &BTreeSet<Name>,
+    snapshot: &Snapshot,
+) -> BTreeSet<Name> {
     let is_secret = |name: &Name| snapshot.secrets.contains_key(name);
     let by_file = only_for.iter().any(|name| changed.contains(name) && !is_secret(name));
     let all = only_for.is_empty() || by_file;

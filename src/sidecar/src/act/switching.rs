@@ -81,10 +81,7 @@ mod tests {
         assert_eq!(used(second), ["key"]);
         assert_eq!(used(switching.done(0, 2)), ["key"]);
         // It changes again before the other one comes to it.
-        assert_eq!(
-            used(switching.published(&snapshot(3, &["db", "key"]), &both)),
-            ["key"]
-        );
+        assert_eq!(used(switching.published(&snapshot(3, &["db", "key"]), &both)), ["key"]);
         assert_eq!(used(switching.done(1, 2)), [""; 0], "what was told is old already");
         assert_eq!(used(switching.done(1, 3)), ["key"]);
         assert_eq!(used(switching.done(0, 3)), ["db", "key"]);
