@@ -15,6 +15,30 @@ pub fn leasehold() -> PathBuf {
     folder().join("leasehold")
 }
 
+/// The sidecar.
+pub fn sidecar() -> PathBuf {
+    folder().join("leasehold-sidecar")
+}
+
+/// One of the client's examples.
+///
+/// # Panics
+/// When it does not build.
+pub fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let program = folder().join("examples").join(name);
+    // They are built with the tests, but not where programs of another build are tested.
+    if env::var_os("LEASEHOLD_BIN_DIR").is_none() || !program.is_file() {
+        BUILT.get_or_init(|| {
+            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args(["build", "--quiet", "--package", "leasehold-client", "--examples"]);
+            let built = cargo.status().expect("cargo is on the PATH");
+            assert!(built.success(), "the examples do not build");
+        });
+    }
+    program
+}
+
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -22,7 +46,10 @@ fn folder() -> &'static PathBuf {
             return folder.into();
         }
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "leaseholdd", "--package", "leasehold-cli"]);
+        cargo.args(["build", "--quiet"]);
+        cargo.args(
+            ["leaseholdd", "leasehold-cli", "leasehold-sidecar"].map(|name| format!("--package={name}")),
+        );
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }

@@ -1,0 +1,15 @@
+//! The sidecar as a program next to others, with the real daemon.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that meets one of these has failed"
+)]
+
+mod act;
+mod away;
+mod endpoint;
+mod exec;
+mod files;
+mod kit;
