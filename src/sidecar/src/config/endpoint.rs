@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_says_what_it_means_to() {
+        let text = include_str!("../../../../config/examples/sidecar-endpoint.toml");
+        let source = leasehold_config::Source::new("/etc/leasehold/sidecar.toml", text);
+        let example = crate::Config::parse(&source).unwrap();
+        let endpoint = example.endpoint.unwrap();
+        assert_eq!((endpoint.allow.len(), endpoint.aws.unwrap().ids.len()), (2, 2));
+        assert!(example.health.is_some() && example.cache.is_some_and(|cache| cache.enabled));
+    }
+
+    #[test]
     fn nobody_else_gets_in_unless_said() {
         let endpoint = endpoint("");
         assert_eq!((endpoint.socket.mode, endpoint.allow.len(), endpoint.aws), (0o600, 0, None));
