@@ -19,6 +19,11 @@ pub struct LeaseIdText([u8; LeaseId::PREFIX.len() + 26]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RevocationId([u8; 16]);
 
+/// The broker's own name for one call, so that whoever was refused can be found in the audit log: `call-` and 26
+/// characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId([u8; 16]);
+
 /// A client's own name for one logical request, so that a retry is recognised (AIP-155): 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Box<str>);
@@ -132,6 +137,28 @@ impl FromStr for RevocationId {
     }
 }
 
+impl CallId {
+    /// What every printed id of a call starts with.
+    pub const PREFIX: &'static str = "call-";
+
+    /// The id made of these 128 bits; the caller takes them from [`Entropy`](crate::ports::Entropy).
+    pub const fn from_bits(bits: [u8; 16]) -> Self {
+        Self(bits)
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// The bits behind the prefix. Upper case is refused: one thing has one spelling, so that ids can be compared as text.
 fn bits_of(text: &str, prefix: &str) -> Option<[u8; 16]> {
     let suffix = text.strip_prefix(prefix)?;
@@ -207,6 +234,13 @@ mod tests {
             let _ = text.parse::<RevocationId>();
             let _ = text.parse::<RequestId>();
         }
+    }
+
+    #[test]
+    fn a_call_is_named_as_leases_are() {
+        let call = CallId::from_bits([1; 16]).to_string();
+        assert_eq!(call, LeaseId::from_bits([1; 16]).to_string().replace("lease-", "call-"));
+        assert!(call.parse::<RequestId>().is_ok(), "it can be told as a request's id");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub mod secret;
 pub mod state;
 pub mod ttl;
 
-pub use id::{LeaseId, RequestId, RevocationId};
+pub use id::{CallId, LeaseId, RequestId, RevocationId};
 pub use jiff::Timestamp;
 pub use lease::Lease;
 pub use path::SecretPath;

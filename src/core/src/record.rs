@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::Action,
-    id::{LeaseId, RequestId},
+    id::{CallId, LeaseId, RequestId},
     path::SecretPath,
     principal::SpiffeId,
     provider::ProviderName,
@@ -240,6 +240,9 @@ pub struct Actor {
     /// Where the peer connected from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
+    /// The call in which it is done; in records of what was denied or failed, among the details.
+    #[serde(skip)]
+    pub call: Option<CallId>,
 }
 
 /// How an event ended.
@@ -323,7 +326,7 @@ impl Record {
 impl Actor {
     /// The broker, or a part of it, acting on its own.
     pub fn internal(id: SpiffeId) -> Self {
-        Self { id, certificate: None, address: None }
+        Self { id, certificate: None, address: None, call: None }
     }
 }
 

@@ -13,6 +13,7 @@ mod health;
 mod lease_service;
 mod operator_service;
 mod rate_limits;
+mod request_info;
 mod routes;
 mod seats;
 pub mod status;

@@ -95,6 +95,7 @@ impl Engine {
         Box::pin(async move {
             record.outcome = Outcome::Denied;
             record.details.insert("denied".to_owned(), why.to_owned());
+            note_call(&mut record);
             self.ledger.commit(Commit::record_only(record)).await?;
             Err(EngineError::Denied)
         })
@@ -108,6 +109,7 @@ impl Engine {
     ) -> BoxFuture<'a, Result<T, EngineError>> {
         Box::pin(async move {
             record.outcome = Outcome::Failed { reason: error.reason().to_owned() };
+            note_call(&mut record);
             if let EngineError::Provider(cause) | EngineError::WriteRefused(cause) = &error {
                 record.details.insert("error".to_owned(), cause.to_string());
             }
@@ -125,6 +127,13 @@ impl Engine {
 
     pub(crate) fn record(&self, kind: Kind, actor: &Actor) -> Record {
         Record::new(self.now(), kind, actor.clone())
+    }
+}
+
+/// Says in which call it was: whoever made it was told the same.
+fn note_call(record: &mut Record) {
+    if let Some(call) = record.actor.call {
+        record.details.insert("call".to_owned(), call.to_string());
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use leasehold_core::{
-    LeaseId, SecretPath, Timestamp,
+    CallId, LeaseId, SecretPath, Timestamp,
     catalog::{Catalog, Resolved},
     ports::{Authorizer, Clock, Entropy, Ledger, Provider, ValueMac},
     provider::ProviderName,
@@ -230,6 +230,13 @@ impl Engine {
         let resolved = self.catalog().resolve(path)?;
         let upstream = self.upstreams.get(&resolved.entry.provider)?.clone();
         Some((resolved, upstream))
+    }
+
+    /// A name for one call; none when there is no randomness, which does not fail the call.
+    pub fn new_call_id(&self) -> Option<CallId> {
+        let mut bits = [0; 16];
+        self.entropy.fill(&mut bits).ok()?;
+        Some(CallId::from_bits(bits))
     }
 
     pub(crate) fn new_lease_id(&self) -> Result<LeaseId, EngineError> {

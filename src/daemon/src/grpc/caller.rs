@@ -11,7 +11,8 @@ use crate::listener::Peer;
 
 /// The caller of a request with these extensions.
 pub(super) fn of(extensions: &Extensions) -> Result<Actor, EdgeError> {
-    extensions.get::<Arc<Peer>>().map(|peer| peer.actor().clone()).ok_or(EdgeError::NoIdentity)
+    let peer = extensions.get::<Arc<Peer>>().ok_or(EdgeError::NoIdentity)?;
+    Ok(Actor { call: extensions.get().copied(), ..peer.actor().clone() })
 }
 
 /// The caller and what it asks.

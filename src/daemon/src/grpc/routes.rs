@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use leasehold_core::record::Actor;
+use leasehold_core::{CallId, record::Actor};
 use leasehold_engine::Engine;
 use leasehold_ledger::LedgerHealth;
 use leasehold_proto::{
@@ -40,6 +40,7 @@ use super::{
     lease_service::Leases,
     operator_service::Operators,
     rate_limits::{Kind, Pass, RateLimits},
+    request_info,
     seats::{Room, Seats},
     status::of_engine,
     unary::{self, Reply},
@@ -195,8 +196,12 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Services { issue, leases, operators, health, reflection, limits, rates } = &*self.0;
+        let call = issue.engine.new_call_id();
+        if let Some(call) = call {
+            request.extensions_mut().insert(call);
+        }
         let path = request.uri().path();
         let service =
             path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
@@ -205,7 +210,10 @@ where
         let peer = request.extensions().get::<Arc<Peer>>();
         let pass = match peer.map(|peer| rates.admit(kind, peer.actor())).transpose() {
             Ok(pass) => pass,
-            Err(limited) => return Box::pin(std::future::ready(Ok(of_engine(&limited).into_http()))),
+            Err(limited) => {
+                let answer = request_info::told(of_engine(&limited).into_http(), call);
+                return Box::pin(std::future::ready(Ok(answer)));
+            }
         };
         match path {
             ISSUE_LEASE => return Box::pin(issue_lease(Arc::clone(issue), request, *limits, pass)),
@@ -230,11 +238,11 @@ where
             _ => {}
         }
         match (service, reflection) {
-            (Some(LEASES), _) => replied(leases.clone().call(request), pass),
-            (Some(OPERATORS), _) => replied(operators.clone().call(request), pass),
-            (Some(HEALTH), _) => replied(health.clone().call(request), pass),
+            (Some(LEASES), _) => replied(leases.clone().call(request), pass, call),
+            (Some(OPERATORS), _) => replied(operators.clone().call(request), pass, call),
+            (Some(HEALTH), _) => replied(health.clone().call(request), pass, call),
             (Some(REFLECTION), Some(reflection)) => {
-                replied(reflection.clone().call(request.map(tonic::body::Body::new)), pass)
+                replied(reflection.clone().call(request.map(tonic::body::Body::new)), pass, call)
             }
             _ => {
                 let status = Status::unimplemented("there is no such service here");
@@ -261,7 +269,7 @@ where
         let issued = leases.issue(caller::of(&parts.extensions)?, message).await?;
         unary::reply(&issued, limits.response)
     };
-    Ok(answer.await.unwrap_or_else(Status::into_http))
+    Ok(answer.await.unwrap_or_else(|status| refused(&parts.extensions, status)))
 }
 
 /// The calls that last: from when they have begun, they are counted where they have their seats.
@@ -284,18 +292,23 @@ where
         let frames = frames(leases, caller::of(&parts.extensions)?, message, limits.response).await?;
         Ok::<_, Status>(unary::stream(frames))
     };
-    let answered = answer.await.unwrap_or_else(Status::into_http);
+    let answered = answer.await.unwrap_or_else(|status| refused(&parts.extensions, status));
     drop(pass);
     Ok(answered)
+}
+
+fn refused(extensions: &http::Extensions, status: Status) -> Response<Reply> {
+    request_info::told(status.into_http(), extensions.get().copied())
 }
 
 /// The answer as it begins: from then on, a stream is counted where it has its seat.
 fn replied(
     answer: impl Future<Output = Result<Response<tonic::body::Body>, Infallible>> + Send + 'static,
     pass: Option<Pass>,
+    call: Option<CallId>,
 ) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
-        let answered = answer.await.map(|response| response.map(Reply::from));
+        let answered = answer.await.map(|response| request_info::told(response.map(Reply::from), call));
         drop(pass);
         answered
     })

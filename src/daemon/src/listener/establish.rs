@@ -78,6 +78,7 @@ pub(crate) async fn establish(
         id: identity.principal,
         certificate: Some(identity.fingerprint),
         address: Some(canonical(address)),
+        call: None,
     };
     let guard = PeerGuard::new(Arc::clone(store), chain, in_force.generation(), now);
     let connection = Connection::new(Peer::new(actor, identity.not_after), guard);

@@ -332,6 +332,7 @@ mod tests {
             id: "spiffe://example.org/prod/api".parse().unwrap(),
             certificate: Some("cafe".into()),
             address: Some("192.0.2.1:9".parse().unwrap()),
+            call: None,
         };
         let mut record = Record::new(Timestamp::UNIX_EPOCH, Kind::LeaseIssued, actor);
         record.outcome = Outcome::Failed { reason: "PROVIDER_THROTTLED".into() };

@@ -149,6 +149,14 @@ pub(super) fn reason(status: &Status) -> String {
     status.get_details_error_info().unwrap().reason
 }
 
+/// What a status says, but for the name of the call.
+pub(super) fn told(status: &Status) -> (String, String) {
+    let mut details = status.get_error_details();
+    assert!(details.request_info().is_some());
+    details.set_request_info("", "");
+    (status.message().to_owned(), format!("{details:?}"))
+}
+
 /// The catalog of one secret, which is rotated like this.
 pub(super) fn rotated(plan: Plan) -> Catalog {
     catalog(Some(Arc::new(plan)))

@@ -1,13 +1,18 @@
 //! What workloads see.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use futures::StreamExt;
-use leasehold_core::{LeaseId, record::Kind};
+use leasehold_core::{
+    LeaseId,
+    record::{Kind, Outcome},
+};
 use leasehold_proto::v1::{self, lease_service_client::LeaseServiceClient, watch_leases_response::Event};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 use tower::ServiceExt;
 
-use super::kit::{API, Channel, Edge, OTHER, SECRET, VALUE, reason};
+use super::kit::{API, Channel, Edge, OTHER, SECRET, VALUE, reason, told};
 use crate::grpc::Settings;
 
 fn issue(secret: &str) -> v1::IssueLeaseRequest {
@@ -72,14 +77,37 @@ async fn what_is_not_allowed_and_what_is_not_there_look_the_same() {
     let absent = edge.leases(API).issue_lease(issue("prod/payments/nothing")).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
     assert_eq!(reason(&denied), "DENIED_OR_NOT_FOUND");
-    assert_eq!((denied.message(), denied.details()), (absent.message(), absent.details()));
+    assert_eq!(told(&denied), told(&absent));
 
     let lease_id = issued(&mut edge.leases(API)).await.id;
     let others = edge.leases(OTHER).get_lease(v1::GetLeaseRequest { lease_id }).await.unwrap_err();
     let lease_id = LeaseId::from_bits([9; 16]).to_string();
     let nobodys = edge.leases(OTHER).get_lease(v1::GetLeaseRequest { lease_id }).await.unwrap_err();
-    assert_eq!((others.message(), others.details()), (nobodys.message(), nobodys.details()));
-    assert_eq!(others.details(), denied.details());
+    assert_eq!(told(&others), told(&nobodys));
+    assert_eq!(told(&others), told(&denied));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_refused_is_told_by_which_name_the_audit_log_has_it() {
+    let edge = Edge::new();
+    let call = |status: &Status| status.get_details_request_info().unwrap().request_id;
+    let denied = edge.leases(OTHER).issue_lease(issue(SECRET)).await.unwrap_err();
+    let record = edge.ledger.records().pop().unwrap();
+    assert_eq!((record.outcome, record.details["call"].clone()), (Outcome::Denied, call(&denied)));
+    edge.facts.failing.store(true, SeqCst);
+    let failed = edge.leases(API).issue_lease(issue(SECRET)).await.unwrap_err();
+    let record = edge.ledger.records().pop().unwrap();
+    assert!(matches!(record.outcome, Outcome::Failed { .. }));
+    assert_eq!(record.details["call"], call(&failed));
+    assert_ne!(call(&denied), call(&failed));
+    let watch = v1::WatchSecretRequest { secret: SECRET.into(), ..Default::default() };
+    let watched = edge.leases(OTHER).watch_secret(watch).await.unwrap_err();
+    let status = edge.operators(OTHER).get_status(v1::GetStatusRequest {}).await.unwrap_err();
+    assert!(call(&watched).starts_with("call-") && call(&status).starts_with("call-"));
+    edge.facts.failing.store(false, SeqCst);
+    issued(&mut edge.leases(API)).await;
+    let record = edge.ledger.records().pop().unwrap();
+    assert!(!record.details.contains_key("call"), "who was not refused has nothing to ask about");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use leasehold_proto::v1::{self, watch_secret_response::Event};
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt;
 
-use super::kit::{ADMIN, API, Edge, OTHER, SECRET, reason};
+use super::kit::{ADMIN, API, Edge, OTHER, SECRET, reason, told};
 use crate::grpc::Settings;
 
 fn of(secret: &str, resume_token: &str) -> v1::WatchSecretRequest {
@@ -61,7 +61,7 @@ async fn who_may_not_watch_a_secret_learns_nothing_of_it() {
     let denied = edge.leases(OTHER).watch_secret(of(SECRET, "")).await.unwrap_err();
     let absent = edge.leases(API).watch_secret(of("prod/payments/nothing", "")).await.unwrap_err();
     assert_eq!((denied.code(), reason(&denied).as_str()), (Code::PermissionDenied, "DENIED_OR_NOT_FOUND"));
-    assert_eq!((denied.message(), denied.details()), (absent.message(), absent.details()));
+    assert_eq!(told(&denied), told(&absent));
     let refused = edge.leases(API).watch_secret(of("prod", "7")).await.unwrap_err();
     let fields = refused.get_details_bad_request().unwrap().field_violations;
     let fields: Vec<_> = fields.iter().map(|one| one.field.as_str()).collect();
