@@ -1,0 +1,130 @@
+//! The command line's own screens: tables that fit, colours, pages that are shown again, contexts, and what the shell
+//! completes.
+
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+use leasehold_provider_conformance::peers::{PeerError, or_skip};
+use leasehold_tests::{
+    daemon::{self, Daemon},
+    site::{Plan, SECRET, Site, WORKLOAD},
+};
+
+use crate::screen::Screen;
+
+/// A broker with one lease of the workload's, and a shell of the operator's.
+async fn scene(columns: u16) -> Option<(Site, Daemon, String, Screen)> {
+    let found = Command::new("tmux").arg("-V").output();
+    or_skip(found.map_err(|_| PeerError::NotInstalled("tmux"))).unwrap()?;
+    let site = Site::new(Plan::default());
+    let daemon = Daemon::start(&site).await;
+    daemon::put(&site, SECRET, "one").await;
+    let lease =
+        site.leasehold("workload").args(["lease", "get", SECRET, "-o", "json", "--ttl", "5m"]).output();
+    let lease: serde_json::Value = serde_json::from_slice(&lease.unwrap().stdout).unwrap();
+    let lease = lease["lease"]["id"].as_str().unwrap().to_owned();
+    let screen = Screen::open(&site, "operator", columns, 40).await;
+    Some((site, daemon, lease, screen))
+}
+
+#[tokio::test]
+async fn a_table_fits_the_terminal_is_coloured_there_and_plain_and_whole_elsewhere() {
+    let Some((_site, _daemon, lease, screen)) = scene(112).await else { return };
+    let shown = screen.run("leasehold lease list --all").await;
+    let rows: Vec<_> = shown.lines().collect();
+    assert_eq!(rows.len(), 2, "one line a lease: {shown}");
+    assert!(rows[1].starts_with(&lease) && rows[1].contains(SECRET), "ids are whole: {shown}");
+    assert!(!rows[1].contains(WORKLOAD) && rows[1].contains("…"), "the holder is cut: {shown}");
+    assert!(rows[1].contains("/payments/api  "), "to what tells it apart: {shown}");
+    let green = "\u{1b}[32mactive";
+    assert!(screen.colours().contains(green), "{}", screen.colours());
+    for plain in ["NO_COLOR=1 leasehold", "TERM=dumb leasehold", "leasehold --color never"] {
+        screen.run(&format!("{plain} lease list --all")).await;
+        let shown = screen.colours();
+        assert!(shown.contains("active") && !shown.contains(green), "{plain}: {shown}");
+    }
+    screen.run("leasehold lease list --all > whole.txt").await;
+    screen.run("leasehold lease list --all --color always > bright.txt").await;
+    let whole = fs::read_to_string(screen.home().join("whole.txt")).unwrap();
+    assert!(whole.contains(WORKLOAD) && !whole.contains(['…', '\u{1b}']), "{whole:?}");
+    let bright = fs::read_to_string(screen.home().join("bright.txt")).unwrap();
+    assert!(bright.contains(green), "{bright:?}");
+}
+
+#[tokio::test]
+async fn a_page_that_is_shown_again_follows_the_broker_and_ends_with_ctrl_c() {
+    let Some((site, _daemon, _, screen)) = scene(100).await else { return };
+    screen.write("leasehold status --watch=1s\n").await;
+    screen.shows("every 1s: leasehold status").await;
+    screen.shows("1 live").await;
+    let taken = site.leasehold("workload").args(["lease", "get", SECRET, "-o", "json"]).output().unwrap();
+    assert!(taken.status.success());
+    screen.shows("2 live").await;
+    let page = screen.text();
+    assert_eq!(page.matches("trust domain").count() + page.matches("broker ").count(), 1, "one page: {page}");
+    screen.clear().await;
+    // A revocation of many asks first, and only `yes` is yes.
+    screen.write(&format!("leasehold lease revoke --secret {SECRET} --reason gone\n")).await;
+    screen.shows("to revoke 2 leases").await;
+    screen.write("no\n").await;
+    screen.shows("nothing was done").await;
+    screen.clear().await;
+    screen.write(&format!("leasehold lease revoke --secret {SECRET} --reason gone\n")).await;
+    screen.shows("Type `yes`").await;
+    screen.write("yes\n").await;
+    screen.shows("finished").await;
+}
+
+#[tokio::test]
+async fn bash_completes_what_the_broker_has_and_is_not_held_up_when_it_is_away() {
+    let Some((_site, daemon, lease, screen)) = scene(120).await else { return };
+    screen.run("source <(leasehold completions bash)").await;
+    let completed = async |typed: &str, whole: &str| {
+        screen.clear().await;
+        screen.write(typed).await;
+        screen.key("Tab");
+        screen.shows(&format!("ready> {whole}")).await;
+    };
+    completed("leasehold lea", "leasehold lease").await;
+    completed("leasehold lease get prod/p", &format!("leasehold lease get {SECRET}")).await;
+    completed("leasehold lease show lease-", &format!("leasehold lease show {lease}")).await;
+    completed("leasehold secret versions pr", &format!("leasehold secret versions {SECRET}")).await;
+    completed("leasehold provider check lo", "leasehold provider check local").await;
+    completed("leasehold status --outp", "leasehold status --output").await;
+    drop(daemon);
+    screen.clear().await;
+    screen.write("leasehold lease get prod/p").await;
+    screen.key("Tab");
+    screen.write("x").await;
+    screen.shows("ready> leasehold lease get prod/px").await;
+    assert!(!screen.text().contains("leasehold:"), "a shell is no place for messages: {}", screen.text());
+}
+
+#[tokio::test]
+async fn brokers_have_names_and_a_file_that_others_can_write_is_refused() {
+    let Some((site, _daemon, lease, screen)) = scene(120).await else { return };
+    let reach = format!(
+        "--addr {} --cert {} --key {} --ca {}",
+        site.address,
+        site.path("tls/operator.pem").display(),
+        site.path("tls/operator.key").display(),
+        site.path("tls/clients.pem").display()
+    );
+    screen.run("unset LEASEHOLD_ADDR LEASEHOLD_CERT LEASEHOLD_KEY LEASEHOLD_CA").await;
+    screen.run(&format!("leasehold context add here {reach} > /dev/null")).await;
+    screen.run("leasehold context add gone --addr 127.0.0.1:1 > /dev/null").await;
+    let listed = screen.run("leasehold context list").await;
+    assert!(listed.lines().any(|line| line.starts_with("here") && line.contains("yes")), "{listed}");
+    assert!(screen.run("leasehold lease list --all").await.contains(&lease), "the first one is current");
+    let shown = screen.run("leasehold config show").await;
+    assert!(shown.lines().any(|line| line.starts_with("addr") && line.ends_with("context here")), "{shown}");
+    screen.run("leasehold context use gone > /dev/null").await;
+    screen.write("leasehold status\n").await;
+    screen.shows("nothing listens at 127.0.0.1:1").await;
+    assert!(screen.run("leasehold status --context here").await.contains("1 live"));
+    let file = screen.home().join(".config/leasehold/config.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    screen.clear().await;
+    screen.write("leasehold status --context here\n").await;
+    screen.shows("others can write it").await;
+    screen.shows("chmod go-w").await;
+}
