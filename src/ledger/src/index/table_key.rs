@@ -103,7 +103,9 @@ impl Eq for TableKey {}
 /// What is shared of a key, and its end.
 fn split(key: &Key) -> (&[u8], [u64; WORDS]) {
     let text = key.as_str().as_bytes();
-    let (stem, end) = text.split_at_checked(text.len().saturating_sub(TAIL)).unwrap_or_default();
+    // The kind is always in the stem: keys of different kinds are told apart there.
+    let kind = memchr::memchr(b'/', text).map_or(0, |at| at.saturating_add(1));
+    let (stem, end) = text.split_at_checked(kind.max(text.len().saturating_sub(TAIL))).unwrap_or_default();
     let mut bytes = [0; WORDS * 8];
     if let Some((length, room)) = bytes.split_last_mut() {
         room.iter_mut().zip(end).for_each(|(to, from)| *to = *from);
