@@ -30,7 +30,7 @@ const SHARE: u64 = 5;
 const QUIET: u64 = 10;
 const QUIET_SHARE: u64 = SHARE * QUIET;
 /// How often it looks while there is nothing to do.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(3);
 
 /// How long it waits before it tries again what did not work.
 const RETRY: Duration = Duration::from_secs(1);
