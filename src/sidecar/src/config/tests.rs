@@ -48,3 +48,36 @@ fn every_fault_is_told_at_once_in_order() {
         assert!(faults.contains(expected), "{expected}\n{faults}");
     }
 }
+
+#[test]
+fn the_annotated_file_is_the_defaults_in_words() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/sidecar.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let config = Config::parse(&Source::new(&file, &*text)).unwrap();
+    // Every key that is shown commented out is the default.
+    let uncommented: String =
+        text.lines().map(|line| format!("{}\n", line.strip_prefix("#= ").unwrap_or(line))).collect();
+    assert_ne!(uncommented, text);
+    let spelled = Config::parse(&Source::new(&file, uncommented)).unwrap();
+    assert_eq!(spelled.files, config.files);
+    assert_eq!(spelled.broker.timeout, config.broker.timeout);
+    assert_eq!((spelled.log, config.log), (Log::default(), Log::default()));
+    // What is only hinted at is good, too.
+    let hinted: String = text
+        .lines()
+        .filter(|line| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| is_key(key)))
+        .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+        .collect();
+    let hints = hinted.split_once("[[on_change]]").map(|(_, rest)| format!("[[on_change]]{rest}")).unwrap();
+    let whole = format!("{text}\n{}", hints.split("[log]").next().unwrap_or_default());
+    let config = Config::parse(&Source::new(&file, whole)).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.on_change.len(), 3);
+    assert!(config.endpoint.is_some() && config.health.is_some() && config.cache.is_some());
+    assert!(crate::render::Renderer::new(&config.file_list).is_ok());
+}
+
+/// A key that is commented out.
+fn is_key(text: &str) -> bool {
+    text.strip_prefix("# ")
+        .is_some_and(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+}
