@@ -28,6 +28,8 @@ from leasehold._watchers import Watchers
 from leasehold.v1 import lease_service_pb2 as pb
 from leasehold.v1.lease_service_pb2_grpc import LeaseServiceStub
 
+LOOKING = 1.0
+
 _log = logging.getLogger("leasehold")
 
 
@@ -37,6 +39,14 @@ class _Line:
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
         self.stub: Any = LeaseServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self.look: Callable[[grpc.ChannelConnectivity], None] | None = None
+        self.looked = False
+
+    def unsubscribe(self) -> None:
+        """Is told nothing of its state any more."""
+        look, self.look = self.look, None
+        if look is not None:
+            self.channel.unsubscribe(look)
 
 
 class _Channels:
@@ -46,17 +56,27 @@ class _Channels:
     def when_ready(self, line: _Line, then: Callable[[], None]) -> None:
         def look(state: grpc.ChannelConnectivity) -> None:
             if state is grpc.ChannelConnectivity.READY:
-                line.channel.unsubscribe(look)
+                line.unsubscribe()
                 then()
-            elif state is grpc.ChannelConnectivity.IDLE:
+            elif state is grpc.ChannelConnectivity.IDLE and line.look is look:
                 # It does not try again by itself.
                 line.channel.unsubscribe(look)
                 line.channel.subscribe(look, try_to_connect=True)
 
+        line.look = look
+        line.looked = True
         line.channel.subscribe(look, try_to_connect=True)
 
     def close(self, line: _Line) -> None:
-        line.channel.close()
+        if not line.looked:
+            line.channel.close()
+            return
+        # The thread of grpcio that looks at its state falls over when the channel is closed under it. It ends by itself
+        # a moment after the last subscription.
+        line.unsubscribe()
+        timer = threading.Timer(LOOKING, line.channel.close)
+        timer.daemon = True
+        timer.start()
 
 
 class Core:

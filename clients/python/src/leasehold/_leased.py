@@ -6,6 +6,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -83,7 +85,7 @@ class Leased(Guard):
         kept = Kept(holding, sent)
         super().__init__(holding.lease.secret, kept)
         self._worker = _Worker(core, kept, holding.lease.secret, ttl, fields)
-        self._forget = weakref.finalize(self, self._worker.stop)
+        self._forget = weakref.finalize(self, self._worker.forgotten)
         core.watchers.add(holding.lease.id, kept)
         self._worker.start()
 
@@ -126,8 +128,9 @@ class _Worker:
     def __init__(self, core: Core, kept: Kept, secret: str, ttl: Seconds | None, fields: tuple[str, ...]) -> None:
         self._core, self._kept, self._secret, self._ttl, self._fields = core, kept, secret, ttl, fields
         self._stop = threading.Event()
-        self._awake = threading.Event()
-        kept.wake = self._awake.set
+        # What wakes it can be the collector, in any thread and at any moment: `put` alone may be called then.
+        self._awake: SimpleQueue[None] = SimpleQueue()
+        kept.wake = lambda: self._awake.put(None)
         self._thread = threading.Thread(target=self._run, name=f"leasehold-{secret}", daemon=True)
 
     def start(self) -> None:
@@ -136,6 +139,10 @@ class _Worker:
     def stop(self) -> None:
         self._stop.set()
         self._kept.stop()
+
+    def forgotten(self) -> None:
+        self._kept.stopping = True
+        self._awake.put(None)
 
     def join(self) -> None:
         if threading.current_thread() is not self._thread:
@@ -155,13 +162,19 @@ class _Worker:
             raise failure
 
     def _run(self) -> None:
+        try:
+            self._keep()
+        finally:
+            self._kept.stop()
+
+    def _keep(self) -> None:
         while not self._kept.stopping and not self._core.stopped.is_set():
-            self._awake.clear()
             self._core.pool.refresh()
             with self._kept.lock:
                 action, wait = self._kept.keeper.next(now())
             if action is None:
-                self._awake.wait(wait)
+                with suppress(Empty):
+                    self._awake.get(timeout=wait)
                 continue
             try:
                 self._do(action)

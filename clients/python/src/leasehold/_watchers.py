@@ -27,7 +27,7 @@ class Watchers:
     """The guards of one client, by their leases."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._guards: weakref.WeakValueDictionary[str, Kept] = weakref.WeakValueDictionary()
         self._early: OrderedDict[str, tuple[int, Lease]] = OrderedDict()
 

@@ -6,7 +6,9 @@ What it needs done it asks for by a line on its output that begins with `!`, and
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
+import re
 import sys
 import threading
 import time
@@ -141,6 +143,8 @@ def calls_while(client: leasehold.Client, what: str) -> None:
 
 
 def main() -> None:
+    needed = {re.split(r"[<>=]", requirement)[0] for requirement in importlib.metadata.requires("leasehold") or ()}
+    assert needed == {"googleapis-common-protos", "grpcio", "protobuf"}
     assert os.path.realpath(leasehold.__file__).startswith(os.path.realpath(sys.prefix)), leasehold.__file__
     end, holders = threading.Event(), (Holder(), Holder())
     with leasehold.Client.from_env() as client:
