@@ -23,19 +23,22 @@ pub use self::{
 #[cfg(test)]
 use crate::config;
 use crate::{
+    act,
     config::Health,
     endpoint::{Answers, EndpointError, Limits, Peer, Problem, Socket, Target, answer, on_unix, users},
     publish,
     snapshot::Snapshot,
 };
 
-/// What is told of: what is held, and how publishing goes.
+/// What is told of: what is held, and how publishing and acting go.
 #[derive(Clone)]
 pub struct Sources {
     /// What is held.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// How publishing goes; absent when nothing is to be published.
     pub publishing: Option<watch::Receiver<publish::Standing>>,
+    /// How acting on changes goes.
+    pub acting: watch::Receiver<act::Standing>,
     /// What leases end by.
     pub clock: Arc<dyn Clock>,
 }
@@ -89,7 +92,7 @@ impl Sources {
     /// How the sidecar is now.
     pub fn report(&self) -> Report {
         let publishing = self.publishing.as_ref().map(|publishing| publishing.borrow().clone());
-        Report::new(&self.snapshots.borrow(), publishing.as_ref(), self.clock.now())
+        Report::new(&self.snapshots.borrow(), publishing.as_ref(), &self.acting.borrow(), self.clock.now())
     }
 }
 

@@ -43,11 +43,12 @@ pub(crate) async fn run(config: Config, program: Vec<OsString>) -> u8 {
         .unwrap_or_default();
     let secrets = Secrets::start(config.broker.clone(), &config.secrets, kept, Arc::clone(&clock));
     let (standing, publishing) = watch::channel(Standing::default());
+    let (acted, acting) = watch::channel(act::Standing::default());
     let (sender, published) = mpsc::channel(1);
     let give_back = gives_back(&config, !program.is_empty());
     let code = tokio::select! {
-        code = work(&config, program, published, &secrets) => code,
-        never = beside(&config, &secrets, publishing, clock) => match never {
+        code = work(&config, program, published, &secrets, acted) => code,
+        never = beside(&config, &secrets, (publishing, acting), clock) => match never {
             Ok(never) => match never {},
             Err(code) => code,
         },
@@ -102,8 +103,8 @@ async fn work(
     program: Vec<OsString>,
     published: mpsc::Receiver<Published>,
     secrets: &Secrets,
+    standing: watch::Sender<act::Standing>,
 ) -> u8 {
-    let (standing, _) = watch::channel(act::Standing::default());
     let switched = |snapshot: &_| secrets.switched(snapshot);
     if !program.is_empty() {
         let run = exec::Run {
@@ -129,12 +130,13 @@ async fn work(
 async fn beside(
     config: &Config,
     secrets: &Secrets,
-    publishing: watch::Receiver<Standing>,
+    (publishing, acting): (watch::Receiver<Standing>, watch::Receiver<act::Standing>),
     clock: Arc<dyn Clock>,
 ) -> Result<Infallible, u8> {
     let cache_clock = Arc::clone(&clock);
     let snapshots = secrets.snapshots();
-    let sources = health::Sources { snapshots, publishing: Some(publishing), clock: Arc::clone(&clock) };
+    let sources =
+        health::Sources { snapshots, publishing: Some(publishing), acting, clock: Arc::clone(&clock) };
     let endpoint = async {
         match config.endpoint.clone() {
             Some(settings) => {

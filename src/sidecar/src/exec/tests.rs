@@ -128,6 +128,25 @@ async fn on_a_change_it_is_started_again_and_only_then_is_the_new_value_used() {
 }
 
 #[tokio::test]
+async fn a_storm_of_changes_is_damped_and_the_old_one_runs_on() {
+    let mut scene = Scene::new(OnProgramChange::Restart, LOOP);
+    scene.settings.pace = Pace { most: 2, within: Duration::from_secs(600) };
+    let running = scene.start();
+    running.publish.send(publish(1, &["db"], &["db"])).await.unwrap();
+    for generation in 2..=6 {
+        // The first restart is at once, the second a second later, and the third in ten minutes.
+        lines(&scene.file("log"), if generation == 2 { 1 } else { 2 }).await;
+        running.publish.send(publish(generation, &["db"], &["db"])).await.unwrap();
+    }
+    let said = lines(&scene.file("log"), 3).await;
+    assert_eq!(said, ["value-of-db-1", "value-of-db-2", "value-of-db-6"], "what is newest then");
+    running.publish.send(publish(7, &["db"], &["db"])).await.unwrap();
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(lines(&scene.file("log"), 3).await.len(), 3);
+    assert!(!running.code.is_finished());
+}
+
+#[tokio::test]
 async fn who_does_nothing_keeps_what_it_had() {
     let scene = Scene::new(OnProgramChange::Nothing, LOOP);
     let running = scene.start();

@@ -6,6 +6,7 @@ use leasehold_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    act,
     endpoint::{is_over, standing},
     name::Name,
     publish,
@@ -25,6 +26,15 @@ pub struct Report {
     /// Why what is held could not be put into the files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish_trouble: Option<String>,
+    /// How often something was done on a change (`[[on_change]]`, and the program of `exec`).
+    #[serde(default)]
+    pub actions_done: u64,
+    /// How often that failed, each time that it was tried.
+    #[serde(default)]
+    pub actions_failed: u64,
+    /// What was given up until the next change: who was to be told may go on with what is old.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub action_troubles: Vec<String>,
     /// Every secret of the configuration.
     pub secrets: Vec<SecretReport>,
 }
@@ -51,7 +61,12 @@ pub struct SecretReport {
 }
 
 impl Report {
-    pub(super) fn new(snapshot: &Snapshot, publishing: Option<&publish::Standing>, now: Timestamp) -> Self {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        publishing: Option<&publish::Standing>,
+        acting: &act::Standing,
+        now: Timestamp,
+    ) -> Self {
         let secret = |name: &Name| {
             let loan = snapshot.secrets.get(name);
             let trouble = snapshot.troubles.get(name);
@@ -71,11 +86,14 @@ impl Report {
         let failing = snapshot.secrets.values().any(|loan| loan.standing != Standing::Fresh);
         Self {
             ready,
-            degraded: !ready || failing || !snapshot.troubles.is_empty(),
+            degraded: !ready || failing || !snapshot.troubles.is_empty() || !acting.given_up.is_empty(),
             published_generation: publishing.and_then(|standing| standing.generation),
             publish_trouble: publishing
                 .and_then(|standing| standing.trouble.as_deref())
                 .map(ToOwned::to_owned),
+            actions_done: acting.done,
+            actions_failed: acting.failed,
+            action_troubles: acting.given_up.iter().map(ToString::to_string).collect(),
             secrets: snapshot.wanted.iter().map(secret).collect(),
         }
     }
@@ -97,9 +115,12 @@ impl fmt::Display for Report {
                 count => write!(f, ", {count} {word}")?,
             }
         }
-        match &self.publish_trouble {
-            None => Ok(()),
-            Some(trouble) => write!(f, "; files: {trouble}"),
+        if let Some(trouble) = &self.publish_trouble {
+            write!(f, "; files: {trouble}")?;
         }
+        for trouble in &self.action_troubles {
+            write!(f, "; {trouble}")?;
+        }
+        Ok(())
     }
 }

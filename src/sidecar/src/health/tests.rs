@@ -18,7 +18,8 @@ fn at(seconds: i64) -> Timestamp {
 fn sources(snapshot: Snapshot, publishing: Option<Publishing>) -> Sources {
     let clock = Arc::new(Frozen(at(100)));
     let publishing = publishing.map(|publishing| watch::channel(publishing).1);
-    Sources { snapshots: watch::channel(Arc::new(snapshot)).1, publishing, clock }
+    let acting = watch::channel(act::Standing::default()).1;
+    Sources { snapshots: watch::channel(Arc::new(snapshot)).1, publishing, acting, clock }
 }
 
 fn published() -> Option<Publishing> {
