@@ -226,8 +226,16 @@ impl Shared {
 
     /// Waits for the end of what the cache had.
     async fn end_kept(self: Arc<Self>, name: Name, lease: LeaseId, ends: Timestamp) {
-        while self.clock.now() < ends {
-            self.clock.sleep_until(ends).await;
+        // Whichever says so first: a time of day that is set back makes no lease longer.
+        let left = Duration::try_from(ends.duration_since(self.clock.now())).unwrap_or_default();
+        let by_the_clock = async {
+            while self.clock.now() < ends {
+                self.clock.sleep_until(ends).await;
+            }
+        };
+        tokio::select! {
+            () = by_the_clock => {}
+            () = sleep(left) => {}
         }
         let mine = |loan: &Loan| loan.lease == lease && loan.holding().is_none();
         if !self.told.borrow().secrets.get(&name).is_some_and(|loan| mine(loan)) {
@@ -294,6 +302,7 @@ fn wait(failures: u32, asked: Option<Duration>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::testing::{Frozen, loan, snapshot};
 
     #[test]
     fn waits_grow_to_their_bound_and_heed_what_the_broker_asks() {
@@ -302,5 +311,21 @@ mod tests {
             assert!((most / 2..=most).contains(&wait), "{failures}: {wait}");
         }
         assert_eq!(wait(1, Some(Duration::from_secs(60))), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_stands_keeps_no_kept_lease_alive() {
+        let text = "[broker]\naddresses = 'broker:8443'\nidentity = '/nowhere'\n\n\
+                    [[secret]]\nname = 'db'\npath = 'prod/db'\n";
+        let config = crate::Config::parse(&leasehold_config::Source::new("s.toml", text)).unwrap();
+        let clock = Arc::new(Frozen(Timestamp::from_second(100).unwrap()));
+        let kept = snapshot(&[("db", loan(160))]);
+        let secrets = Secrets::start(config.broker, &config.secrets, kept, clock);
+        let mut snapshots = secrets.snapshots();
+        let began = tokio::time::Instant::now();
+        let is_over = |snapshot: &Arc<Snapshot>| snapshot.secrets["db"].standing == Standing::Expired;
+        assert!(!is_over(&snapshots.borrow()));
+        snapshots.wait_for(is_over).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 60);
     }
 }
