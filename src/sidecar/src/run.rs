@@ -4,7 +4,7 @@ use std::{convert::Infallible, ffi::OsString, fmt::Display, future::pending, io,
 
 use leasehold_core::ports::Clock;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
 };
 
@@ -23,6 +23,11 @@ use crate::{
 
 /// Runs until it is told to end, or until the program ends. The exit code.
 pub(crate) async fn run(config: Config, program: Vec<OsString>) -> u8 {
+    // Before anything can be seen of it: who tells it to end then is heard. A program of `exec` is told by itself.
+    let ends = match program.is_empty().then(EndSignals::new).transpose() {
+        Ok(ends) => ends,
+        Err(error) => return failed(&error),
+    };
     let mut publisher = match publisher(&config) {
         Ok(publisher) => publisher,
         Err(exit) => return exit as u8,
@@ -47,7 +52,7 @@ pub(crate) async fn run(config: Config, program: Vec<OsString>) -> u8 {
     let (sender, published) = mpsc::channel(1);
     let give_back = gives_back(&config, !program.is_empty());
     let code = tokio::select! {
-        code = work(&config, program, published, &secrets, acted) => code,
+        code = work(&config, program, ends, published, &secrets, acted) => code,
         never = beside(&config, &secrets, (publishing, acting), clock) => match never {
             Ok(never) => match never {},
             Err(code) => code,
@@ -101,12 +106,13 @@ pub(crate) fn renderer(config: &Config) -> Result<Renderer, Vec<String>> {
 async fn work(
     config: &Config,
     program: Vec<OsString>,
+    ends: Option<EndSignals>,
     published: mpsc::Receiver<Published>,
     secrets: &Secrets,
     standing: watch::Sender<act::Standing>,
 ) -> u8 {
     let switched = |snapshot: &_| secrets.switched(snapshot);
-    if !program.is_empty() {
+    let Some(mut ends) = ends else {
         let run = exec::Run {
             settings: config.exec.clone(),
             program,
@@ -116,12 +122,9 @@ async fn work(
             standing,
         };
         return run.run(switched).await;
-    }
+    };
     tokio::select! {
-        ended = told_to_end() => match ended {
-            Ok(()) => Exit::Ok as u8,
-            Err(error) => failed(&error),
-        },
+        () = ends.next() => Exit::Ok as u8,
         () = act::run(config.on_change.clone(), published, switched, standing) => Exit::Failed as u8,
     }
 }
@@ -167,16 +170,24 @@ fn gives_back(config: &Config, exec: bool) -> bool {
     !is_kept && (exec || !files_stay)
 }
 
-async fn told_to_end() -> io::Result<()> {
-    let mut signals =
-        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
-    let [terminate, interrupt, hangup] = &mut signals;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
+/// The signals that tell the sidecar to end.
+struct EndSignals([Signal; 3]);
+
+impl EndSignals {
+    fn new() -> io::Result<Self> {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let [terminate, interrupt, hangup] = kinds.map(signal);
+        Ok(Self([terminate?, interrupt?, hangup?]))
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 fn failed(error: &dyn Display) -> u8 {
