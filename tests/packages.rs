@@ -63,11 +63,12 @@ fn built(work: &Path, nfpm: &Path) -> PathBuf {
             .args(["--out".as_ref(), work])
             .env("PATH", path.unwrap()),
     );
-    let names: Vec<PathBuf> = printed.lines().map(PathBuf::from).collect();
-    assert!(names.iter().all(|name| name.is_file()), "{printed}");
-    let listed = succeeded(Command::new("tar").args(["--list", "--gzip", "--file"]).arg(&names[1]));
+    let names: Vec<&Path> = printed.lines().map(Path::new).collect();
+    let [package, tarball] = names[..] else { panic!("a package and a tarball are made, not {printed}") };
+    assert!(package.is_file() && tarball.is_file(), "{printed}");
+    let listed = succeeded(Command::new("tar").args(["--list", "--gzip", "--file"]).arg(tarball));
     assert!(listed.lines().any(|name| name.ends_with("/usr/bin/leasehold-sidecar")), "{listed}");
-    names[0].clone()
+    package.to_owned()
 }
 
 fn has_what_it_should(package: &Path) {
@@ -186,5 +187,5 @@ fn succeeded(command: &mut Command) -> String {
 }
 
 fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).concat()
 }
