@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import leasehold
@@ -75,7 +75,7 @@ def follow(changes: leasehold.Changes, holder: Holder) -> None:
 
 
 def in_threads(client: leasehold.Client, holder: Holder, end: threading.Event) -> None:
-    with client.lease(SECRET, ttl=4) as guard:
+    with client.lease(SECRET, ttl=6) as guard:
         holder.guard = guard
         following = threading.Thread(target=follow, args=(guard.changes(), holder))
         following.start()
@@ -91,7 +91,7 @@ def in_asyncio(holder: Holder, end: threading.Event) -> None:
 
     async def run() -> None:
         async with leasehold.aio.Client.from_env() as client:
-            async with client.lease(SECRET, ttl=4) as guard:
+            async with client.lease(SECRET, ttl=6) as guard:
                 holder.guard = guard
                 following = asyncio.create_task(follow(guard))
                 await asyncio.to_thread(end.wait)
@@ -118,6 +118,10 @@ def refusals(client: leasehold.Client) -> None:
     assert client.revoke_lease(first.lease.id, reason="done").state is leasehold.LeaseState.REVOKED
     over = refused(leasehold.Refused, lambda: client.renew_lease(first.lease.id))
     assert over.reason == "LEASE_REVOKED"
+
+
+def replaced(holders: Iterable[Holder]) -> list[int]:
+    return [holder.count(leasehold.Replaced) for holder in holders]
 
 
 def calls_while(client: leasehold.Client, what: str) -> None:
@@ -159,25 +163,27 @@ def main() -> None:
         refusals(client)
         until("both are renewed", lambda: all(holder.lease().renewals > 0 for holder in holders))
 
-        for n in (1, 2):
-            before = {holder.password() for holder in holders}
+        # Counts are compared with what was before: on a busy machine a lease of seconds can be lost and taken anew.
+        for _ in range(2):
+            before, moves = {holder.password() for holder in holders}, replaced(holders)
             # It is answered when the old version is retired: both have let go of it.
             ask("rotate")
             assert not before & {holder.password() for holder in holders}
-            assert [holder.count(leasehold.Replaced) for holder in holders] == [n, n]
+            assert all(now > then for now, then in zip(replaced(holders), moves, strict=True))
 
         calls_while(client, "change certificates")
 
         ask("stop the broker")
+        moves = replaced(holders)
         until("both leases are over", lambda: all(holder.count(leasehold.Ended) for holder in holders))
         for holder in holders:
-            assert holder.count(leasehold.Failing) == 1
+            assert holder.count(leasehold.Failing) > 0
             refused(leasehold.LeaseEnded, holder.password)
         hasty = leasehold.Client.from_env(timeout=1.0)
         unreachable = refused(leasehold.Unreachable, lambda: hasty.issue_lease(SECRET))
         assert "nothing listens" in str(unreachable), unreachable
         ask("start the broker")
-        until("both have a new lease", lambda: all(holder.count(leasehold.Replaced) == 3 for holder in holders))
+        until("both have a new lease", lambda: all(map(int.__gt__, replaced(holders), moves)))
         assert len({holder.password() for holder in holders}) == 1
 
         end.set()
