@@ -1,19 +1,29 @@
-//! The Rust SDK of Leasehold: a thin, typed client of the broker's gRPC contract over mutual TLS.
+//! The Rust SDK of Leasehold: a typed client of the broker's gRPC contract over mutual TLS, and a guard that keeps what was
+//! leased.
 //!
 //! ```no_run
-//! use leasehold_client::{Builder, Issue};
+//! use leasehold_client::{Change, Client};
 //!
 //! # async fn lease() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Builder::from_env()?.connect().await?;
-//! let issue = Issue { secret: "prod/payments/db".parse()?, ttl: None, fields: vec![], request_id: None };
-//! let issued = client.issue_lease(issue).await?;
-//! println!("{} until {}", issued.lease.id, issued.lease.expires_at);
+//! let client = Client::from_env().await?;
+//! let held = client.lease("prod/payments/db").await?;
+//! let password = held.field("password");
+//!
+//! // Somewhere else: learn when there is another value.
+//! let mut changes = held.changes();
+//! while let Some(change) = changes.next().await {
+//!     if let Change::Replaced(new) = change {
+//!         // ... use it, and when nothing uses the old one any more:
+//!         held.switched(&new);
+//!     }
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! Values are `leasehold_core`'s [`SecretValue`](leasehold_core::SecretValue): wiped when dropped, never printed. TLS is
-//! 1.3 only, by aws-lc-rs; the system's authorities are never trusted. Nothing here renews a lease by itself.
+//! 1.3 only, by aws-lc-rs; the system's authorities are never trusted. The calls of [`Client`] renew nothing by themselves;
+//! a [`Leased`] does.
 
 mod address;
 mod backoff;
