@@ -6,4 +6,8 @@
     reason = "a test that meets one of these has failed"
 )]
 
+mod certificates;
+mod examples;
+mod guard;
 mod python;
+mod spire;

@@ -15,6 +15,8 @@
 
 mod alternating;
 mod bulk;
+mod cert_rotation;
+mod client_overhead;
 mod cold_reads;
 mod conformance;
 mod dynamic;
@@ -31,7 +33,7 @@ mod scale;
 
 use figure::Report;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "issue_vs_echo",
     "issue_p99_at_half_load",
     "durable_check",
@@ -43,6 +45,8 @@ const NAMES: [&str; 11] = [
     "dynamic_issue_overhead_vault",
     "dynamic_pg_issue_ratio",
     "alternating_failed_logins",
+    "client_lease_overhead",
+    "cert_rotation_failed_calls",
 ];
 
 fn main() {
@@ -89,6 +93,12 @@ fn main() {
         }
         if wants("alternating_failed_logins") {
             alternating::failed_logins(&mut report).await;
+        }
+        if wants("client_lease_overhead") {
+            client_overhead::ratio(&mut report).await;
+        }
+        if wants("cert_rotation_failed_calls") {
+            cert_rotation::failed_calls(&mut report).await;
         }
         if wants("issue_vs_echo") || wants("issue_p99_at_half_load") || wants("durable_check") {
             issue::all(&mut report, wants).await;

@@ -15,6 +15,7 @@
 pub mod authority;
 pub mod binaries;
 pub mod canary;
+pub mod certificates;
 pub mod cpu;
 pub mod daemon;
 pub mod echo;
