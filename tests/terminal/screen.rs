@@ -88,13 +88,13 @@ impl Screen {
 
     /// An empty screen with the prompt.
     pub(crate) async fn clear(&self) {
-        self.key("C-c");
-        // What is pressed while a program ends is the program's.
-        let is_empty = async || {
-            self.key("C-l");
-            self.text().trim() == "ready>"
-        };
-        until("the screen is empty", is_empty).await;
+        let is_ready = async || self.text().lines().rfind(|line| !line.is_empty()) == Some("ready>");
+        if !is_ready().await {
+            self.key("C-c");
+            until("the shell is ready", is_ready).await;
+        }
+        self.key("C-l");
+        until("the screen is empty", async || self.text().trim() == "ready>").await;
     }
 
     /// What is on the screen.

@@ -101,7 +101,7 @@ async fn bash_completes_what_the_broker_has_and_is_not_held_up_when_it_is_away()
 
 #[tokio::test]
 async fn brokers_have_names_and_a_file_that_others_can_write_is_refused() {
-    let Some((site, _daemon, lease, screen)) = scene(120).await else { return };
+    let Some((site, _daemon, lease, screen)) = scene(220).await else { return };
     let reach = format!(
         "--addr {} --cert {} --key {} --ca {}",
         site.address,
@@ -111,7 +111,8 @@ async fn brokers_have_names_and_a_file_that_others_can_write_is_refused() {
     );
     screen.run("unset LEASEHOLD_ADDR LEASEHOLD_CERT LEASEHOLD_KEY LEASEHOLD_CA").await;
     screen.run(&format!("leasehold context add here {reach} > /dev/null")).await;
-    screen.run("leasehold context add gone --addr 127.0.0.1:1 > /dev/null").await;
+    let gone = reach.replace(&site.address.to_string(), "127.0.0.1:1");
+    screen.run(&format!("leasehold context add gone {gone} > /dev/null")).await;
     let listed = screen.run("leasehold context list").await;
     assert!(listed.lines().any(|line| line.starts_with("here") && line.contains("yes")), "{listed}");
     assert!(screen.run("leasehold lease list --all").await.contains(&lease), "the first one is current");
