@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{binaries, site::Site, wait::until};
 
+/// As long as a broker may take that shares its processors with whatever else a test run does.
+const CONNECT: Duration = Duration::from_secs(30);
+
 /// A running `leaseholdd`; killed when it is dropped.
 pub struct Daemon {
     child: Child,
@@ -166,10 +169,12 @@ pub async fn put(site: &Site, path: &str, value: &str) {
 
 /// A client as the operator.
 pub async fn operator(site: &Site) -> Client {
-    site.client("operator").connect().await.expect("the broker serves the operator")
+    let client = site.client("operator").connect_timeout(CONNECT);
+    client.connect().await.expect("the broker serves the operator")
 }
 
 /// A client as the workload.
 pub async fn workload(site: &Site) -> Client {
-    site.client("workload").connect().await.expect("the broker serves the workload")
+    let client = site.client("workload").connect_timeout(CONNECT);
+    client.connect().await.expect("the broker serves the workload")
 }
