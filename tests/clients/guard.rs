@@ -40,13 +40,13 @@ fn value(held: &Leased) -> Vec<u8> {
 async fn told<T>(changes: &mut Changes, mut is: impl FnMut(Change) -> Option<T>) -> T {
     let found = timeout(PATIENCE, async {
         loop {
-            let change = changes.next().await.expect("the guard is there");
+            let Some(change) = changes.next().await else { panic!("the guard is gone") };
             if let Some(found) = is(change) {
                 return found;
             }
         }
     });
-    found.await.expect("it is told in time")
+    found.await.unwrap_or_else(|_| panic!("it is not told in time"))
 }
 
 async fn replaced(changes: &mut Changes) -> std::sync::Arc<Holding> {
