@@ -120,7 +120,9 @@ impl Seats {
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = http1::Builder::new();
-            http.keep_alive(false)
+            // A client that has said all it has to say may close its half before it is answered.
+            http.half_close(true)
+                .keep_alive(false)
                 .max_buf_size(REQUEST_BYTES)
                 .max_headers(HEADERS)
                 .timer(TokioTimer::new())

@@ -242,3 +242,24 @@ fn everything_is_only_read() {
         );
     }
 }
+
+#[tokio::test]
+async fn who_has_said_all_there_is_to_say_is_still_answered() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let dir = tempfile::tempdir().unwrap();
+    let socket = Socket::bind(&dir.path().join("s"), 0o600, None).unwrap();
+    // All of it is there, and its end as well, before anybody listens.
+    let mut client = tokio::net::UnixStream::connect(socket.path()).await.unwrap();
+    client.write_all(b"GET /v1/secrets/db HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut scene = scene();
+    scene.desk.allowed = Arc::new(BTreeSet::from([geteuid().as_raw()]));
+    let limits = Limits { connections: 1, time: std::time::Duration::from_secs(10) };
+    let mut answer = String::new();
+    tokio::select! {
+        never = on_unix(socket.listener(), limits, Arc::new(scene.desk)) => match never {},
+        read = client.read_to_string(&mut answer) => assert!(read.is_ok()),
+    }
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("canary-7b1e"), "{answer}");
+}
