@@ -4,10 +4,10 @@
 use std::{
     path::Path,
     process::{Command, Stdio},
-    time::Instant,
 };
 
 use leasehold_tests::binaries;
+use tokio::time::Instant;
 
 use crate::figure::{Report, Target, median};
 

@@ -16,6 +16,7 @@
 mod alternating;
 mod bulk;
 mod cert_rotation;
+mod cli_start;
 mod client_overhead;
 mod cold_reads;
 mod conformance;
@@ -30,6 +31,7 @@ mod isolation;
 mod issue;
 mod rotations;
 mod scale;
+mod sidecar;
 
 use figure::Report;
 
@@ -59,7 +61,15 @@ fn main() {
     if asked.first().is_some_and(|first| first == flood::FLOOD) {
         return flood::run_flood(&asked[1], &asked[2]);
     }
-    let groups = [&NAMES[..], &scale::NAMES, &bulk::NAMES, &fanout::NAMES, &rotations::NAMES];
+    let groups = [
+        &NAMES[..],
+        &scale::NAMES,
+        &bulk::NAMES,
+        &fanout::NAMES,
+        &rotations::NAMES,
+        &sidecar::NAMES,
+        &cli_start::NAMES,
+    ];
     let names = groups.concat();
     let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(&name.as_str())).collect();
     if !unknown.is_empty() {
@@ -70,6 +80,9 @@ fn main() {
     let mut report = Report::open();
     if wants("provider_conformance_cases") {
         conformance::cases(&mut report);
+    }
+    if cli_start::NAMES.into_iter().any(wants) {
+        cli_start::all(&mut report);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -111,6 +124,9 @@ fn main() {
         }
         if rotations::NAMES.into_iter().any(wants) {
             rotations::all(&mut report, wants).await;
+        }
+        if sidecar::NAMES.into_iter().any(wants) {
+            sidecar::all(&mut report, wants).await;
         }
         if fanout::NAMES.into_iter().any(wants) {
             fanout::all(&mut report).await;

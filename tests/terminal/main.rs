@@ -1,9 +1,7 @@
 //! What people see: the command line in a real terminal (tmux), under a real shell, against the real daemon.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
     reason = "a test that meets one of these has failed"
 )]
 
