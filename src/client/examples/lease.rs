@@ -7,15 +7,25 @@
 //!
 //! It says what it holds and what becomes of it, until its standard input ends; then it gives the lease back.
 
-#![expect(clippy::print_stdout, reason = "an example prints")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
-use std::error::Error;
+use std::{error::Error, process::ExitCode};
 
 use leasehold_client::{Change, Client, Holding};
 use tokio::io::AsyncReadExt;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let secret = std::env::args().nth(1).ok_or("usage: lease SECRET")?;
     let client = Client::from_env().await?;
     let held = client.lease(&secret).await?;

@@ -7,13 +7,14 @@
 //! It queries over several connections at once until its standard input ends, and then says how many queries there were,
 //! as how many users, and how many of them failed.
 
-#![expect(clippy::print_stdout, reason = "an example prints")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 mod pool;
 
 use std::{
     collections::BTreeSet,
     error::Error,
+    process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -36,7 +37,17 @@ struct Count {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |what: &str| {
         arguments.next().ok_or(format!("usage: postgres_pool SECRET HOST:PORT DATABASE ({what})"))
