@@ -24,8 +24,8 @@ pub(crate) fn all(report: &mut Report) {
     }
     let (own, nothing) = (median(&mut own), median(&mut nothing));
     Report::note(&format!("leasehold --version {own:.2} ms, /bin/true {nothing:.2} ms, medians of {ROUNDS}"));
-    report.figure("cli_start_ms", own, "ms", Target::AtMost(20.0));
-    report.figure("cli_start_ratio", own / nothing, "ratio", Target::AtMost(10.0));
+    report.figure("cli_start_ms", own, "ms", Target::AtMost(10.0));
+    report.figure("cli_start_ratio", own / nothing, "ratio", Target::AtMost(6.0));
 }
 
 /// From the start to the end, in milliseconds.
