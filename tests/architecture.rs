@@ -62,24 +62,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // policy: `leasehold policy check` and `explain` work on a folder of files, without a daemon.
     (
         "leasehold-cli",
-        &[
-            "leasehold-audit",
-            "leasehold-client",
-            "leasehold-core",
-            "leasehold-policy",
-            "leasehold-programs",
-        ],
+        &["leasehold-audit", "leasehold-client", "leasehold-core", "leasehold-policy", "leasehold-programs"],
     ),
     // seal: what its cache keeps on disk is sealed in the same envelope as the broker's.
     (
         "leasehold-sidecar",
-        &[
-            "leasehold-client",
-            "leasehold-config",
-            "leasehold-core",
-            "leasehold-programs",
-            "leasehold-seal",
-        ],
+        &["leasehold-client", "leasehold-config", "leasehold-core", "leasehold-programs", "leasehold-seal"],
     ),
     ("leasehold-tests", &["*"]),
 ];

@@ -207,7 +207,10 @@ async fn an_operator_has_what_was_lent_made_worthless() {
     let refused = leasehold(&site, "operator", &format!("lease revoke {} --rotate", fixed.id));
     assert!(refused.code == 7 && refused.err.contains("[NOT_ROTATED]"), "{refused:?}");
     assert!(
-        client.get_lease(fixed.id).await.is_ok_and(|lease| lease.state == leasehold_client::LeaseState::Active)
+        client
+            .get_lease(fixed.id)
+            .await
+            .is_ok_and(|lease| lease.state == leasehold_client::LeaseState::Active)
     );
 
     let held = lease(&client).await.lease;
