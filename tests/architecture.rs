@@ -96,8 +96,11 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("azure_*", &["leasehold-provider-azure"]),
     ("google-cloud-*", &["leasehold-provider-gcp"]),
     ("vaultrs", &["leasehold-provider-vault"]),
-    // The suite's peer is asked whom it lets in.
-    ("tokio-postgres*", &["leasehold-provider-postgres", "leasehold-provider-conformance"]),
+    // The suite's peer is asked whom it lets in; an example of the SDK keeps a pool of connections.
+    (
+        "tokio-postgres*",
+        &["leasehold-provider-postgres", "leasehold-provider-conformance", "leasehold-client"],
+    ),
     ("etcd-client", &["leasehold-ledger"]),
 ];
 
@@ -105,6 +108,7 @@ const RESERVED: &[(&str, &[&str])] = &[
 const BARRED: &[(&str, &[&str])] = &[
     ("leasehold-core", &["tokio", "tokio-*", "tonic", "prost", "rustls", "rustix", "tracing", "aws-lc-rs"]),
     ("leasehold-engine", &["tonic", "prost", "rustls", "tokio-rustls", "rustix", "hyper", "http"]),
+    ("leasehold-client", &["tokio-postgres", "deadpool"]),
     ("leasehold-policy", &["tokio", "tonic", "rustls"]),
     ("leasehold-audit", &["tokio", "tonic", "rustls"]),
     ("leasehold-seal", &["tokio", "tonic", "rustls"]),
