@@ -93,6 +93,8 @@ impl Program {
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEASEHOLD_")) {
             command.env_remove(name);
         }
+        // Nor does what the user's own file says of output: the tour reads what is written.
+        command.env("LEASEHOLD_OUTPUT", "table").env("LEASEHOLD_COLOR", "never");
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
