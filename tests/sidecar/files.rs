@@ -218,6 +218,7 @@ async fn a_directory_that_others_can_read_is_refused_with_an_exit_code_of_its_ow
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_publishing_it_leaves_the_old_files_or_the_new() {
     const FILES_OF_ONE: usize = 40;
+    const ROUNDS: usize = 20;
     let mut seed = Seed::from_env("LEASEHOLD_SIDECAR_SEED");
     let site = site(&["db"], "10m");
     let broker = Daemon::start(&site).await;
@@ -227,13 +228,11 @@ async fn killed_in_the_middle_of_publishing_it_leaves_the_old_files_or_the_new()
         more.push_str(&format!("[[file]]\nname = 'f{n}'\nsecret = 'db'\n"));
     }
     let run = site.path("run");
+    let runs = |sidecar: &Sidecar| sidecar.log().matches("starting with").count();
     let mut kinds = BTreeSet::new();
-    for round in 0..20 {
+    for round in 0..ROUNDS {
         let mut sidecar = Sidecar::start(&site, &more);
-        until("it has published", async || {
-            run.join("f0").exists() && sidecar.log().matches("starting with").count() > round
-        })
-        .await;
+        until("it has published", async || run.join("f0").exists() && runs(&sidecar) > round).await;
         let before = fs::read_to_string(run.join("f0")).unwrap();
         daemon::put(&site, "prod/payments/db", &format!("round {round}")).await;
         tokio::time::sleep(Duration::from_micros(seed.within(0..30_000))).await;
@@ -248,8 +247,10 @@ async fn killed_in_the_middle_of_publishing_it_leaves_the_old_files_or_the_new()
     }
     assert!(kinds.len() > 1, "the kills all came at the same point: {kinds:?}");
     let mut sidecar = Sidecar::start(&site, &more);
-    until("what the crashes left is gone", async || fs::read_dir(&run).unwrap().count() == FILES_OF_ONE + 2)
-        .await;
+    until("what the crashes left is gone", async || {
+        runs(&sidecar) > ROUNDS && fs::read_dir(&run).unwrap().count() == FILES_OF_ONE + 2
+    })
+    .await;
     assert!(sidecar.stop().await.success());
     broker.stop().await;
 }
