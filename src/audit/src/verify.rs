@@ -70,7 +70,8 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, ReadError> {
     verify_against(dir, None)
 }
 
-/// As [`verify()`], and the journal must hold the record `known` as it was when its hash was noted.
+/// As [`verify()`], and the journal must hold the record `known` as it was when its hash was noted. One that is neither here
+/// nor in an archive that can be read is missing.
 ///
 /// # Errors
 /// As [`verify()`].
@@ -96,6 +97,10 @@ pub fn verify_against(dir: &Path, known: Option<Head>) -> Result<VerifyReport, R
     };
     report.head = walk.head();
     report.first = walk.head().seq.saturating_add(1);
+    if let Some(bad) = known.and_then(|known| not_as_known_before(&walk, known)) {
+        report.bad = Some(bad);
+        return Ok(report);
+    }
     match report.follow(&mut walk, known) {
         Ok(()) => report.end(&walk, walk.offset(), None, known)?,
         Err(Obstacle::Flaw(flaw)) if flaw.last => {
@@ -162,6 +167,20 @@ impl VerifyReport {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a record that is known and that lies before the first one here: nothing can show that it is as it was,
+/// but for the last of them, whose hash the first segment begins with.
+fn not_as_known_before(walk: &Walk, known: Head) -> Option<BadRecord> {
+    let before = walk.head();
+    let fault = if known.seq < before.seq {
+        Fault::Missing { until: before.seq }
+    } else if known.seq == before.seq && known != before {
+        Fault::NotAsKnown
+    } else {
+        return None;
+    };
+    Some(BadRecord { seq: known.seq, segment: walk.segment().path.clone(), offset: 0, fault })
 }
 
 impl From<Flaw> for BadRecord {

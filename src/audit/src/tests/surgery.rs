@@ -149,6 +149,18 @@ fn segments_that_are_missing_swapped_or_renamed_are_found() {
     let gone = read(&beginning.path(), second - 1).err();
     assert!(second == 2 || matches!(gone, Some(ReadError::Gone { first, .. }) if first == second));
 
+    // What was noted of a record that is gone is not taken for proved.
+    let noted = |seq: u64| {
+        let entry = read(&whole.path(), seq).unwrap().next().unwrap().unwrap();
+        Head { seq: entry.seq, hash: entry.hash }
+    };
+    let against = |known: Head| verify_against(&beginning.path(), Some(known)).unwrap();
+    assert!(against(noted(second)).is_whole() && against(noted(second - 1)).is_whole());
+    let another = Head { seq: second - 1, hash: [1; 32] };
+    assert_eq!(against(another).bad.map(|bad| (bad.seq, bad.fault)), Some((second - 1, Fault::NotAsKnown)));
+    let gone = against(noted(1)).bad.map(|bad| (bad.seq, bad.fault));
+    assert_eq!(gone, Some((1, Fault::Missing { until: second - 1 })));
+
     let emptied = changed(&|dir| {
         let path = dir.join(&names[1]);
         let len = std::fs::metadata(&path).unwrap().len();

@@ -31,6 +31,9 @@ struct ReportView {
     bad: Option<BadView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     incomplete_end: Option<EndView>,
+    /// The record that was to be there as it was noted.
+    #[serde(skip)]
+    known: Option<u64>,
 }
 
 /// The first record that is not what was written.
@@ -60,7 +63,8 @@ pub(super) fn parse_head(text: &str) -> Result<Head, String> {
 
 pub(super) fn run(dir: &Path, known: Option<Head>, output: &mut Output) -> Result<(), Failure> {
     let journal = journal_in(dir);
-    let report = ReportView::of(&journal, verify_against(&journal, known)?);
+    let mut report = ReportView::of(&journal, verify_against(&journal, known)?);
+    report.known = known.map(|known| known.seq);
     output.item(&report, &report.parts())?;
     match &report.bad {
         None => Ok(()),
@@ -96,6 +100,7 @@ impl ReportView {
                 offset: end.offset,
                 bytes: end.bytes,
             }),
+            known: None,
         }
     }
 
@@ -121,7 +126,12 @@ impl ReportView {
                 "good; {} bytes at the end are being written now, or were cut short by a crash and never acknowledged",
                 end.bytes
             ),
-            (None, None) => "good: every record follows from the one before".to_owned(),
+            (None, None) => match self.known {
+                Some(known) => {
+                    format!("good: every record follows from the one before, and {known} is as it was noted")
+                }
+                None => "good: every record follows from the one before".to_owned(),
+            },
         }
     }
 }
@@ -161,9 +171,12 @@ mod tests {
                 offset: 9000,
                 bytes: 7,
             }),
+            known: Some(41),
         };
         assert!(report.verdict().starts_with("DAMAGED at record 42"));
         crate::snapshot::documented("audit-verify", &report);
+        let good = ReportView { bad: None, incomplete_end: None, ..report };
+        assert!(good.verdict().ends_with("and 41 is as it was noted"), "{}", good.verdict());
     }
 
     #[test]
