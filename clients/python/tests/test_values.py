@@ -172,6 +172,30 @@ def test_only_what_passes_is_tried_again() -> None:
     assert delay(Failure(CODES.UNAVAILABLE, None), manner="brief") is None
     assert delay(Failure(CODES.PERMISSION_DENIED, "DENIED_OR_NOT_FOUND")) is None
     assert delay(Failure(CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED")) is None
+def test_a_denial_says_why_to_whom_it_is_explained() -> None:
+    denied = error_of(Failure(CODES.PERMISSION_DENIED, "DENIED_OR_NOT_FOUND"), "b:1")
+    assert isinstance(denied, leasehold.Denied)
+    assert denied.explanation is None
+    info = error_details_pb2.ErrorInfo(
+        reason="DENIED_OR_NOT_FOUND",
+        domain="leasehold.dev",
+        metadata={
+            "policy_grounds": "FORBIDDEN",
+            "policies": "forbid a (x.cedar:1) applies\npermit b (x.cedar:2) applies",
+            "policy_principal": 'Operator::"x", in no group',
+            "policy_set": "abc",
+        },
+    )
+    denied = error_of(Failure(CODES.PERMISSION_DENIED, None, info), "b:1")
+    assert isinstance(denied, leasehold.Denied)
+    assert denied.explanation == leasehold.Explanation(
+        "FORBIDDEN",
+        ("forbid a (x.cedar:1) applies", "permit b (x.cedar:2) applies"),
+        'Operator::"x", in no group',
+        "abc",
+    )
+
+
     assert delay(Failure(CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED"), manner="patient") is not None
     assert delay(Failure(CODES.UNAVAILABLE, "PROVIDER_UNAVAILABLE")) is None
     attempts, now, tries = Attempts(30, 0), 0.0, 0

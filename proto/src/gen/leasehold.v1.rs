@@ -183,6 +183,15 @@ pub enum ErrorReason {
     Unspecified = 0,
     /// PERMISSION_DENIED: policy does not allow it, or there is no such secret or lease. One answer for both, so that
     /// nobody learns what exists.
+    ///
+    /// Callers whom policy allows `ExplainDenial` on the secret (or the broker) that they named are told why, in `metadata`;
+    /// of a lease that was named by its id, and of whatever else policy did not decide, nobody is. It is made of the request
+    /// and the policies alone, so it is the same whether there is such a secret or not:
+    /// `policy_grounds` is `FORBIDDEN` (a policy forbids it), `NOT_PERMITTED` (no policy permits it), `NOT_EVALUATED` (a policy
+    /// could not be evaluated) or `PERMITTED` (policy permits it: there is no such thing).
+    /// `policies` has one line for people on each policy that mattered, with its name and place: those that forbid it, and
+    /// those that would have permitted it but for one thing. It may be empty.
+    /// `policy_principal` is the caller as policies see it, `policy_set` the digest of the policies in force.
     DeniedOrNotFound = 1,
     /// INVALID_ARGUMENT: fields of the request are not what they must be. `google.rpc.BadRequest` names every one of them.
     InvalidRequest = 2,

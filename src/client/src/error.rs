@@ -6,7 +6,7 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::{ConnectError, CredentialError, InvalidAddress};
+use crate::{ConnectError, CredentialError, InvalidAddress, explanation::Explanation};
 
 /// Why a call failed.
 #[derive(Debug, Error)]
@@ -92,7 +92,7 @@ pub enum Error {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The stable reason (`google.rpc.ErrorInfo`), such as `LEASE_EXPIRED`; absent when it was no broker that spoke.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
     /// A sentence for people.
     pub message: String,
     /// When it makes sense to try again (`google.rpc.RetryInfo`).
@@ -101,6 +101,8 @@ pub struct Answer {
     pub provider: Option<Box<str>>,
     /// The broker's own name for the call (`google.rpc.RequestInfo`), for the audit journal.
     pub request_id: Option<Box<str>>,
+    /// Why policy denied it, when policy lets the caller know.
+    pub explanation: Option<Box<Explanation>>,
 }
 
 /// One field of a request that is not what it must be.
@@ -137,6 +139,11 @@ impl Error {
         self.answer()?.request_id.as_deref()
     }
 
+    /// Why policy denied it: for callers whom policy lets know (`ExplainDenial`), and nothing for all others.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.answer()?.explanation.as_deref()
+    }
+
     fn answer(&self) -> Option<&Answer> {
         match self {
             Self::Denied { answer }
@@ -168,13 +175,14 @@ impl From<Status> for Error {
         }
         let details = status.get_error_details();
         let answer = Answer {
-            reason: details.error_info().map(|info| info.reason.clone()),
+            reason: details.error_info().map(|info| info.reason.as_str().into()),
             message: status.message().to_owned(),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             provider: details
                 .error_info()
                 .and_then(|info| info.metadata.get("provider").cloned().map(Into::into)),
             request_id: details.request_info().map(|info| info.request_id.as_str().into()),
+            explanation: details.error_info().and_then(|info| Explanation::of(&info.metadata)).map(Box::new),
         };
         match status.code() {
             // No broker said this: the connection broke under the call.

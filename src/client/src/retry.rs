@@ -86,7 +86,7 @@ mod tests {
     use crate::Answer;
 
     fn answer(reason: &str) -> Answer {
-        Answer { reason: Some(reason.to_owned()), ..Answer::default() }
+        Answer { reason: Some(reason.into()), ..Answer::default() }
     }
 
     #[test]

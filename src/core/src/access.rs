@@ -37,11 +37,13 @@ pub enum Action {
     ReleaseHold,
     /// Read the audit journal.
     ReadAudit,
+    /// Learn why one was denied. It is never asked for by itself: it is decided on what was denied.
+    ExplainDenial,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::IssueLease,
         Self::RenewLease,
         Self::ReadLease,
@@ -56,6 +58,7 @@ impl Action {
         Self::SweepOrphans,
         Self::ReleaseHold,
         Self::ReadAudit,
+        Self::ExplainDenial,
     ];
 
     /// The action's name in policies.
@@ -75,6 +78,28 @@ impl Action {
             Self::SweepOrphans => "SweepOrphans",
             Self::ReleaseHold => "ReleaseHold",
             Self::ReadAudit => "ReadAudit",
+            Self::ExplainDenial => "ExplainDenial",
+        }
+    }
+
+    /// Whether it is about a secret, the broker itself, or either.
+    pub const fn concerns(self) -> Concern {
+        match self {
+            Self::IssueLease
+            | Self::RenewLease
+            | Self::ReadLease
+            | Self::RevokeLease
+            | Self::ForgetLease
+            | Self::DescribeSecret
+            | Self::WriteSecret
+            | Self::ChangeSecret
+            | Self::RotateSecret => Concern::Secret,
+            Self::ReadStatus
+            | Self::CheckProvider
+            | Self::SweepOrphans
+            | Self::ReleaseHold
+            | Self::ReadAudit => Concern::Broker,
+            Self::ExplainDenial => Concern::Either,
         }
     }
 }
@@ -83,6 +108,17 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What an action can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// A secret.
+    Secret,
+    /// The broker itself.
+    Broker,
+    /// Either of them.
+    Either,
 }
 
 /// What an action is about.

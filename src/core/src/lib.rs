@@ -7,6 +7,7 @@ pub mod access;
 pub mod bytes;
 pub mod catalog;
 pub mod codec;
+pub mod explanation;
 pub mod id;
 pub mod lease;
 pub mod path;

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::{
     access::AccessRequest,
+    explanation::Explanation,
     lease::RevocationHandle,
     provider::{
         Capabilities, ChangeSecret, Demand, Fetch, Fetched, Finding, Followed, IssueCredential,
@@ -243,6 +244,11 @@ pub trait CredentialSource: Send + Sync + 'static {
 pub trait Authorizer: Send + Sync + 'static {
     /// The decision with its grounds, for the record.
     fn decide(&self, request: &AccessRequest<'_>) -> Decision;
+
+    /// Why a request is denied, for whoever may know; nothing when it cannot be said. Asked of denials only, and may be slow.
+    fn explain(&self, _request: &AccessRequest<'_>) -> Option<Explanation> {
+        None
+    }
 }
 
 /// Makes the keyed HMACs by which a record recognises a value without holding it.

@@ -88,7 +88,7 @@ fn in_turn(error: EngineError) -> ProviderError {
         EngineError::Provider(cause) => {
             return ProviderError::new(cause.class, cause.to_string()).retry_after(cause.retry_after);
         }
-        EngineError::Denied => ErrorClass::Denied,
+        EngineError::Denied(_) => ErrorClass::Denied,
         _ => ErrorClass::Transient,
     };
     ProviderError::new(class, error.to_string())

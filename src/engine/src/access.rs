@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use leasehold_core::{
     Lease, SecretPath,
-    access::{AccessRequest, Action, Resource},
+    access::{AccessRequest, Action, Concern, Resource},
     catalog::Resolved,
     record::{Actor, Decision, Kind, Outcome, Record},
     secret::FieldName,
@@ -13,7 +13,11 @@ use leasehold_core::{
     ttl::TtlLimits,
 };
 
-use crate::{engine::Engine, error::EngineError, upstream::Upstream};
+use crate::{
+    engine::Engine,
+    error::{Denial, EngineError},
+    upstream::Upstream,
+};
 
 /// What policies may look at beside the principal and the resource.
 pub(crate) type Context = BTreeMap<String, serde_json::Value>;
@@ -84,21 +88,67 @@ impl Engine {
         Ok(Admitted { resolved, upstream, limits })
     }
 
-    /// Makes the denial durable and answers with it. `why` is for auditors: the caller learns nothing of it.
+    /// Makes the denial durable and answers with it. `why` is for auditors: the caller learns nothing of it, unless policy
+    /// lets it know why policy denied what it named.
     ///
     /// Boxed, as [`Engine::fail`] is: the common case should not carry the room for the rare one through every await.
     pub(crate) fn deny<'a, T: Send + 'a>(
         &'a self,
+        record: Record,
+        why: &'static str,
+    ) -> BoxFuture<'a, Result<T, EngineError>> {
+        let denial = self.explained(&record);
+        self.denied(record, why, denial)
+    }
+
+    /// The same without a word of why: where the caller named a lease that is somebody else's, the policies that decided
+    /// would tell that there is such a lease, and on which secret.
+    pub(crate) fn deny_silently<'a, T: Send + 'a>(
+        &'a self,
+        record: Record,
+        why: &'static str,
+    ) -> BoxFuture<'a, Result<T, EngineError>> {
+        self.denied(record, why, Denial::default())
+    }
+
+    fn denied<'a, T: Send + 'a>(
+        &'a self,
         mut record: Record,
         why: &'static str,
+        denial: Denial,
     ) -> BoxFuture<'a, Result<T, EngineError>> {
         Box::pin(async move {
             record.outcome = Outcome::Denied;
             record.details.insert("denied".to_owned(), why.to_owned());
+            if denial.explanation().is_some() {
+                record.details.insert("explained".to_owned(), "true".to_owned());
+            }
             note_call(&mut record);
             self.ledger.commit(Commit::record_only(record)).await?;
-            Err(EngineError::Denied)
+            Err(EngineError::Denied(denial))
         })
+    }
+
+    /// What the denied caller is told of the record's decision: something, when policy was asked and lets the caller know.
+    /// It does not depend on what there is, and neither does whether it is asked for.
+    fn explained(&self, record: &Record) -> Denial {
+        let Some(decision) = &record.decision else { return Denial::default() };
+        let resource = match (decision.action.concerns(), &record.secret) {
+            (Concern::Broker, _) => Resource::Broker,
+            (Concern::Secret, Some(path)) => Resource::Secret(path.clone()),
+            (Concern::Secret, None) | (Concern::Either, _) => return Denial::default(),
+        };
+        let may_know = self.decide(&record.actor, Action::ExplainDenial, &resource, Context::new());
+        if !may_know.is_allowed() {
+            return Denial::default();
+        }
+        let denied = AccessRequest {
+            principal: &record.actor.id,
+            action: decision.action,
+            resource: &resource,
+            context: decision.inputs.clone(),
+        };
+        self.authorizer.explain(&denied).map(Denial::explained).unwrap_or_default()
     }
 
     /// Makes the failure durable and answers with it.

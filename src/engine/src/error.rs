@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use leasehold_core::{
+    explanation::Explanation,
     lease::{StepError, Undecodable},
     ports::NoEntropy,
     provider::{ErrorClass, ProviderError, ProviderName},
@@ -14,9 +15,10 @@ use thiserror::Error;
 /// Why a use case failed. What it says is safe to tell the caller.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// Policy does not allow it, or there is no such secret or lease: one answer for all of them.
+    /// Policy does not allow it, or there is no such secret or lease: one answer for all of them, but for whom policy lets
+    /// know.
     #[error("not allowed, or no such thing")]
-    Denied,
+    Denied(Denial),
     /// The secret has no such field; only callers who may read it learn this.
     #[error("the secret has no field `{0}`")]
     NoSuchField(FieldName),
@@ -84,11 +86,32 @@ pub enum EngineError {
     Internal(String),
 }
 
+/// What a denied caller is told beyond that it is denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denial(Option<Box<Explanation>>);
+
+impl Denial {
+    /// A denial with its explanation.
+    pub fn explained(explanation: Explanation) -> Self {
+        Self(Some(Box::new(explanation)))
+    }
+
+    /// Why policy denied it; nothing for most callers, and where policy did not decide.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.0.as_deref()
+    }
+}
+
 impl EngineError {
+    /// A denial that says nothing more.
+    pub(crate) fn denied() -> Self {
+        Self::Denied(Denial::default())
+    }
+
     /// The stable reason, for `google.rpc.ErrorInfo` and for records.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Denied => "DENIED_OR_NOT_FOUND",
+            Self::Denied(_) => "DENIED_OR_NOT_FOUND",
             Self::NoSuchField(_) => "FIELD_NOT_FOUND",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::NoSuchProvider(_) => "PROVIDER_NOT_FOUND",

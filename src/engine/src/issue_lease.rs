@@ -288,7 +288,7 @@ impl Engine {
         }
         let (value, tags) = match self.value_again(request, &lease, now).await {
             Ok(both) => both,
-            Err(EngineError::Denied) => return self.deny(record, why::NOT_IN_CATALOG).await,
+            Err(EngineError::Denied(_)) => return self.deny(record, why::NOT_IN_CATALOG).await,
             Err(error) => return self.fail(record, error).await,
         };
         describe(&mut record, &lease, &tags, now);
@@ -312,8 +312,8 @@ impl Engine {
             let tags = self.tags(&value);
             return Ok((value, tags));
         }
-        let (resolved, upstream) = self.resolve(&request.secret).ok_or(EngineError::Denied)?;
-        let Source::Static { reference } = &resolved.entry.source else { return Err(EngineError::Denied) };
+        let (resolved, upstream) = self.resolve(&request.secret).ok_or_else(EngineError::denied)?;
+        let Source::Static { reference } = &resolved.entry.source else { return Err(EngineError::denied()) };
         let freshness = resolved.entry.freshness;
         let found = self.value(&upstream, reference, lease.version.as_ref(), freshness, now).await?;
         Ok((select(&found.cached.value, &request.fields)?, found.cached.tags.clone()))

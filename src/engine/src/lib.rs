@@ -45,6 +45,6 @@ mod watch_leases;
 mod watch_secret;
 
 pub use engine::{Engine, Parts, ProviderLimits, Settings};
-pub use error::EngineError;
+pub use error::{Denial, EngineError};
 pub use resting::Rests;
 pub use rotation::{RotationParts, TooOld};

@@ -127,7 +127,7 @@ impl Engine {
         let decision = self.decide_on(&record.actor, action, &lease.secret, Context::new());
         let allowed = decision.is_allowed();
         record.decision = Some(decision);
-        if allowed { Ok(()) } else { self.deny(record.clone(), why::POLICY).await }
+        if allowed { Ok(()) } else { self.deny_silently(record.clone(), why::POLICY).await }
     }
 }
 

@@ -151,7 +151,7 @@ impl Engine {
             self.authorize_broker(Kind::StatusRead, Action::ReadStatus, &actor, details).await?;
         }
         if self.job(id).await?.is_none() {
-            return Err(EngineError::Denied);
+            return Err(EngineError::denied());
         }
         let told: Option<Revocation> = None;
         let progress = stream::unfold(Some((self.clone(), told)), move |state| async move {

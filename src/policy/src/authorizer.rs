@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use leasehold_core::{access::AccessRequest, ports::Authorizer, record::Decision};
+use leasehold_core::{access::AccessRequest, explanation::Explanation, ports::Authorizer, record::Decision};
 
 use crate::policies::Policies;
 
@@ -33,6 +33,10 @@ impl CedarAuthorizer {
 impl Authorizer for CedarAuthorizer {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
         self.policies.load().decide(request)
+    }
+
+    fn explain(&self, request: &AccessRequest<'_>) -> Option<Explanation> {
+        Some(self.policies.load().explain(request).of_denial())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cedar_policy::{PolicySet, Request};
+use cedar_policy::{Policy, PolicySet, Request};
 use leasehold_core::{
     access::AccessRequest,
     record::{Decision, Effect},
@@ -10,7 +10,7 @@ use leasehold_core::{
 use serde::Serialize;
 
 use crate::{
-    context,
+    clause, context,
     entities::Party,
     policies::{Case, Policies, Rule},
     select::Misfit,
@@ -49,8 +49,14 @@ pub struct Considered {
     pub file: String,
     /// The line where it begins.
     pub line: usize,
+    /// What it is for, in its author's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Whether it applies.
     pub verdict: Verdict,
+    /// What of it the request does not meet, as it is written in the policy: parts of its head, else conditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
     /// Its text.
     pub text: String,
 }
@@ -113,11 +119,20 @@ impl Explanation {
 }
 
 fn consider(policies: &Policies, request: &AccessRequest<'_>, case: &Case, rule: &Rule) -> Considered {
-    let verdict = match case.misfit(rule) {
+    let misfits: Vec<Misfit> = case.misfits(rule).collect();
+    let verdict = match misfits.first() {
         Some(Misfit::Principal) => Verdict::OtherPrincipal,
         Some(Misfit::Action) => Verdict::OtherAction,
         Some(Misfit::Resource) => Verdict::OtherResource,
-        None => evaluate(policies, request, case, rule).unwrap_or_else(Verdict::Failed),
+        None => evaluate(policies, request, case, &rule.policy).unwrap_or_else(Verdict::Failed),
+    };
+    let unmet = match verdict {
+        Verdict::ConditionNotMet => clause::of(&rule.policy)
+            .into_iter()
+            .filter(|clause| evaluate(policies, request, case, &clause.alone) != Ok(Verdict::Applies))
+            .map(|clause| clause.text)
+            .collect(),
+        _ => misfits.into_iter().map(|part| rule.head.part(part)).collect(),
     };
     Considered {
         name: rule.name.as_ref().to_owned(),
@@ -127,7 +142,9 @@ fn consider(policies: &Policies, request: &AccessRequest<'_>, case: &Case, rule:
         },
         file: rule.file.as_ref().to_owned(),
         line: rule.line,
+        description: rule.policy.annotation("description").map(str::to_owned),
         verdict,
+        unmet,
         text: rule.policy.to_string(),
     }
 }
@@ -137,9 +154,9 @@ fn evaluate(
     policies: &Policies,
     request: &AccessRequest<'_>,
     case: &Case,
-    rule: &Rule,
+    policy: &Policy,
 ) -> Result<Verdict, String> {
-    let alone = PolicySet::from_policies([rule.policy.clone()]).map_err(|e| e.to_string())?;
+    let alone = PolicySet::from_policies([policy.clone()]).map_err(|e| e.to_string())?;
     let context = context::context(request.action, &request.context)?;
     let asked = Request::new(
         case.principal.uid.clone(),
@@ -224,7 +241,11 @@ impl fmt::Display for Explanation {
             writeln!(f, "  for at most {} seconds", limit.as_secs())?;
         }
         for policy in self.policies.iter().filter(|policy| policy.verdict != Verdict::Applies) {
-            writeln!(f, "  not {} {}: {}", policy.effect, policy.name, policy.verdict)?;
+            write!(f, "  not {} {}: {}", policy.effect, policy.name, policy.verdict)?;
+            if !policy.unmet.is_empty() {
+                write!(f, ": {}", policy.unmet.join(", "))?;
+            }
+            writeln!(f)?;
         }
         writeln!(f, "  the principal is in: {}", self.principal.ancestors.join(", "))?;
         write!(f, "  the resource is in: {}", self.resource.ancestors.join(", "))
@@ -270,12 +291,27 @@ mod tests {
                 ("principal", Verdict::OtherPrincipal),
             ]
         );
+        let unmet: Vec<_> = explanation.policies.iter().map(|policy| policy.unmet.join(", ")).collect();
+        assert_eq!(
+            unmet,
+            [
+                "",
+                r#"when { resource.path == "x" }"#,
+                r#"resource in SecretPath::"prod/a""#,
+                r#"action == Action::"ReadLease""#,
+                "principal is Operator",
+            ]
+        );
         let shown = explanation.to_string();
         assert!(
             shown.starts_with("ALLOW: Workload::\"spiffe://example.org/prod/api\" IssueLease"),
             "{shown}"
         );
         assert!(shown.contains("permit applies (a.cedar:2)"), "{shown}");
+        assert!(
+            shown.contains("not permit principal: is for other principals: principal is Operator"),
+            "{shown}"
+        );
         assert!(shown.contains(r#"the resource is in: Environment::"prod", SecretPath::"prod""#), "{shown}");
     }
 }

@@ -7,7 +7,9 @@
 //! in it. Nothing here knows whether a secret exists.
 
 mod authorizer;
+mod clause;
 mod context;
+mod denial;
 mod entities;
 #[cfg(test)]
 mod equivalence;

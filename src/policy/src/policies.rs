@@ -20,7 +20,7 @@ use crate::{
     fault::{Fault, PolicyErrors},
     identity::{Directory, PolicySettings},
     limit, load,
-    select::{Head, Index},
+    select::{Head, Index, Misfit},
     site::{Selection, Site, Sites},
 };
 
@@ -211,7 +211,9 @@ impl Policies {
     fn prepare(&self, request: &AccessRequest<'_>) -> Result<Site, String> {
         let case = self.case(request)?;
         let mut selected = self.index.candidates(&case.principal, &case.resource);
-        selected.retain(|position| self.rules.get(*position).is_some_and(|rule| case.misfit(rule).is_none()));
+        selected.retain(|position| {
+            self.rules.get(*position).is_some_and(|rule| case.misfits(rule).next().is_none())
+        });
         let selection = self.selection(selected)?;
         let entities = case.entities()?;
         Ok(Site::new(request, selection, entities, [case.principal.uid, case.action.uid, case.resource.uid]))
@@ -257,9 +259,9 @@ impl Policies {
 }
 
 impl Case {
-    /// The first part of the rule's head that does not fit.
-    pub(crate) fn misfit(&self, rule: &Rule) -> Option<crate::select::Misfit> {
-        rule.head.misfit(&self.principal, &self.action, &self.resource)
+    /// The parts of the rule's head that do not fit.
+    pub(crate) fn misfits(&self, rule: &Rule) -> impl Iterator<Item = Misfit> + use<> {
+        rule.head.misfits(&self.principal, &self.action, &self.resource)
     }
 
     pub(crate) fn entities(&self) -> Result<Entities, String> {

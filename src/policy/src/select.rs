@@ -41,8 +41,13 @@ impl Head {
         }
     }
 
-    /// The first part that does not fit, if one does not.
-    pub(crate) fn misfit(&self, principal: &Party, action: &Party, resource: &Party) -> Option<Misfit> {
+    /// The parts that do not fit.
+    pub(crate) fn misfits(
+        &self,
+        principal: &Party,
+        action: &Party,
+        resource: &Party,
+    ) -> impl Iterator<Item = Misfit> + use<> {
         let principal_fits = match &self.principal {
             PrincipalConstraint::Any => true,
             PrincipalConstraint::In(group) => is_in(principal, group),
@@ -64,11 +69,39 @@ impl Head {
             ResourceConstraint::Is(kind) => resource.uid.type_name() == kind,
             ResourceConstraint::IsIn(kind, tree) => resource.uid.type_name() == kind && is_in(resource, tree),
         };
-        match (principal_fits, action_fits, resource_fits) {
-            (false, _, _) => Some(Misfit::Principal),
-            (_, false, _) => Some(Misfit::Action),
-            (_, _, false) => Some(Misfit::Resource),
-            (true, true, true) => None,
+        let parts = [
+            (Misfit::Principal, principal_fits),
+            (Misfit::Action, action_fits),
+            (Misfit::Resource, resource_fits),
+        ];
+        parts.into_iter().filter_map(|(part, fits)| (!fits).then_some(part))
+    }
+
+    /// A part as it is written in the policy.
+    pub(crate) fn part(&self, part: Misfit) -> String {
+        match part {
+            Misfit::Principal => match &self.principal {
+                PrincipalConstraint::Any => "principal".to_owned(),
+                PrincipalConstraint::In(group) => format!("principal in {group}"),
+                PrincipalConstraint::Eq(uid) => format!("principal == {uid}"),
+                PrincipalConstraint::Is(kind) => format!("principal is {kind}"),
+                PrincipalConstraint::IsIn(kind, group) => format!("principal is {kind} in {group}"),
+            },
+            Misfit::Action => match &self.action {
+                ActionConstraint::Any => "action".to_owned(),
+                ActionConstraint::In(groups) => {
+                    let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+                    format!("action in [{}]", groups.join(", "))
+                }
+                ActionConstraint::Eq(uid) => format!("action == {uid}"),
+            },
+            Misfit::Resource => match &self.resource {
+                ResourceConstraint::Any => "resource".to_owned(),
+                ResourceConstraint::In(tree) => format!("resource in {tree}"),
+                ResourceConstraint::Eq(uid) => format!("resource == {uid}"),
+                ResourceConstraint::Is(kind) => format!("resource is {kind}"),
+                ResourceConstraint::IsIn(kind, tree) => format!("resource is {kind} in {tree}"),
+            },
         }
     }
 

@@ -34,8 +34,27 @@ class CredentialError(Error):
     """The client's own certificate, key or trust bundle cannot be used."""
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """Why policy denied a call. It does not say whether there is such a secret, unless policy permits the call."""
+
+    grounds: str
+    """`FORBIDDEN` (a policy forbids it), `NOT_PERMITTED` (no policy permits it), `NOT_EVALUATED` (a policy could not be
+    evaluated) or `PERMITTED` (policy permits it: there is no such thing)."""
+    policies: tuple[str, ...]
+    """A line for people on each policy that mattered: those that forbid it, then those that would have permitted it but
+    for one thing."""
+    principal: str
+    """The caller as policies see it."""
+    policy_set: str
+    """The digest of the policies in force."""
+
+
 class Denied(Error):
     """Policy does not allow it, or there is no such secret or lease: the broker does not say which."""
+
+    explanation: Explanation | None = None
+    """Why, for callers whom policy lets know (`ExplainDenial`); `None` for all others."""
 
 
 class IdentityRefused(Error):
@@ -156,7 +175,22 @@ def error_of(failure: RpcFailure, address: str, request_id: str | None = None) -
     if info is not None:
         error.reason = info.reason
         error.provider = info.metadata.get("provider")
+    if info is not None and isinstance(error, Denied):
+        error.explanation = _explanation(info)
     return error
+
+
+def _explanation(info: error_details_pb2.ErrorInfo) -> Explanation | None:
+    """What `error_reason.proto` documents."""
+    said = info.metadata
+    if "policy_grounds" not in said:
+        return None
+    return Explanation(
+        grounds=said["policy_grounds"],
+        policies=tuple(said.get("policies", "").splitlines()),
+        principal=said.get("policy_principal", ""),
+        policy_set=said.get("policy_set", ""),
+    )
 
 
 def _told(trailers: Any) -> tuple[error_details_pb2.ErrorInfo | None, float | None, tuple[Violation, ...]]:

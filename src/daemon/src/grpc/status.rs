@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use leasehold_core::{lease::StepError, provider::ErrorClass};
+use leasehold_core::{explanation::Explanation, lease::StepError, provider::ErrorClass};
 use leasehold_engine::EngineError;
 use leasehold_proto::{ERROR_DOMAIN, v1::ErrorReason};
 use thiserror::Error;
@@ -85,13 +85,18 @@ pub(crate) fn of_engine(error: &EngineError) -> Status {
     if let Some(provider) = error.provider() {
         metadata.insert("provider".to_owned(), provider.to_string());
     }
+    if let EngineError::Denied(denial) = error
+        && let Some(explanation) = denial.explanation()
+    {
+        metadata.extend(told(explanation));
+    }
     status(reason, message_of(error), details, metadata)
 }
 
 /// The stable reason of a use case's failure.
 pub(crate) fn reason_of(error: &EngineError) -> ErrorReason {
     match error {
-        EngineError::Denied => ErrorReason::DeniedOrNotFound,
+        EngineError::Denied(_) => ErrorReason::DeniedOrNotFound,
         EngineError::NoSuchField(_) => ErrorReason::FieldNotFound,
         EngineError::RequestIdReused => ErrorReason::RequestIdReused,
         EngineError::NoSuchProvider(_) => ErrorReason::ProviderNotFound,
@@ -131,6 +136,17 @@ pub(crate) fn message_of(error: &EngineError) -> String {
         EngineError::Internal(_) => EdgeError::Internal.to_string(),
         other => other.to_string(),
     }
+}
+
+/// An explanation under the keys that the contract (`error_reason.proto`) documents.
+fn told(explanation: &Explanation) -> [(String, String); 4] {
+    [
+        ("policy_grounds", explanation.grounds.as_str().to_owned()),
+        ("policies", explanation.policies.join("\n")),
+        ("policy_principal", explanation.principal.clone()),
+        ("policy_set", explanation.policy_set.as_ref().to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
 }
 
 fn code(reason: ErrorReason) -> Code {
@@ -205,7 +221,8 @@ fn log(error: &EngineError, reason: ErrorReason) {
 mod tests {
     use std::sync::Arc;
 
-    use leasehold_core::{provider::ProviderError, state::LedgerError};
+    use leasehold_core::{explanation::Grounds, provider::ProviderError, state::LedgerError};
+    use leasehold_engine::Denial;
 
     use super::*;
 
@@ -223,7 +240,7 @@ mod tests {
             StepError::OutOfPlace,
         ];
         let mut all = vec![
-            (EngineError::Denied, Code::PermissionDenied),
+            (EngineError::Denied(Denial::default()), Code::PermissionDenied),
             (EngineError::NoSuchField("user".parse().unwrap()), Code::InvalidArgument),
             (EngineError::RequestIdReused, Code::InvalidArgument),
             (EngineError::BadPageToken, Code::InvalidArgument),
@@ -254,6 +271,31 @@ mod tests {
             let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
             assert_eq!(delay, error.retry_after(), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_denial_says_why_only_when_it_is_to_be_said() {
+        let silent = of_engine(&EngineError::Denied(Denial::default()));
+        assert!(silent.get_details_error_info().unwrap().metadata.is_empty());
+        let told = of_engine(&EngineError::Denied(Denial::explained(Explanation {
+            grounds: Grounds::Forbidden,
+            policies: vec!["forbid a (x.cedar:1) applies".into(), "permit b (x.cedar:2) applies".into()],
+            principal: "Workload::\"x\", in no group".into(),
+            policy_set: "abc".into(),
+        })));
+        assert_eq!((silent.code(), silent.message()), (told.code(), told.message()));
+        let metadata = told.get_details_error_info().unwrap().metadata;
+        let documented = include_str!("../../../../proto/leasehold/v1/error_reason.proto");
+        for (key, value) in [
+            ("policy_grounds", "FORBIDDEN"),
+            ("policies", "forbid a (x.cedar:1) applies\npermit b (x.cedar:2) applies"),
+            ("policy_principal", "Workload::\"x\", in no group"),
+            ("policy_set", "abc"),
+        ] {
+            assert_eq!(metadata[key], value);
+            assert!(documented.contains(&format!("`{key}`")), "{key} is not in the contract");
+        }
+        assert_eq!(metadata.len(), 4);
     }
 
     #[test]

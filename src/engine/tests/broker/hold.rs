@@ -135,7 +135,7 @@ async fn a_hold_outlives_a_restart_and_is_released_once() {
     assert_eq!(count(&broker, Kind::HoldBegan), 1);
 
     let refused = broker.engine.release_hold(release(API)).await;
-    assert!(matches!(refused, Err(EngineError::Denied)) && broker.engine.held().is_some());
+    assert!(matches!(refused, Err(EngineError::Denied(_))) && broker.engine.held().is_some());
     broker.rules.closed.lock().unwrap().insert(Action::ReleaseHold);
     assert!(broker.engine.release_hold(release(ADMIN)).await.is_err());
     broker.rules.closed.lock().unwrap().clear();

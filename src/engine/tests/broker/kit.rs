@@ -15,6 +15,7 @@ use leasehold_core::{
     LeaseId, SecretBytes, SecretValue, SpiffeId, Timestamp,
     access::{AccessRequest, Action, Resource},
     catalog::{Catalog, Entry, Freshness, Source},
+    explanation::{Explanation, Grounds},
     lease::RevocationHandle,
     ports::{
         Authorizer, Clock, Entropy, Generate, Issuer, Ledger, NoEntropy, Programs, Provider, Target, ValueMac,
@@ -269,10 +270,18 @@ impl ValueMac for LengthTag {
 #[derive(Default)]
 pub(crate) struct Rules {
     pub(crate) closed: Mutex<BTreeSet<Action>>,
+    /// How often it was asked whether somebody may know why, and why.
+    pub(crate) may_know: AtomicU64,
+    pub(crate) whys: AtomicU64,
+    /// Whether it has no words for it.
+    pub(crate) is_mute: AtomicBool,
 }
 
 impl Authorizer for Rules {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        if request.action == Action::ExplainDenial {
+            self.may_know.fetch_add(1, SeqCst);
+        }
         let path = request.principal.path();
         let own = matches!(request.action, Action::IssueLease | Action::RenewLease);
         let allowed = match request.resource {
@@ -289,6 +298,17 @@ impl Authorizer for Rules {
             inputs: request.context.clone(),
             errors: Vec::new(),
         }
+    }
+
+    fn explain(&self, request: &AccessRequest<'_>) -> Option<Explanation> {
+        self.whys.fetch_add(1, SeqCst);
+        let allowed = self.decide(request).is_allowed();
+        (!self.is_mute.load(SeqCst)).then(|| Explanation {
+            grounds: if allowed { Grounds::Permitted } else { Grounds::NotPermitted },
+            policies: vec![format!("{} {:?}", request.action, request.context)],
+            principal: request.principal.to_string(),
+            policy_set: "test".into(),
+        })
     }
 }
 

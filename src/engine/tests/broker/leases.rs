@@ -121,11 +121,11 @@ async fn a_lease_id_is_no_authority() {
     let broker = Broker::new();
     let id = broker.issue(STATIC).await.unwrap().lease.id;
     let engine = &broker.engine;
-    assert!(matches!(engine.renew_lease(renew(OTHER, id, None)).await, Err(EngineError::Denied)));
-    assert!(matches!(engine.revoke_lease(revoke(OTHER, id)).await, Err(EngineError::Denied)));
-    assert!(matches!(engine.get_lease(actor(OTHER), id).await, Err(EngineError::Denied)));
+    assert!(matches!(engine.renew_lease(renew(OTHER, id, None)).await, Err(EngineError::Denied(_))));
+    assert!(matches!(engine.revoke_lease(revoke(OTHER, id)).await, Err(EngineError::Denied(_))));
+    assert!(matches!(engine.get_lease(actor(OTHER), id).await, Err(EngineError::Denied(_))));
     // An operator may look and revoke, but never renew.
-    assert!(matches!(engine.renew_lease(renew(ADMIN, id, None)).await, Err(EngineError::Denied)));
+    assert!(matches!(engine.renew_lease(renew(ADMIN, id, None)).await, Err(EngineError::Denied(_))));
     assert_eq!(engine.get_lease(actor(ADMIN), id).await.unwrap().id, id);
     let revoked = engine.revoke_lease(revoke(ADMIN, id)).await.unwrap();
     assert!(matches!(revoked.state, LeaseState::Revoked { cause: Cause::Operator, .. }));
@@ -136,7 +136,7 @@ async fn who_lost_the_right_cannot_renew_but_can_give_back() {
     let broker = Broker::new();
     let id = broker.issue(STATIC).await.unwrap().lease.id;
     broker.rules.closed.lock().unwrap().insert(Action::RenewLease);
-    assert!(matches!(broker.engine.renew_lease(renew(API, id, None)).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.renew_lease(renew(API, id, None)).await, Err(EngineError::Denied(_))));
     assert!(broker.engine.revoke_lease(revoke(API, id)).await.unwrap().is_ended());
     // A retry of the revocation is a success too.
     assert!(broker.engine.revoke_lease(revoke(API, id)).await.unwrap().is_ended());
@@ -296,7 +296,7 @@ async fn a_write_is_seen_by_the_next_lease() {
         expected: None,
         request_id: None,
     };
-    assert!(matches!(broker.engine.write_secret(write(API)).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.write_secret(write(API)).await, Err(EngineError::Denied(_))));
     broker.back_end.fail(Some(ErrorClass::Invalid));
     let refused = broker.engine.write_secret(write(ADMIN)).await.unwrap_err();
     assert_eq!(refused.to_string(), "the back end refused it: told to fail");
@@ -330,7 +330,7 @@ async fn a_denied_revocation_keeps_what_its_caller_said() {
     let broker = Broker::new();
     let lease = broker.issue(STATIC).await.unwrap().lease.id;
     let request = RevokeLease { reason: Some("mine now".to_owned()), ..revoke(OTHER, lease) };
-    assert!(matches!(broker.engine.revoke_lease(request).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.revoke_lease(request).await, Err(EngineError::Denied(_))));
     let details = broker.ledger.records().last().unwrap().details.clone();
     assert_eq!((details["reason"].as_str(), details["denied"].as_str()), ("mine now", "policy"));
 }

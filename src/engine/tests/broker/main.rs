@@ -12,6 +12,7 @@ mod cache;
 mod clock_taken_back;
 mod credentials;
 mod drains;
+mod explained;
 mod hold;
 mod idempotency;
 mod kit;

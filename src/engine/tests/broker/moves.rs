@@ -83,9 +83,9 @@ async fn who_may_not_have_the_secret_any_more_is_not_given_its_new_value() {
     let broker = Broker::new();
     let lease = broker.issue(STATIC).await.unwrap().lease;
     write(&broker, "two").await;
-    assert!(matches!(accept(&broker, OTHER, lease.id).await, Err(EngineError::Denied)));
+    assert!(matches!(accept(&broker, OTHER, lease.id).await, Err(EngineError::Denied(_))));
     broker.rules.closed.lock().unwrap().insert(Action::IssueLease);
-    assert!(matches!(accept(&broker, API, lease.id).await, Err(EngineError::Denied)));
+    assert!(matches!(accept(&broker, API, lease.id).await, Err(EngineError::Denied(_))));
     let record = last(&broker);
     assert_eq!((record.kind, record.outcome), (Kind::LeaseMoved, Outcome::Denied));
     assert_eq!((on_version(&broker, "v1").await, on_version(&broker, "v2").await), (1, 0));

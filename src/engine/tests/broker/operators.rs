@@ -77,7 +77,7 @@ async fn versions_are_listed_with_who_holds_how_many() {
 async fn who_may_not_describe_a_secret_sees_no_versions() {
     let broker = Broker::new();
     let denied = broker.engine.list_versions(list(API, 10, None)).await;
-    assert!(matches!(denied, Err(EngineError::Denied)));
+    assert!(matches!(denied, Err(EngineError::Denied(_))));
     assert_eq!(broker.kinds(), [(Kind::SecretDescribed, Outcome::Denied)]);
 }
 
@@ -106,7 +106,7 @@ async fn a_change_is_decided_and_never_pretended() {
     let broker = Broker::new();
     broker.rules.closed.lock().unwrap().insert(Action::ChangeSecret);
     let denied = broker.engine.change_secret(change(ADMIN, Change::Delete, None)).await;
-    assert!(matches!(denied, Err(EngineError::Denied)));
+    assert!(matches!(denied, Err(EngineError::Denied(_))));
     broker.rules.closed.lock().unwrap().clear();
     let unable = broker.engine.change_secret(change(ADMIN, Change::Purge, None)).await.unwrap_err();
     assert_eq!(unable.reason(), "PROVIDER_UNSUPPORTED");
@@ -142,7 +142,7 @@ async fn a_check_asks_for_what_the_catalog_will_ask() {
     let none = broker.engine.check_providers(actor(ADMIN), Some("other".parse().unwrap())).await;
     assert!(matches!(none, Err(EngineError::NoSuchProvider(_))));
     let denied = broker.engine.check_providers(actor(API), Some("other".parse().unwrap())).await;
-    assert!(matches!(denied, Err(EngineError::Denied)));
+    assert!(matches!(denied, Err(EngineError::Denied(_))));
 }
 
 #[tokio::test(start_paused = true)]

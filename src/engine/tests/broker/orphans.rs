@@ -220,7 +220,7 @@ async fn an_operator_looks_first_and_ends_what_is_past_its_grace() {
     let other = SweepOrphans { actor: actor(ADMIN), provider: Some("other".parse().unwrap()), dry_run: true };
     assert!(matches!(broker.engine.sweep_orphans(other).await, Err(EngineError::NoSuchProvider(_))));
     let denied = SweepOrphans { actor: actor(API), provider: None, dry_run: true };
-    assert!(matches!(broker.engine.sweep_orphans(denied).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.sweep_orphans(denied).await, Err(EngineError::Denied(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -270,14 +270,14 @@ async fn who_may_not_ends_nothing_and_is_written_down_once_a_secret() {
     broker.reconcile();
     let ids = broker.many(STATIC, 20).await;
     let denied = broker.engine.start_revocation(start(API, of_secret(STATIC))).await;
-    assert!(matches!(denied, Err(EngineError::Denied)));
+    assert!(matches!(denied, Err(EngineError::Denied(_))));
     assert_eq!(broker.kinds().pop(), Some((Kind::RevocationStarted, Outcome::Denied)));
     let begun = broker.engine.start_revocation(start(API, of_holder(API))).await.unwrap();
     // Its own caller may watch it.
     let progress = broker.engine.watch_revocation(actor(API), begun.id.unwrap()).await.unwrap();
     assert_eq!(progress.collect::<Vec<_>>().await.pop().unwrap().unwrap().counts, total(0));
     let stranger = broker.engine.watch_revocation(actor(BESIDE), begun.id.unwrap()).await;
-    assert!(matches!(stranger.map(drop), Err(EngineError::Denied)));
+    assert!(matches!(stranger.map(drop), Err(EngineError::Denied(_))));
     for id in ids {
         assert_eq!(broker.state(id).await, LeaseState::Active);
     }
@@ -378,7 +378,7 @@ async fn what_cannot_be_ended_is_counted_put_aside_and_tried_again_at_once_on_re
     assert_eq!(broker.engine.list_leases(list).await.unwrap().items.len(), 2);
 
     let retry = |who: &str, lease| RetryLease { actor: actor(who), lease, request_id: None };
-    assert!(matches!(broker.engine.retry_lease(retry(API, ids[0])).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.retry_lease(retry(API, ids[0])).await, Err(EngineError::Denied(_))));
     broker.back_end.fail(None);
     // The back end has failed so often that it is given a rest.
     sleep(Duration::from_secs(60)).await;
@@ -414,7 +414,7 @@ async fn a_lease_is_given_up_by_who_may_with_a_reason_and_only_on_its_way_out() 
     sleep(Duration::from_millis(1)).await;
     assert!(matches!(broker.state(id).await, LeaseState::Quarantined { .. }));
     broker.rules.closed.lock().unwrap().insert(Action::ForgetLease);
-    assert!(matches!(broker.engine.forget_lease(forget(ADMIN)).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.forget_lease(forget(ADMIN)).await, Err(EngineError::Denied(_))));
     broker.rules.closed.lock().unwrap().clear();
     let forgotten = broker.engine.forget_lease(forget(ADMIN)).await.unwrap();
     assert!(matches!(forgotten.state, LeaseState::Forgotten { .. }) && forgotten.handle.is_none());
@@ -473,7 +473,7 @@ async fn a_watch_is_told_now_and_then_and_at_the_end() {
     let nothing = broker
         .engine
         .watch_revocation(actor(ADMIN), "revocation-aeaqcaibaeaqcaibaeaqcaibae".parse().unwrap());
-    assert!(matches!(nothing.await.map(drop), Err(EngineError::Denied)));
+    assert!(matches!(nothing.await.map(drop), Err(EngineError::Denied(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -499,7 +499,7 @@ async fn the_same_request_is_the_same_revocation_for_a_day() {
     assert_eq!(page.items[0].id, later.id, "the newest first");
     let page = broker.engine.list_revocations(actor(ADMIN), 1, page.next_page_token).await.unwrap();
     assert_eq!(page.items[0].id, first.id);
-    assert!(matches!(broker.engine.list_revocations(actor(API), 1, None).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.engine.list_revocations(actor(API), 1, None).await, Err(EngineError::Denied(_))));
     sleep(Duration::from_secs(25 * 3600)).await;
     assert!(broker.engine.list_revocations(actor(ADMIN), 10, None).await.unwrap().items.is_empty());
     let anew = broker.engine.start_revocation(again()).await.unwrap();

@@ -108,9 +108,9 @@ async fn to_ask_twice_is_to_ask_once_and_not_everybody_may() {
     assert_eq!(broker.on_record(Kind::RotationRequested, &Outcome::Ok), 2, "each is on record");
     let refused = |path| broker.engine.rotate_secret(rotate(ADMIN, path));
     assert!(matches!(refused("prod/fixed").await, Err(EngineError::NotRotated)));
-    assert!(matches!(refused("prod/absent").await, Err(EngineError::Denied)));
+    assert!(matches!(refused("prod/absent").await, Err(EngineError::Denied(_))));
     let denied = broker.engine.rotate_secret(rotate(API, STATIC)).await;
-    assert!(matches!(denied, Err(EngineError::Denied)));
+    assert!(matches!(denied, Err(EngineError::Denied(_))));
     assert_eq!(broker.on_record(Kind::RotationRequested, &Outcome::Denied), 2);
 }
 
@@ -129,7 +129,7 @@ async fn to_pause_twice_is_to_pause_once_and_there_is_nothing_to_take_back() {
     }
     let nothing = engine.roll_back_rotation(steer(ADMIN, STATIC)).await;
     assert!(matches!(nothing, Err(EngineError::Rotation(StepError::Idle))), "{nothing:?}");
-    assert!(matches!(engine.pause_rotation(steer(API, STATIC)).await, Err(EngineError::Denied)));
+    assert!(matches!(engine.pause_rotation(steer(API, STATIC)).await, Err(EngineError::Denied(_))));
     let already: Vec<_> = broker
         .ledger
         .records()
@@ -194,9 +194,9 @@ async fn who_may_not_rotate_takes_nothing_away_with_it() {
     let not_rotated = broker.take_away(ADMIN, fixed, true).await;
     assert!(matches!(not_rotated, Err(EngineError::NotRotated)), "{not_rotated:?}");
     broker.rules.closed.lock().unwrap().insert(Action::RotateSecret);
-    assert!(matches!(broker.take_away(ADMIN, lease, true).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.take_away(ADMIN, lease, true).await, Err(EngineError::Denied(_))));
     // Not even of what it holds itself.
-    assert!(matches!(broker.take_away(API, lease, true).await, Err(EngineError::Denied)));
+    assert!(matches!(broker.take_away(API, lease, true).await, Err(EngineError::Denied(_))));
     for id in [lease, fixed] {
         let lease = broker.engine.get_lease(actor(API), id).await.unwrap();
         assert!(lease.is_live(broker.engine.now()), "{lease:?}");
@@ -316,7 +316,7 @@ async fn a_watch_tells_how_it_is_and_then_every_change() {
     let engine = broker.engine.clone();
     assert!(matches!(
         engine.watch_rotation(actor(API), STATIC.parse().unwrap()).await.map(drop),
-        Err(EngineError::Denied)
+        Err(EngineError::Denied(_))
     ));
     let mut watch = engine.watch_rotation(actor(ADMIN), STATIC.parse().unwrap()).await.unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().rotation.wanted, None);

@@ -109,7 +109,7 @@ async fn who_may_not_have_a_secret_is_not_told_of_it() {
     };
     for (who, path) in [(OTHER, STATIC), (API, "prod/payments/none")] {
         let Err(error) = ask(who, path).await else { panic!("{who} watches {path}") };
-        assert_eq!(error.reason(), EngineError::Denied.reason());
+        assert_eq!(error.reason(), "DENIED_OR_NOT_FOUND");
     }
     assert_eq!(
         broker.kinds(),
@@ -147,7 +147,7 @@ async fn who_loses_the_right_to_a_secret_hears_no_more_of_it() {
     assert_eq!(rotated(&*next(&mut told).await), "v2");
     broker.rules.closed.lock().unwrap().insert(Action::IssueLease);
     write(&broker).await;
-    assert!(matches!(told.next().await, Some(Err(EngineError::Denied))));
+    assert!(matches!(told.next().await, Some(Err(EngineError::Denied(_)))));
     assert!(told.next().await.is_none());
     assert!(broker.kinds().contains(&(Kind::SecretWatched, Outcome::Denied)));
 }

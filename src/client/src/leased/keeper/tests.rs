@@ -195,7 +195,7 @@ fn away() -> Error {
 }
 
 fn refused(reason: &str) -> Error {
-    Error::Refused { answer: Answer { reason: Some(reason.to_owned()), ..Answer::default() } }
+    Error::Refused { answer: Answer { reason: Some(reason.into()), ..Answer::default() } }
 }
 
 fn version(holding: &Holding) -> &str {

@@ -37,7 +37,7 @@ impl Engine {
         self: &Arc<Self>,
         path: &SecretPath,
     ) -> Result<RotationPreview, EngineError> {
-        let (resolved, _) = self.resolve(path).ok_or(EngineError::Denied)?;
+        let (resolved, _) = self.resolve(path).ok_or_else(EngineError::denied)?;
         let plan = resolved.entry.rotation.clone().ok_or(EngineError::NotRotated)?;
         let driver = Driver::of(self, path).await?;
         let mut steps = vec![driver.may_rotate(path)];
