@@ -34,7 +34,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Another user's.
-    #[error("{} belongs to user {owner}, not to user {user} that runs this: `chown -R {user} {}`", path.display(), path.display())]
+    #[error("{} belongs to user {owner}, not to user {user} that runs this: run as its owner, or give it to this one: `chown -R {user} {}`", path.display(), path.display())]
     Foreign {
         /// The path.
         path: PathBuf,

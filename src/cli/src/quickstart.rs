@@ -15,7 +15,12 @@ use std::{env, path::PathBuf};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::{broker::Broker, command::Program, site::Site, tour::Tour};
+use self::{
+    broker::Broker,
+    command::{Program, quoted},
+    site::{Site, Who},
+    tour::Tour,
+};
 use crate::{
     exit::{Exit, Failure},
     output::Output,
@@ -31,10 +36,11 @@ pub(crate) struct Quickstart {
     dir: Option<PathBuf>,
 }
 
-/// Whoever ends it: Ctrl-C, or a supervisor.
+/// Whoever ends it: Ctrl-C, a supervisor, or a terminal that is closed.
 struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 pub(crate) async fn run(arguments: Quickstart, output: &mut Output) -> Result<(), Failure> {
@@ -61,33 +67,55 @@ async fn show(arguments: Quickstart, output: &mut Output) -> Result<(), Failure>
         () = interrupt.wait() => return Err(interrupted()),
     };
     output.line(&format!("Started the broker at {}; its log is {}", site.address(), site.log().display()))?;
-    let tour = Tour { site: &site, program: Program::own()? };
+    let program = Program::own()?;
+    let tour = Tour { site: &site, program: &program };
     let toured = tokio::select! {
         toured = tour.run(output) => toured,
         ended = broker.ended() => Err(ended),
         () = interrupt.wait() => Err(interrupted()),
     };
     if toured.is_ok() && !arguments.once {
-        output.line("\nThe broker goes on: paste any of these commands. Ctrl-C ends it.")?;
+        output.line(&invitation(&site, &program))?;
         tokio::select! {
             ended = broker.ended() => return Err(ended),
-            () = interrupt.wait() => output.line("\nEnding the broker.")?,
+            () = interrupt.wait() => {}
         }
+        // A terminal that was closed reads no more, and the broker is to end all the same.
+        let _ = output.line("\nEnding the broker.");
     }
     let stopped = broker.stop().await;
     toured.and(stopped)
 }
 
+/// How to go on by oneself, in lines that a shell takes.
+fn invitation(site: &Site, program: &Program) -> String {
+    let path =
+        program.folder().map(|folder| format!("  export PATH={}:\"$PATH\"\n", quoted(folder.as_os_str())));
+    format!(
+        "\nThe broker goes on until Ctrl-C. In another terminal, paste any of these commands, or make up your own after\n\
+         {}  export LEASEHOLD_ADDR={} LEASEHOLD_IDENTITY={}\n\
+         as the operator; the workloads `payments` and `orders` are beside `admin`.",
+        path.unwrap_or_default(),
+        site.address(),
+        quoted(site.identity(Who::Admin).as_os_str()),
+    )
+}
+
 impl Interrupt {
     fn new() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|why| Failure::failed("signals cannot be awaited", why));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum StateDirError {
         mode: u32,
     },
     /// Somebody else's.
-    #[error("the state directory {} belongs to user {owner}, not to the user {user} that runs this: `chown -R {user} {}`, or run as its owner", path.display(), path.display())]
+    #[error("the state directory {} belongs to user {owner}, not to the user {user} that runs this: run as its owner, or give it to this one: `chown -R {user} {}`", path.display(), path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,

@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
 };
 
@@ -51,6 +51,11 @@ impl Program {
         });
         let typed = if same { OsString::from("leasehold") } else { path.clone().into_os_string() };
         Ok(Self { path, typed })
+    }
+
+    /// The folder that is missing in `PATH`, when its name alone does not lead here.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.path.parent().filter(|_| self.typed == self.path)
     }
 
     /// The command as one would type it.
@@ -111,7 +116,7 @@ impl Watcher {
 }
 
 /// A word as a POSIX shell takes it.
-fn quoted(word: &OsStr) -> String {
+pub(super) fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@=,+%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

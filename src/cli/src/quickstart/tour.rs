@@ -16,7 +16,7 @@ use crate::{
 /// A guided tour of one site.
 pub(super) struct Tour<'s> {
     pub(super) site: &'s Site,
-    pub(super) program: Program,
+    pub(super) program: &'s Program,
 }
 
 /// One step, as it is told.
