@@ -1,11 +1,13 @@
-"""A pool of connections to PostgreSQL whose user and password are leased, and rotated under it without a failed query.
+"""A pool of connections to PostgreSQL on a leased user and password, which no rotation and no lease's end interrupts.
 
-Copy the class. What it does: a new connection is made with what is current; one that was made with something older is
-closed when it comes back; and when nobody uses the older one any more, the broker is told, which can retire it then.
+Copy the class. It has a `psycopg_pool.ConnectionPool` for each lease. When there is something newer to use, a pool that
+signs in with it is opened beside the old one, takes over when its connections stand, and the old one is closed when the
+last of its connections has come back. Then the broker is told, which retires the old password, or drops the old user.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections import Counter
@@ -14,82 +16,93 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 import leasehold
 
+log = logging.getLogger(__name__)
+
+
+class Signed:
+    """The pool of one lease."""
+
+    def __init__(self, holding: leasehold.Holding, conninfo: str, options: dict[str, Any]) -> None:
+        self.holding = holding
+        self.users = 0
+        sign_in = {"user": holding["username"].expose(), "password": holding["password"].expose()}
+        self.pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
+            conninfo, kwargs=sign_in, open=False, **options
+        )
+        self.pool.open(wait=True)
+
 
 class LeasedPool:
-    """At most `size` connections, each used by one thread at a time; `where` is what `psycopg.connect` takes."""
+    """Connections with the fields `username` and `password` of a lease; `options` are those of a `ConnectionPool`.
 
-    def __init__(self, lease: leasehold.Leased, size: int = 4, **where: Any) -> None:
-        self._lease = lease
-        self._where = where
-        self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(size)
-        self._idle: list[tuple[leasehold.Holding, psycopg.Connection[Any]]] = []
-        self._in_use: Counter[leasehold.Holding] = Counter()
-        threading.Thread(target=self._follow, daemon=True).start()
+    While it moves there are the connections of two users: `max_size` holds for each of them.
+    """
+
+    def __init__(self, lease: leasehold.Leased, conninfo: str, **options: Any) -> None:
+        self._lease, self._conninfo, self._options = lease, conninfo, options
+        self._changed = threading.Condition()
+        self._closed = False
+        # Before the first lookup, so that nothing goes unheard.
+        changes = lease.changes()
+        # The last one is in use, those before it until their connections are back.
+        self._pools = [Signed(lease.current(), conninfo, options)]
+        threading.Thread(target=self._follow, args=(changes,), daemon=True).start()
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[Any]]:
         """A connection; what is done with it is one transaction."""
-        with self._room:
-            holding, connection = self._take()
-            try:
-                with connection.transaction():
-                    yield connection
-            finally:
-                self._put_back(holding, connection)
+        with self._changed:
+            signed = self._pools[-1]
+            signed.users += 1
+        try:
+            with signed.pool.connection(timeout) as connection:
+                yield connection
+        finally:
+            with self._changed:
+                signed.users -= 1
+                self._changed.notify_all()
 
     def close(self) -> None:
-        """Closes what is idle."""
-        with self._lock:
-            while self._idle:
-                self._idle.pop()[1].close()
+        """Closes it; connections that are in use are closed when they come back."""
+        with self._changed:
+            self._closed = True
+        for signed in list(self._pools):
+            signed.pool.close()
 
-    def _take(self) -> tuple[leasehold.Holding, psycopg.Connection[Any]]:
-        with self._lock:
-            current = self._lease.current()
-            self._in_use[current] += 1
-            while self._idle:
-                holding, connection = self._idle.pop()
-                if holding == current and not connection.closed:
-                    return holding, connection
-                connection.close()
-        try:
-            user, password = current["username"].expose(), current["password"].expose()
-            return current, psycopg.connect(user=user, password=password, autocommit=True, **self._where)
-        except BaseException:
-            with self._lock:
-                self._in_use[current] -= 1
-            raise
-
-    def _put_back(self, holding: leasehold.Holding, connection: psycopg.Connection[Any]) -> None:
-        with self._lock:
-            self._in_use[holding] -= 1
-            self._idle.append((holding, connection))
-        self._let_go()
-
-    def _follow(self) -> None:
-        for change in self._lease.changes():
+    def _follow(self, changes: leasehold.Changes) -> None:
+        for change in changes:
             if isinstance(change, leasehold.Replaced):
-                self._let_go()
+                self._move()
 
-    def _let_go(self) -> None:
-        """Closes what is idle and old, and says so when nothing old is left."""
-        try:
-            current = self._lease.current()
-        except leasehold.LeaseEnded:
-            return
-        with self._lock:
-            for holding, connection in self._idle:
-                if holding != current:
-                    connection.close()
-            self._idle = [(holding, connection) for holding, connection in self._idle if holding == current]
-            old = sum(count for holding, count in self._in_use.items() if holding != current)
-            if old == 0:
-                self._in_use = +self._in_use
-                self._lease.switched(current)
+    def _move(self) -> None:
+        signed = None
+        while signed is None and not self._closed:
+            try:
+                signed = Signed(self._lease.current(), self._conninfo, self._options)
+            except PoolTimeout:
+                log.warning("there are no connections as the new user yet; those of the old one go on")
+            except leasehold.LeaseEnded:
+                # Another one comes, and is told.
+                return
+        with self._changed:
+            if signed is None or self._closed:
+                return
+            old = self._pools[-1]
+            self._pools.append(signed)
+        # A query that takes long keeps its own pool, and nobody else from moving on.
+        threading.Thread(target=self._retire, args=(old,), daemon=True).start()
+
+    def _retire(self, old: Signed) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: old.users == 0)
+        old.pool.close()
+        with self._changed:
+            self._pools.remove(old)
+            self._lease.switched(self._pools[0].holding)
 
 
 def main() -> None:
@@ -101,14 +114,14 @@ def main() -> None:
         while not over.is_set():
             try:
                 with pool.connection() as connection:
-                    row = connection.execute("SELECT current_user").fetchone()
+                    row = connection.execute("SELECT current_user, pg_sleep(0.005)").fetchone()
                     counts[row[0] if row else "nobody"] += 1
             except (psycopg.Error, leasehold.Error) as error:
                 print(f"failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 counts["failed"] += 1
 
     with leasehold.Client.from_env() as client, client.lease(secret) as lease:
-        pool = LeasedPool(lease, host=host, port=port, dbname="postgres")
+        pool = LeasedPool(lease, f"host={host} port={port} dbname=postgres", min_size=4)
         threads = [threading.Thread(target=query, args=(pool,)) for _ in range(4)]
         for thread in threads:
             thread.start()

@@ -72,6 +72,16 @@ def test_at_its_longest_life_a_new_one_is_taken_and_the_old_one_given_back_when_
     assert scene.keeper.open() == ["lease-b"]
 
 
+@pytest.mark.parametrize("max_ttl", range(60, 181, 4))
+def test_a_holder_has_about_a_third_of_the_time_to_move_however_the_longest_life_falls(
+    make: Make, max_ttl: float
+) -> None:
+    scene = Scene(make(ttl=60, max_ttl=max_ttl))
+    while isinstance(scene.until_action(max_ttl), Renew):
+        scene.renewed(60)
+    assert max_ttl - scene.now > 60 * 0.27
+
+
 def test_the_answer_that_there_is_no_more_time_makes_it_take_a_new_one_without_a_word(make: Make) -> None:
     scene = Scene(make(ttl=60))
     scene.until_action(60)

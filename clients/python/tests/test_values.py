@@ -15,7 +15,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 import leasehold
-from leasehold import Client, ConfigurationError, Ended, Failing, Recovered, Replaced, Secret, Unreachable, Value
+from leasehold import (
+    Client,
+    ConfigurationError,
+    Ended,
+    Failing,
+    Recovered,
+    Replaced,
+    Secret,
+    Timeout,
+    Unreachable,
+    Value,
+)
 from leasehold._attempts import Attempts
 from leasehold._calls import issue
 from leasehold._changes import Backlog, Change
@@ -161,17 +172,6 @@ def test_an_answer_says_what_else_it_knows() -> None:
     assert "ttl: at least 1 s" in str(invalid)
 
 
-def test_only_what_passes_is_tried_again() -> None:
-    def delay(failure: Failure, **how: Any) -> float | None:
-        return Attempts(30, 0, **how).after(error_of(failure, "b:1"), 0)
-
-    assert delay(Failure(CODES.UNAVAILABLE, None)) is not None
-    assert delay(Failure(CODES.UNAVAILABLE, "BROKER_STOPPING")) is not None
-    assert delay(Failure(CODES.ABORTED, "CONFLICT")) is not None
-    assert delay(Failure(CODES.UNAVAILABLE, None), addresses=2) == 0.0
-    assert delay(Failure(CODES.UNAVAILABLE, None), manner="brief") is None
-    assert delay(Failure(CODES.PERMISSION_DENIED, "DENIED_OR_NOT_FOUND")) is None
-    assert delay(Failure(CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED")) is None
 def test_a_denial_says_why_to_whom_it_is_explained() -> None:
     denied = error_of(Failure(CODES.PERMISSION_DENIED, "DENIED_OR_NOT_FOUND"), "b:1")
     assert isinstance(denied, leasehold.Denied)
@@ -196,6 +196,17 @@ def test_a_denial_says_why_to_whom_it_is_explained() -> None:
     )
 
 
+def test_only_what_passes_is_tried_again() -> None:
+    def delay(failure: Failure, **how: Any) -> float | None:
+        return Attempts(30, 0, **how).after(error_of(failure, "b:1"), 0)
+
+    assert delay(Failure(CODES.UNAVAILABLE, None)) is not None
+    assert delay(Failure(CODES.UNAVAILABLE, "BROKER_STOPPING")) is not None
+    assert delay(Failure(CODES.ABORTED, "CONFLICT")) is not None
+    assert delay(Failure(CODES.UNAVAILABLE, None), addresses=2) == 0.0
+    assert delay(Failure(CODES.UNAVAILABLE, None), manner="brief") is None
+    assert delay(Failure(CODES.PERMISSION_DENIED, "DENIED_OR_NOT_FOUND")) is None
+    assert delay(Failure(CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED")) is None
     assert delay(Failure(CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED"), manner="patient") is not None
     assert delay(Failure(CODES.UNAVAILABLE, "PROVIDER_UNAVAILABLE")) is None
     attempts, now, tries = Attempts(30, 0), 0.0, 0
@@ -203,6 +214,21 @@ def test_a_denial_says_why_to_whom_it_is_explained() -> None:
         now, tries = now + wait, tries + 1
     assert now <= 30
     assert 10 < tries < 60
+
+
+def test_a_broker_that_has_never_answered_is_not_waited_for_while_there_are_others() -> None:
+    alone, three = Attempts(30, 0), Attempts(30, 0, addresses=3)
+    assert alone.limit(0, False) == alone.limit(0, True) == 30
+    assert three.limit(0, True) == 15
+    silent = Timeout("silent")
+    assert three.limit(0, False) == 1
+    assert three.after(silent, 1) == 0
+    assert three.limit(1, False) == 1
+    assert three.after(silent, 2) == 0
+    # The last one, and each in the next round, has time to connect over a slow line.
+    assert three.limit(2, False) == 14
+    assert three.after(silent, 16)
+    assert three.limit(16, False) == 7
 
 
 def test_a_slow_receiver_sees_the_latest_and_nothing_piles_up(make: Make) -> None:

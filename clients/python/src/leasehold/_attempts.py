@@ -16,6 +16,8 @@ from leasehold._errors import (
     Unreachable,
 )
 
+HURRY = 1.0
+"""A broker that has never answered is given so many seconds while there are others to ask."""
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 2.0
 
@@ -46,10 +48,17 @@ class Attempts:
         self._manner = manner
         self.count = 0
 
-    def limit(self, now: float) -> float:
-        """How long the next attempt may take: with several brokers, one that says nothing leaves time for another."""
+    def limit(self, now: float, proven: bool) -> float:
+        """How long the next attempt may take: with several brokers, one that says nothing leaves time for another.
+
+        `proven` is one that has answered before, over the same connection.
+        """
         left = max(self._deadline - now, 0.001)
-        return left if self._addresses == 1 else max(left / 2, min(left, 1.0))
+        if self._addresses == 1:
+            return left
+        if not proven and self.count + 1 < self._addresses:
+            return min(left / 2, HURRY)
+        return max(left / 2, min(left, 1.0))
 
     def after(self, error: Error, now: float) -> float | None:
         """In how many seconds it is tried again; `None` when the error is the answer."""

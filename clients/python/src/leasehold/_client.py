@@ -39,6 +39,7 @@ class _Line:
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
         self.stub: Any = LeaseServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self.proven = False
         self.look: Callable[[grpc.ChannelConnectivity], None] | None = None
         self.looked = False
 
@@ -108,10 +109,15 @@ class Core:
         known: dict[str, Error | None] = {}
         while True:
             with self.pool.borrow(attempts.count) as (line, address):
+                limit = attempts.limit(now(), line.proven)
                 try:
-                    return getattr(line.stub, method)(request, timeout=attempts.limit(now()))
+                    answer = getattr(line.stub, method)(request, timeout=limit)
                 except grpc.RpcError as failure:
                     error = error_of(failure, address, request_id)
+                    line.proven |= error.reason is not None
+                else:
+                    line.proven = True
+                    return answer
             if isinstance(error, Unreachable):
                 if address not in known:
                     where = (address, self.settings.credentials, self.settings.server_name)

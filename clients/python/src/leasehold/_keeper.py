@@ -70,11 +70,15 @@ class _Held:
     holding: Holding
     offset: float
     end: float
+    term: float
+    """What it was given at the beginning."""
 
     @staticmethod
     def of(holding: Holding, sent: float) -> _Held:
-        offset = sent - holding.lease.issued_at.timestamp()
-        return _Held(holding, offset, holding.lease.expires_at.timestamp() + offset)
+        lease = holding.lease
+        offset = sent - lease.issued_at.timestamp()
+        term = (lease.expires_at - lease.issued_at).total_seconds()
+        return _Held(holding, offset, lease.expires_at.timestamp() + offset, term)
 
 
 class Keeper:
@@ -255,12 +259,16 @@ class Keeper:
         self._tell(Ended(why))
 
     def _plan(self, now: float) -> None:
-        """At a jittered two thirds of what is left."""
-        lease = self._held.holding.lease
-        life = max(self._held.end - now, 0.0)
-        self._due = now + life * TWO_THIRDS * random.uniform(0.9, 1.08)
+        """At a jittered two thirds of what is left; or, at its longest life, when a third of a whole one is left.
+
+        So a holder who has to move has as long for it however the longest life falls.
+        """
+        lease, part = self._held.holding.lease, TWO_THIRDS * random.uniform(0.9, 1.08)
+        if lease.expires_at < lease.max_expires_at:
+            self._wish, self._due = "renew", now + max(self._held.end - now, 0.0) * part
+        else:
+            self._wish, self._due = "take", max(self._held.end - self._held.term * (1 - part), now)
         self._renew_at = self._due
-        self._wish = "renew" if lease.expires_at < lease.max_expires_at else "take"
 
 
 def is_late(holding: Holding, sent: float, now: float) -> bool:

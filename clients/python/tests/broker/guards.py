@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import logging
 import os
 import re
 import sys
@@ -124,26 +125,54 @@ def replaced(holders: Iterable[Holder]) -> list[int]:
     return [holder.count(leasehold.Replaced) for holder in holders]
 
 
-def calls_while(client: leasehold.Client, what: str) -> None:
-    """Nothing fails meanwhile."""
-    end, failed, made = threading.Event(), list[str](), 0
+class Switches(logging.Handler):
+    """Counts how often a new certificate has taken over."""
 
-    def call() -> None:
-        nonlocal made
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += record.getMessage() == "a new certificate is in use"
+
+
+def calls_while(client: leasehold.Client, what: str) -> None:
+    """Nothing fails meanwhile, neither with threads nor with asyncio."""
+    end, failed, made = threading.Event(), list[str](), [0, 0]
+
+    def in_threads() -> None:
         while not end.is_set():
             try:
                 next(client.list_leases())
-                made += 1
+                made[0] += 1
             except leasehold.Error as error:
-                failed.append(str(error))
+                failed.append(f"{type(error).__name__}: {error}")
 
-    thread = threading.Thread(target=call)
-    thread.start()
+    async def in_asyncio() -> None:
+        async with leasehold.aio.Client.from_env() as other:
+            while not end.is_set():
+                try:
+                    await anext(other.list_leases())
+                    made[1] += 1
+                except leasehold.Error as error:
+                    failed.append(f"{type(error).__name__}: {error}")
+
+    log, switches = logging.getLogger("leasehold"), Switches()
+    log.addHandler(switches)
+    log.setLevel(logging.INFO)
+    threads = [threading.Thread(target=in_threads), threading.Thread(target=lambda: asyncio.run(in_asyncio()))]
+    for thread in threads:
+        thread.start()
+    until("both call", lambda: min(made) > 0)
     ask(what)
     end.set()
-    thread.join()
+    for thread in threads:
+        thread.join()
+    log.removeHandler(switches)
     assert failed == []
-    assert made > 10
+    assert min(made) > 10, made
+    # Three clients, and each certificate is good for a few seconds only.
+    assert switches.count >= 3 * 3, switches.count
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ class _Line:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.stub: Any = LeaseServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self.proven = False
 
 
 class _Channels:
@@ -99,10 +100,15 @@ class Core:
         known: dict[str, Error | None] = {}
         while True:
             with self.pool.borrow(attempts.count) as (line, address):
+                limit = attempts.limit(now(), line.proven)
                 try:
-                    return await getattr(line.stub, method)(request, timeout=attempts.limit(now()))
+                    answer = await getattr(line.stub, method)(request, timeout=limit)
                 except grpc.aio.AioRpcError as failure:
                     error = error_of(failure, address, request_id)
+                    line.proven |= error.reason is not None
+                else:
+                    line.proven = True
+                    return answer
             if isinstance(error, Unreachable):
                 if address not in known:
                     where = (address, self.settings.credentials, self.settings.server_name)
