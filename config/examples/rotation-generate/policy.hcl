@@ -1,5 +1,7 @@
 # What the broker of config/examples/rotation-generate.toml needs of Vault to rotate:
 #   vault policy write leasehold-rotation policy.hcl
+# The file `vault-token` is what this writes, readable by the broker's user only:
+#   vault token create -orphan -policy=leasehold-rotation -period=24h -field=token
 
 # Its own token. Vault's policy `default` allows these too; without it they must be here.
 path "auth/token/lookup-self" { capabilities = ["read"] }

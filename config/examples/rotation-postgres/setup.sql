@@ -3,7 +3,8 @@
 -- rotation-administrator.toml ask for.
 
 -- The broker's own user. Give it a password by hand: \password leasehold
--- (not for rotation-administrator.toml, where the broker has it in a secret).
+-- It goes into the file `pg-password`; for rotation-administrator.toml, into a secret, with its user:
+--   leasehold secret put infra/pg/admin --field username=@user --field password=@password
 CREATE ROLE leasehold LOGIN CREATEROLE CONNECTION LIMIT 20;
 
 -- What the application may do is this role's, so that its two users are the same to everything but the login.
@@ -21,5 +22,9 @@ ALTER ROLE payments_b SET role = 'payments_app';
 -- The one user of rotation-single.toml.
 CREATE ROLE payments_report LOGIN;
 
--- From PostgreSQL 16 on, to be allowed to make roles is not to be allowed to change those of others:
---   GRANT payments_a, payments_b, payments_report TO leasehold WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+-- From PostgreSQL 16 on, to be allowed to make roles is not to be allowed to change those of others.
+DO $$ BEGIN
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    EXECUTE 'GRANT payments_a, payments_b, payments_report TO leasehold WITH ADMIN TRUE, INHERIT FALSE, SET FALSE';
+  END IF;
+END $$;
