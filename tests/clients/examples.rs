@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Duration,
 };
 
 use leasehold_client::Write;
@@ -15,6 +14,8 @@ use leasehold_tests::{
     logins, rotations,
     site::{Plan, SECRET, Site},
 };
+
+use crate::users;
 
 /// An example that runs until its input ends.
 struct Example {
@@ -95,7 +96,7 @@ fn counted(said: &str) -> [u64; 3] {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_query_of_the_pool_fails_through_rotations_and_each_old_password_is_dead() {
     let Some(postgres) = or_skip(Postgres::start().await).unwrap() else { return };
-    postgres.run(SETUP).await.unwrap();
+    postgres.run(logins::SETUP).await.unwrap();
     let site = logins::site(&postgres);
     let broker = Daemon::start(&site).await;
     let operator = daemon::operator(&site).await.operator();
@@ -118,32 +119,17 @@ async fn no_query_of_the_pool_fails_through_rotations_and_each_old_password_is_d
     broker.stop().await;
 }
 
-const SETUP: &str = "CREATE ROLE leasehold LOGIN CREATEROLE PASSWORD 'of-the-broker-itself'; \
-    CREATE ROLE payments_a LOGIN PASSWORD 'first'; CREATE ROLE payments_b LOGIN; \
-    CREATE ROLE payments_read NOLOGIN; GRANT payments_read TO leasehold WITH ADMIN OPTION";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_query_of_the_pool_fails_when_users_of_its_own_reach_their_longest_life() {
     let Some(postgres) = or_skip(Postgres::start().await).unwrap() else { return };
-    postgres.run(SETUP).await.unwrap();
-    let plan = Plan {
-        more: format!(
-            "[[provider]]\nname = \"pg\"\nkind = \"postgres\"\naddress = \"{}\"\nuser = \"leasehold\"\n\
-             password_file = \"pg-password\"\ntls = \"disable\"\n\n\
-             [[role]]\nname = \"app\"\nprovider = \"pg\"\ngrants = [\"payments_read\"]\n\n\
-             [[secret]]\npath = \"{SECRET}\"\nprovider = \"pg\"\nrole = \"app\"\nttl = \"6s\"\nmax_ttl = \"9s\"\n",
-            postgres.address()
-        ),
-        ..Plan::default()
-    };
-    let site = Site::new(plan);
-    site.write("pg-password", "of-the-broker-itself");
+    postgres.run(users::SETUP).await.unwrap();
+    let site = users::site(&postgres);
     let broker = Daemon::start(&site).await;
+    let workload = site.client("workload").connect().await.unwrap();
     let server = postgres.address().to_string();
     let mut example = Example::start(&site, "postgres_pool", &[SECRET, &server, "postgres"]);
     example.line("ready");
-    // Each user lives for nine seconds: this is the life of several.
-    tokio::time::sleep(Duration::from_secs(22)).await;
+    users::come_and_go(&workload, 3).await;
     let said = example.end();
     let [queries, users, failed] = counted(&said);
     assert_eq!(failed, 0, "{said}");

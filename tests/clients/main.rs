@@ -11,3 +11,4 @@ mod examples;
 mod guard;
 mod python;
 mod spire;
+mod users;

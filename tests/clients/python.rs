@@ -1,5 +1,7 @@
-//! The Python package: looked over, then as a wheel in a fresh environment against the real daemon, its pool of
+//! The Python package: looked over, then as a wheel in a fresh environment against the real daemon, its pools of
 //! connections on a real PostgreSQL, and a client that somebody generated from the protos alone.
+
+mod pool;
 
 use std::{
     ffi::OsStr,
@@ -12,7 +14,7 @@ use std::{
 
 use leasehold_client::Write;
 use leasehold_core::SecretValue;
-use leasehold_provider_conformance::peers::{self, Postgres, or_skip};
+use leasehold_provider_conformance::peers::{self, or_skip};
 use leasehold_tests::{
     authority::Leaf,
     daemon::{self, Daemon},
@@ -24,7 +26,9 @@ use leasehold_tests::{
 const FIRST: &str = "canary-of-python-41d7c0";
 
 /// How often the certificate is changed while calls go on.
-const CERTIFICATES: usize = 20;
+const CERTIFICATES: usize = 25;
+/// For how many seconds each is good.
+const LIFE: i64 = 6;
 
 /// The interpreter that the peers were installed with, which has the tools and what the package needs.
 fn python() -> Option<PathBuf> {
@@ -131,7 +135,8 @@ async fn the_wheel_holds_a_secret_through_rotations_new_certificates_and_a_broke
     let write = Write { secret: SECRET.parse().unwrap(), value, expected: None, request_id: None };
     operator.write_secret(write).await.unwrap();
 
-    let fresh = fresh_environment(&python, site.dir.path());
+    let (wheel, fresh) = fresh_environment(&python, site.dir.path());
+    is_typed(&python, &wheel, &fresh);
     let example = run(as_workload(Command::new(&fresh).arg(package().join("examples/borrow.py")), &site));
     assert!(example.contains("password: [redacted; 23 bytes]") && !example.contains(FIRST), "{example}");
 
@@ -157,33 +162,32 @@ async fn the_wheel_holds_a_secret_through_rotations_new_certificates_and_a_broke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_of_psycopg_loses_no_query_through_five_rotations() {
+async fn who_asks_too_often_is_told_when_to_come_again() {
     let Some(python) = python() else { return };
-    let Some(postgres) = or_skip(Postgres::start().await).unwrap() else { return };
-    postgres.run(leasehold_tests::logins::SETUP).await.unwrap();
-    let site = leasehold_tests::logins::site(&postgres);
+    let limits = "requests_per_principal = 2\nrequest_burst = 4".to_owned();
+    let site = Site::new(Plan { limits, ..Plan::default() });
     let broker = Daemon::start(&site).await;
-    let operator = daemon::operator(&site).await.operator();
-    operator.write_secret(leasehold_tests::logins::first()).await.unwrap();
-
-    let mut pool = Command::new(python);
-    pool.arg("-B").arg(package().join("examples/postgres.py")).env("PYTHONPATH", package().join("src"));
-    pool.args(["127.0.0.1", &postgres.address().port().to_string(), SECRET]);
-    let mut pool = Conversation::begin(as_workload(&mut pool, &site));
-    assert_eq!(pool.line().as_deref(), Some("querying"));
-    for number in 1..=5 {
-        // It is over when the old password was tried, and is dead: the pool has let go of it.
-        let rotation = rotations::rotate(&operator, &SECRET.parse().unwrap()).await;
-        assert_eq!(rotation.serial, number);
-    }
-    let (said, well) = pool.end();
-    let count = |user: &str| {
-        let line = said.iter().find_map(|line| line.strip_prefix(&format!("{user}: ")));
-        line.map_or(0, |count| count.parse::<u64>().unwrap())
-    };
-    assert!(well && count("failed") == 0, "{said:?}");
-    assert!(count("payments_a") > 0 && count("payments_b") > 0, "{said:?}");
+    daemon::put(&site, SECRET, FIRST).await;
+    assert_eq!(script(&python, "throttled.py", &site), "well\n");
     broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_brokers_is_enough() {
+    let Some(python) = python() else { return };
+    let site = Site::new(Plan::default());
+    let broker = Daemon::start(&site).await;
+    daemon::put(&site, SECRET, FIRST).await;
+    assert_eq!(script(&python, "addresses.py", &site), "well\n");
+    broker.stop().await;
+}
+
+/// Runs one of the package's tests that need a broker, from the sources.
+fn script(python: &Path, name: &str, site: &Site) -> String {
+    let mut script = Command::new(python);
+    script.arg("-B").arg(package().join("tests/broker").join(name));
+    script.env("PYTHONPATH", package().join("src")).env("SECRET", SECRET);
+    run(as_workload(&mut script, site))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,8 +222,9 @@ fn block(page: &str, language: &str) -> String {
     from.split_once("\n```\n").unwrap().0.to_owned()
 }
 
-/// Builds the wheel and installs it, with nothing but what it asks for, where nothing else is. The interpreter there.
-fn fresh_environment(python: &Path, folder: &Path) -> PathBuf {
+/// Builds the wheel and installs it, with nothing but what it asks for, where nothing else is. The wheel, and the
+/// interpreter there.
+fn fresh_environment(python: &Path, folder: &Path) -> (PathBuf, PathBuf) {
     let (wheels, fresh) = (folder.join("wheels"), folder.join("venv"));
     run(tool(python, "hatchling").args(["build", "-t", "wheel", "-d"]).arg(&wheels));
     let wheel = fs::read_dir(&wheels).unwrap().next().unwrap().unwrap().path();
@@ -227,16 +232,46 @@ fn fresh_environment(python: &Path, folder: &Path) -> PathBuf {
     let fresh = fresh.join("bin/python3");
     let quiet = ["--quiet", "--disable-pip-version-check", "--no-input"];
     run(Command::new(&fresh).args(["-m", "pip", "install"]).args(quiet).arg(&wheel));
-    fresh
+    (wheel, fresh)
 }
 
-/// Puts a new certificate of the workload in place again and again, the key a little later.
+/// A program that uses the package as it is installed has its types checked, and so has the package itself, by the strictest
+/// rules: what the wheel holds is what was checked in the sources.
+fn is_typed(python: &Path, wheel: &Path, fresh: &Path) {
+    let folder = wheel.parent().unwrap();
+    let mypy = |name: &str| {
+        let mut mypy = Command::new(python);
+        mypy.args(["-B", "-m", "mypy", "--strict", "--config-file"]).current_dir(folder);
+        fs::write(folder.join(name), "[mypy]\n[mypy-leasehold.v1.*]\nignore_errors = true\n[mypy-google.rpc.*]\nignore_missing_imports = true\n").unwrap();
+        mypy.arg(name).arg("--cache-dir").arg(folder.join("mypy"));
+        mypy
+    };
+    let program = "import leasehold\n\n\
+        def password(lease: leasehold.Leased) -> str:\n    return lease[\"password\"].expose()\n\n\
+        def wrong(lease: leasehold.Leased) -> str:\n    return lease[\"password\"]\n";
+    fs::write(folder.join("program.py"), program).unwrap();
+    let output = mypy("user.ini").arg("--python-executable").arg(fresh).arg("program.py").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Without `py.typed`, and without types of its own, there would be another error, or none.
+    assert!(said.contains("program.py:7: error: Incompatible return value type (got \"Secret\""), "{said}");
+    assert!(said.contains("Found 1 error in 1 file"), "{said}");
+    let unpacked = folder.join("unpacked");
+    let quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--target"];
+    run(Command::new(python).args(["-m", "pip", "install"]).args(quiet).arg(&unpacked).arg(wheel));
+    assert!(unpacked.join("leasehold/py.typed").is_file());
+    run(mypy("package.ini").env("MYPYPATH", &unpacked).args(["-p", "leasehold"]));
+}
+
+/// Puts a new certificate of the workload in place again and again, the key a little later. Each is good for a few seconds,
+/// but the last: whoever did not take the next one would fail soon.
 async fn change_certificates(site: &Site) {
-    for _ in 0..CERTIFICATES {
-        let identity = site.authority.sign(&Leaf::client(WORKLOAD));
+    for left in (0..CERTIFICATES).rev() {
+        let lasting = Leaf::client(WORKLOAD);
+        let leaf = if left == 0 { lasting } else { Leaf { until: LIFE, ..lasting } };
+        let identity = site.authority.sign(&leaf);
         site.write("tls/workload.pem", &identity.certificate);
         tokio::time::sleep(Duration::from_millis(20)).await;
         site.write("tls/workload.key", &identity.key);
-        tokio::time::sleep(Duration::from_millis(180)).await;
+        tokio::time::sleep(Duration::from_millis(380)).await;
     }
 }

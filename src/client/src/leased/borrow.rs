@@ -14,6 +14,7 @@ use super::{
     change::Told,
     hub::Expecting,
     keeper::{Broker, Keeper},
+    span::Span,
 };
 use crate::{
     Answer, Client, Error, Issue, IssuedLease, Lease, Violation,
@@ -69,7 +70,8 @@ impl Borrow {
         let asked = Instant::now();
         let issued = broker.client.issue_lease(Issue::clone(&broker.issue)).await?;
         let listening = expecting.listen(issued.lease.id);
-        let holding = Arc::new(Holding { lease: issued.lease, value: Arc::new(issued.value) });
+        let ends = Span::new(&issued.lease, asked).ends;
+        let holding = Arc::new(Holding { lease: issued.lease, value: Arc::new(issued.value), ends });
         let (sender, told) = watch::channel(Told { holding, standing: Standing::Kept });
         let (orders, received) = mpsc::unbounded_channel();
         let keeper = Keeper::new(broker, sender, received, self.revoke_on_drop, listening, asked);

@@ -1,8 +1,9 @@
 //! One lease with its value.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use leasehold_core::{SecretBytes, SecretValue, secret::FieldName};
+use tokio::time::Instant;
 
 use crate::Lease;
 
@@ -11,9 +12,16 @@ pub struct Holding {
     /// The lease, as it was when it was last heard of.
     pub lease: Lease,
     pub(crate) value: Arc<SecretValue>,
+    /// Its end, on this machine's steady clock.
+    pub(crate) ends: Instant,
 }
 
 impl Holding {
+    /// How much of the lease's life is left, whatever the time of day is set to: never more than the broker has given.
+    pub fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
     /// All fields that were asked for.
     pub fn value(&self) -> &SecretValue {
         &self.value

@@ -136,7 +136,7 @@ impl<B: Broker> Keeper<B> {
         let held = Arc::clone(&told.borrow().holding);
         let span = Span::new(&held.lease, asked);
         let mut keeper = Self {
-            due: span.two_thirds(broker.chance()),
+            due: asked,
             replace: false,
             spent: at_maximum(&held.lease),
             broker,
@@ -155,6 +155,7 @@ impl<B: Broker> Keeper<B> {
             last: None,
         };
         keeper.replace = keeper.spent;
+        keeper.due = keeper.next_look();
         keeper
     }
 
@@ -252,9 +253,9 @@ impl<B: Broker> Keeper<B> {
         let moved = lease.version != self.held.lease.version;
         let version = self.held.lease.version.clone();
         let lease = Lease { version, ..lease };
-        self.held = Arc::new(Holding { lease, value: Arc::clone(&self.held.value) });
+        self.held = Arc::new(Holding { lease, value: Arc::clone(&self.held.value), ends: self.span.ends });
         self.replace |= self.spent || moved;
-        self.due = if moved { now } else { self.span.two_thirds(self.broker.chance()) };
+        self.due = if moved { now } else { self.next_look() };
         if self.replace && !self.spent {
             self.due = self.due.min(self.later(now, None));
         }
@@ -291,8 +292,9 @@ impl<B: Broker> Keeper<B> {
         self.ended = false;
         self.failures = 0;
         self.last = None;
-        self.due = self.span.two_thirds(self.broker.chance());
-        self.held = Arc::new(Holding { lease: issued.lease, value: Arc::new(issued.value) });
+        self.due = self.next_look();
+        let value = Arc::new(issued.value);
+        self.held = Arc::new(Holding { lease: issued.lease, value, ends: self.span.ends });
         self.tell(Standing::Kept);
     }
 
@@ -339,6 +341,12 @@ impl<B: Broker> Keeper<B> {
                 "the lease cannot be kept at the moment");
             self.tell(Standing::Failing { error: Arc::new(error), until });
         }
+    }
+
+    /// When to look after a lease that is kept.
+    fn next_look(&self) -> Instant {
+        let chance = self.broker.chance();
+        if self.spent { self.span.last_third(chance) } else { self.span.two_thirds(chance) }
     }
 
     /// When to try again: sooner when the end is near, so that there is always more than one try.

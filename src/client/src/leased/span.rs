@@ -63,6 +63,13 @@ impl Span {
         self.from.checked_add(part).unwrap_or(self.from)
     }
 
+    /// When to take another one, if no renewal moves its end: when a third of what it was given at the beginning is left, a
+    /// little earlier or later. A holder has as long to move as it has when any other lease is looked after.
+    pub(super) fn last_third(self, chance: f64) -> Instant {
+        let part = self.term.mul_f64(0.4 - chance.clamp(0.0, 1.0) * 2.0 / 15.0);
+        self.ends.checked_sub(part).unwrap_or(self.from).max(self.from)
+    }
+
     /// What is left.
     pub(super) fn left(self, now: Instant) -> Duration {
         self.ends.saturating_duration_since(now)

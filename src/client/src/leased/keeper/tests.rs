@@ -59,7 +59,7 @@ impl Fake {
         let issued = self.issue(None).await.unwrap();
         let listening = expecting.listen(issued.lease.id);
         let secret = issued.lease.secret.clone();
-        let holding = Arc::new(Holding { lease: issued.lease, value: Arc::new(issued.value) });
+        let holding = Arc::new(Holding { lease: issued.lease, value: Arc::new(issued.value), ends: asked });
         let (sender, told) = watch::channel(Told { holding, standing: Standing::Kept });
         let (orders, received) = mpsc::unbounded_channel();
         tokio::spawn(Keeper::new(self.clone(), sender, received, revoke_on_drop, listening, asked).run());
@@ -278,13 +278,26 @@ async fn a_lease_near_its_maximum_is_replaced_in_time() {
     let guard = broker.borrow(false).await;
     let mut changes = guard.changes();
     let new = replaced(&mut changes).await;
-    // Renewed at 40 and at 80 (to 110, the maximum), replaced at two thirds of what was left then.
+    // Renewed at 40 and at 80 (to 110, the maximum), replaced when a third of the 60 is left.
     assert_eq!(broker.script().renewed, [40, 80].map(secs));
     let since = new.lease.issued_at.duration_since(at(Duration::ZERO)).as_secs();
-    assert_eq!(since, 100);
+    assert_eq!(since, 90);
     tokio::time::sleep(secs(1_000)).await;
     assert!(matches!(guard.standing(), Standing::Kept));
     assert!(broker.script().issued.len() > 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_has_a_third_of_the_time_to_move_however_its_maximum_falls() {
+    for max_ttl in 60..=180 {
+        let broker = Fake::new(60, max_ttl);
+        let guard = broker.borrow(false).await;
+        let (old, mut changes) = (guard.current(), guard.changes());
+        replaced(&mut changes).await;
+        let left = old.lease.issued_at + secs(max_ttl);
+        let left = left.duration_since(at(broker.script().elapsed()));
+        assert!(left.as_secs() >= 20, "{left} of 60 s, with {max_ttl} s at most");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,7 +435,7 @@ async fn a_slow_receiver_sees_the_latest_only() {
 #[test]
 fn nothing_of_a_guard_prints_a_value() {
     let value = Arc::new(SecretValue::plain("canary-8c1f".to_owned()));
-    let holding = Arc::new(Holding { lease: lease(), value });
+    let holding = Arc::new(Holding { lease: lease(), value, ends: Instant::now() });
     let told = Told { holding: Arc::clone(&holding), standing: Standing::Kept };
     let (_sender, receiver) = watch::channel(told.clone());
     let shown =
