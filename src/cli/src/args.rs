@@ -9,7 +9,7 @@ use crate::{
     again::Again, audit::AuditCommand, config::ConfigCommand, context::ContextCommand, examples,
     hold::HoldCommand, lease::LeaseCommand, orphan::OrphanCommand, policy::PolicyCommand,
     provider::ProviderCommand, quickstart::Quickstart, revocation::RevocationCommand,
-    rotation::RotationCommand, secret::SecretCommand, settings::Options,
+    rotation::RotationCommand, secret::SecretCommand, settings::Options, top::Top,
 };
 
 /// Borrow secrets, and look after the broker that lends them.
@@ -86,6 +86,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         again: Again,
     },
+
+    /// A page that stays: leases, rates, errors, rotations, back ends and the audit tail, as they change
+    Top(Top),
 
     /// Check policies, and ask what they would decide; needs no broker
     Policy {
@@ -193,6 +196,9 @@ mod tests {
             "audit verify /var/lib/leasehold",
             "status --output jsonl",
             "status --watch",
+            "top",
+            "top --interval 10s --filter prod/payments",
+            "top --once",
             "lease list --watch=5s --color never",
             "--context prod lease list",
             "config show -o json",
@@ -255,6 +261,7 @@ mod tests {
             ("status --output yaml", "jsonl"),
             ("status --color sometimes", "always"),
             ("status --watch=often", "a duration is written"),
+            ("top --interval 20ms", "at least a second"),
             ("context use", "NAME"),
             ("lease list --context a/b", "a context's name is"),
         ];

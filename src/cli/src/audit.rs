@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use leasehold_audit::{Filter, Head, OutcomeKind};
 use leasehold_core::{LeaseId, RequestId, SecretPath, Timestamp, path::PathPrefix, record::Kind};
 
+pub(crate) use self::record::RecordView;
 use crate::{complete, connection::Connection, exit::Failure, output::Output};
 
 #[derive(Debug, Subcommand)]

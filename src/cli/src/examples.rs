@@ -156,6 +156,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("status", &["leasehold status", "leasehold status --watch"]),
+    (
+        "top",
+        &[
+            "leasehold top",
+            "leasehold top --interval 10s --filter prod/payments",
+            "leasehold top --once > ticket.txt",
+        ],
+    ),
     ("policy", &["leasehold policy check /etc/leasehold/policies --trust-domain example.org"]),
     (
         "policy check",

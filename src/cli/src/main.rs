@@ -36,6 +36,7 @@ mod snapshot;
 mod status;
 mod table;
 mod told;
+mod top;
 mod value;
 
 use std::{alloc::System, env, io::Write, process::ExitCode};
@@ -93,6 +94,9 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Secret { command } => secret::run(command, &connection, output).await,
         Command::Audit { command } => audit::run(command, &connection, output).await,
         Command::Status { again } => status::run(again, &connection, output).await,
+        Command::Top(arguments) => {
+            top::run(arguments, &connection, Look::of_stdout(settings.color.value), output).await
+        }
         Command::Revocation { command } => revocation::run(command, &connection, output).await,
         Command::Rotation { command } => rotation::run(command, &connection, output).await,
         Command::Hold { command } => hold::run(command, &connection, output).await,

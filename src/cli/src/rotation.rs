@@ -9,10 +9,11 @@ use clap::{Subcommand, ValueEnum};
 use leasehold_client::{Operator, Page, RotationFilter, proto};
 use leasehold_core::{SecretPath, path::PathPrefix};
 
-use self::{drawing::draw, view::RotationView};
+use self::drawing::draw;
 pub(crate) use self::{
     follow::{Awaited, follow},
     preview::show_preview,
+    view::RotationView,
 };
 use crate::{
     again::Again,

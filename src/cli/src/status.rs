@@ -152,7 +152,7 @@ impl StatusView {
     }
 }
 
-fn health(health: proto::LedgerHealth) -> &'static str {
+pub(crate) fn health(health: proto::LedgerHealth) -> &'static str {
     match health {
         proto::LedgerHealth::Unspecified => "unknown",
         proto::LedgerHealth::Ok => "ok",

@@ -16,7 +16,7 @@ use crate::{output::Row, table::Cut};
 
 /// One record.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct RecordView {
+pub(crate) struct RecordView {
     seq: u64,
     prev: String,
     hash: String,
@@ -82,6 +82,24 @@ impl RecordView {
         self.request_id == request.as_str()
             || self.details.get("call").is_some_and(|call| call == request.as_str())
     }
+
+    /// What is in no column of its own: why it failed, the lease, the policies that decided, and the details.
+    pub(crate) fn in_words(&self) -> String {
+        let mut words = Vec::new();
+        if !self.outcome.reason.is_empty() {
+            words.push(self.outcome.reason.clone());
+        }
+        if !self.lease.is_empty() {
+            words.push(self.lease.clone());
+        }
+        if let Some(decision) = &self.decision
+            && !decision.policies.is_empty()
+        {
+            words.push(format!("by {}", decision.policies.join(", ")));
+        }
+        words.extend(self.details.iter().map(|(name, text)| format!("{name}={text}")));
+        words.join("; ")
+    }
 }
 
 impl Row for RecordView {
@@ -92,19 +110,6 @@ impl Row for RecordView {
 
     fn cells(&self) -> Vec<String> {
         let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-        let mut details = Vec::new();
-        if !self.outcome.reason.is_empty() {
-            details.push(self.outcome.reason.clone());
-        }
-        if !self.lease.is_empty() {
-            details.push(self.lease.clone());
-        }
-        if let Some(decision) = &self.decision
-            && !decision.policies.is_empty()
-        {
-            details.push(format!("by {}", decision.policies.join(", ")));
-        }
-        details.extend(self.details.iter().map(|(name, text)| format!("{name}={text}")));
         vec![
             self.seq.to_string(),
             format!("{:.3}", self.time),
@@ -112,7 +117,7 @@ impl Row for RecordView {
             self.outcome.result.to_owned(),
             dash(&self.secret),
             self.actor.id.clone(),
-            details.join("; "),
+            self.in_words(),
         ]
     }
 }

@@ -49,14 +49,17 @@ impl ProviderView {
         }
     }
 
+    /// Whether it can be asked, and how long the broker's own credentials are good for.
+    pub(crate) fn health(&self, now: Timestamp) -> String {
+        match self.credentials(now) {
+            Some(credentials) => format!("{}, {credentials}", self.state()),
+            None => self.state().to_owned(),
+        }
+    }
+
     /// All of it in one line.
     pub(crate) fn line(&self, now: Timestamp) -> String {
-        let mut line = format!("{}: {}", self.name, self.state());
-        if let Some(credentials) = self.credentials(now) {
-            line.push_str(&format!(", {credentials}"));
-        }
-        line.push_str(&format!(" (can {})", self.can.join(", ")));
-        line
+        format!("{}: {} (can {})", self.name, self.health(now), self.can.join(", "))
     }
 
     fn state(&self) -> &str {

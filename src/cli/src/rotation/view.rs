@@ -10,7 +10,7 @@ use crate::{clock, duration, output::Row, table::Cut};
 
 /// A secret's rotation.
 #[derive(Serialize)]
-pub(super) struct RotationView {
+pub(crate) struct RotationView {
     pub(super) secret: String,
     pub(super) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +100,7 @@ pub(super) struct EndView {
 }
 
 impl RotationView {
-    pub(super) fn of(rotation: &proto::Rotation) -> Self {
+    pub(crate) fn of(rotation: &proto::Rotation) -> Self {
         Self {
             secret: rotation.secret.clone(),
             state: state(rotation.state()),
@@ -154,6 +154,13 @@ impl RotationView {
         parts
     }
 
+    /// Its state, the time of what comes next, the secret, the leases on old versions and the note.
+    pub(crate) fn brief(&self, now: Timestamp) -> [String; 5] {
+        let next = self.next_at.map_or_else(|| "-".to_owned(), |next| duration::relative(next, now));
+        let old = self.old_version_leases.to_string();
+        [self.state.to_owned(), next, self.secret.clone(), old, self.note_at(now)]
+    }
+
     /// Where it is, in a line.
     pub(super) fn in_a_line(&self) -> String {
         let mut line = format!("{}: {}", self.secret, self.state);
@@ -166,7 +173,10 @@ impl RotationView {
 
     /// What is worth knowing beside the state.
     pub(super) fn note(&self) -> String {
-        let now = clock::now();
+        self.note_at(clock::now())
+    }
+
+    fn note_at(&self, now: Timestamp) -> String {
         let mut notes = Vec::new();
         if self.paused_at.is_some() {
             notes.push("paused".to_owned());
