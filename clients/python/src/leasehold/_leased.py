@@ -21,7 +21,8 @@ from leasehold._keeper import Action, Renew, Take
 from leasehold._lease import Holding, lease_of
 
 if TYPE_CHECKING:
-    from leasehold._client import Client, Core
+    from leasehold._client import Client
+    from leasehold._core import Core
 
 _log = logging.getLogger("leasehold")
 

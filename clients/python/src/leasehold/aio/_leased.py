@@ -20,7 +20,7 @@ from leasehold._lease import Holding, lease_of
 from leasehold.aio._waiting import waited
 
 if TYPE_CHECKING:
-    from leasehold.aio._client import Core
+    from leasehold.aio._core import Core
 
 _log = logging.getLogger("leasehold")
 
