@@ -56,4 +56,6 @@ pub use head::Head;
 pub use journal::{Journal, JournalOptions, JournalStats};
 pub use read::{Entries, JournalEntry, ReadError, read};
 pub use recover::{Opened, Torn};
-pub use verify::{BadRecord, IncompleteEnd, VerifyReport, verify, verify_against};
+pub use verify::{
+    BadRecord, IncompleteEnd, VerifyProgress, VerifyReport, verify, verify_against, verify_with,
+};

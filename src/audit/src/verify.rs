@@ -59,6 +59,20 @@ pub struct IncompleteEnd {
     pub bytes: u64,
 }
 
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyProgress {
+    /// The segment that is looked at, counted from 1.
+    pub segment: u64,
+    /// How many segments there are.
+    pub segments: u64,
+    /// How many records were good until now.
+    pub records: u64,
+}
+
+/// It is told after so many records how far it has come.
+const TOLD_EVERY: u64 = 256;
+
 /// Checks a whole journal: checksums, sequence, chain, segment joins, and that every record can be read.
 ///
 /// What it cannot see by itself is a journal rewritten as a whole, or cut between two records at its end: for that there
@@ -76,8 +90,26 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, ReadError> {
 /// # Errors
 /// As [`verify()`].
 pub fn verify_against(dir: &Path, known: Option<Head>) -> Result<VerifyReport, ReadError> {
+    verify_with(dir, known, |_| ())
+}
+
+/// As [`verify_against`], and tells now and then how far it has come.
+///
+/// # Errors
+/// As [`verify()`].
+pub fn verify_with(
+    dir: &Path,
+    known: Option<Head>,
+    mut tell: impl FnMut(VerifyProgress),
+) -> Result<VerifyReport, ReadError> {
+    let segments = Segment::all(dir).unwrap_or_default();
+    let mut come = |first, records| {
+        let segment = segments.partition_point(|segment| segment.first <= first) as u64;
+        tell(VerifyProgress { segment, segments: segments.len() as u64, records });
+    };
+    come(segments.first().map_or(0, |segment| segment.first), 0);
     let mut report = VerifyReport {
-        segments: Segment::all(dir).map_or(0, |segments| segments.len() as u64),
+        segments: segments.len() as u64,
         records: 0,
         first: 0,
         head: Head::START,
@@ -101,7 +133,7 @@ pub fn verify_against(dir: &Path, known: Option<Head>) -> Result<VerifyReport, R
         report.bad = Some(bad);
         return Ok(report);
     }
-    match report.follow(&mut walk, known) {
+    match report.follow(&mut walk, known, come) {
         Ok(()) => report.end(&walk, walk.offset(), None, known)?,
         Err(Obstacle::Flaw(flaw)) if flaw.last => {
             report.end(&walk, flaw.offset, Some(flaw.fault), known)?;
@@ -118,7 +150,12 @@ impl VerifyReport {
         self.bad.is_none() && self.incomplete.is_none()
     }
 
-    fn follow(&mut self, walk: &mut Walk, known: Option<Head>) -> Result<(), Obstacle> {
+    fn follow(
+        &mut self,
+        walk: &mut Walk,
+        known: Option<Head>,
+        mut come: impl FnMut(u64, u64),
+    ) -> Result<(), Obstacle> {
         while let Some(stamp) = walk.next()? {
             let readable = std::str::from_utf8(walk.line())
                 .map_err(|why| Fault::Form(why.to_string().into()))
@@ -134,6 +171,9 @@ impl VerifyReport {
             self.head = walk.head();
             self.first_time = self.first_time.or(Some(stamp.time));
             self.last_time = Some(stamp.time);
+            if self.records.is_multiple_of(TOLD_EVERY) {
+                come(walk.segment().first, self.records);
+            }
         }
         Ok(())
     }

@@ -118,7 +118,7 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let (query, files) = match command {
-        AuditCommand::Verify { dir, known } => return verify::run(&dir, known, output),
+        AuditCommand::Verify { dir, known } => return verify::run(&dir, known, output).await,
         AuditCommand::Tail { lines, follow, filter, files } => (
             Query {
                 filter: filter.into(),

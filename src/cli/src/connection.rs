@@ -8,12 +8,12 @@ use std::{
 use leasehold_client::{Address, Builder, Client, Error, Identity, TrustBundle};
 use leasehold_core::SpiffeId;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, settings::addresses::Addresses};
 
 /// How the broker is reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) addr: Option<Address>,
+    pub(crate) addr: Option<Addresses>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     pub(crate) ca: Option<PathBuf>,
@@ -29,7 +29,7 @@ impl Connection {
     /// One to a broker at `addr` with the identity in a folder.
     pub(crate) fn to(addr: Address, identity: &Path) -> Self {
         Self {
-            addr: Some(addr),
+            addr: Some(addr.into()),
             cert: Some(identity.join("tls.crt")),
             key: Some(identity.join("tls.key")),
             ca: Some(identity.join("ca.crt")),
@@ -55,8 +55,8 @@ impl Connection {
             .retries(false)
             .connect_timeout(self.timeout.min(CONNECT))
             .request_timeout(self.timeout);
-        if let Some(address) = &self.addr {
-            builder = builder.address(address.clone());
+        if let Some(addresses) = &self.addr {
+            builder = builder.addresses(addresses.each().cloned());
         }
         if let Some(id) = &self.server_id {
             builder = builder.server_id(id.clone());

@@ -6,6 +6,8 @@ use std::{fmt::Display, process::ExitCode};
 
 use leasehold_client::{ConnectError, Error};
 
+use crate::why;
+
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
@@ -102,7 +104,9 @@ impl From<Error> for Failure {
         if let Some(delay) = error.retry_after().filter(|delay| !delay.is_zero()) {
             message.push_str(&format!("; try again in {} s", delay.as_secs().max(1)));
         }
-        if let Some(way_out) = way_out(&error) {
+        if let Some(explanation) = error.explanation() {
+            message.push_str(&why::told(explanation));
+        } else if let Some(way_out) = way_out(&error) {
             message.push_str(&format!("; {way_out}"));
         }
         Self { exit, message }
@@ -248,6 +252,18 @@ mod tests {
             let failure = Err::<(), _>(error).about("x").unwrap_err();
             assert_eq!((failure.exit, failure.message.as_str()), (exit, line));
         }
+    }
+
+    #[test]
+    fn a_denial_that_is_explained_says_why_and_not_whom_to_ask() {
+        let mut explanation = leasehold_client::Explanation::default();
+        explanation.grounds = "FORBIDDEN".to_owned();
+        let answer = Answer { explanation: Some(Box::new(explanation)), ..Answer::default() };
+        let failure = Err::<(), _>(Error::Denied { answer }).about("x").unwrap_err();
+        assert_eq!(failure.exit, Exit::Denied);
+        let line = "x: not allowed, or no such thing [DENIED_OR_NOT_FOUND]; a policy forbids it:\n";
+        assert!(failure.message.starts_with(line), "{}", failure.message);
+        assert!(!failure.message.contains("audit query"), "{}", failure.message);
     }
 
     #[test]

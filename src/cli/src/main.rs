@@ -38,6 +38,7 @@ mod table;
 mod told;
 mod top;
 mod value;
+mod why;
 
 use std::{alloc::System, env, io::Write, process::ExitCode};
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::{Args, Subcommand, ValueEnum, builder::PossibleValue};
 use leasehold_core::{
     SecretPath, SpiffeId,
-    access::{AccessRequest, Action, Resource},
+    access::{AccessRequest, Action, Concern, Resource},
     secret::FieldName,
 };
 use leasehold_policy::Policies;
@@ -112,15 +112,15 @@ impl Explain {
                 context.insert("ttl_seconds".to_owned(), ttl.as_secs().into());
             }
         }
-        let of_broker = matches!(self.action.0, Action::ReadStatus | Action::ReadAudit);
+        let concern = self.action.0.concerns();
         let resource = match self.secret {
-            Some(_) if of_broker => {
+            Some(_) if concern == Concern::Broker => {
                 return Err(Failure::usage(format!(
                     "{} is about the broker: leave --secret out",
                     self.action.0
                 )));
             }
-            None if !of_broker => {
+            None if concern == Concern::Secret => {
                 return Err(Failure::usage(format!("{} is about a secret: give --secret", self.action.0)));
             }
             Some(path) => Resource::Secret(path),
@@ -158,6 +158,7 @@ impl ValueEnum for ActionArg {
             ActionArg(Action::SweepOrphans),
             ActionArg(Action::ReleaseHold),
             ActionArg(Action::ReadAudit),
+            ActionArg(Action::ExplainDenial),
         ];
         ALL
     }

@@ -70,6 +70,22 @@ pub(crate) fn bar(done: i64, total: i64) -> String {
 
 /// Waits, and says for how long already.
 pub(crate) async fn waiting<T>(what: &str, wanted: bool, work: impl Future<Output = T>) -> T {
+    let mut seconds = 0_u64;
+    let line = || {
+        let line = format!("{what} ({})", duration::show(Duration::from_secs(seconds)));
+        seconds = seconds.saturating_add(1);
+        line
+    };
+    following(TICK, line, wanted, work).await
+}
+
+/// Waits, and says every so often how far the work has come.
+pub(crate) async fn following<T>(
+    every: Duration,
+    mut line: impl FnMut() -> String,
+    wanted: bool,
+    work: impl Future<Output = T>,
+) -> T {
     let mut progress = Progress::new(wanted);
     if !progress.is_on() {
         return work.await;
@@ -78,13 +94,11 @@ pub(crate) async fn waiting<T>(what: &str, wanted: bool, work: impl Future<Outpu
     if let Ok(done) = tokio::time::timeout(QUIET, &mut work).await {
         return done;
     }
-    let mut seconds = 0;
     loop {
-        progress.show(&format!("{what} ({})", duration::show(Duration::from_secs(seconds))));
-        if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+        progress.show(&line());
+        if let Ok(done) = tokio::time::timeout(every, &mut work).await {
             return done;
         }
-        seconds = seconds.saturating_add(1);
     }
 }
 

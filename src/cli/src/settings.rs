@@ -4,6 +4,7 @@
 //! `output`, `color` and `timeout`; what is built in. A context is one broker: when the address is said by an option or a
 //! variable, the current context has nothing to do with it and is left alone.
 
+pub(crate) mod addresses;
 pub(crate) mod edit;
 pub(crate) mod file;
 
@@ -14,10 +15,12 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, parser::ValueSource};
-use leasehold_client::Address;
 use leasehold_core::SpiffeId;
 
-use self::file::{Context, ContextName, File};
+use self::{
+    addresses::Addresses,
+    file::{Context, ContextName, File},
+};
 use crate::{complete, connection::Connection, duration, exit::Failure, look::ColorWhen, output::Format};
 
 /// The options that every command has, and their variables.
@@ -43,9 +46,9 @@ pub(crate) struct Reach {
     #[arg(long, global = true, env = "LEASEHOLD_CONTEXT", value_name = "NAME", add = complete::contexts())]
     context: Option<ContextName>,
 
-    /// The broker's address, `host:port`
+    /// The broker's address, `host:port`; several of brokers that share their leases, separated by commas, are tried in turn
     #[arg(long, global = true, env = leasehold_client::ENV_ADDR, value_name = "ADDRESS")]
-    addr: Option<Address>,
+    addr: Option<Addresses>,
 
     /// A folder with your certificate (`tls.crt`), its key (`tls.key`) and the broker's trust bundle (`ca.crt`), as
     /// Kubernetes mounts them
@@ -124,7 +127,7 @@ pub(crate) struct Settings {
     pub(crate) file: File,
     /// The context that is used.
     pub(crate) context: Option<Found<ContextName>>,
-    pub(crate) addr: Option<Found<Address>>,
+    pub(crate) addr: Option<Found<Addresses>>,
     pub(crate) cert: Option<Found<PathBuf>>,
     pub(crate) key: Option<Found<PathBuf>>,
     pub(crate) ca: Option<Found<PathBuf>>,
@@ -137,7 +140,7 @@ pub(crate) struct Settings {
 }
 
 /// An answer may take so long when nobody says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Settings {
     /// What the command line, the environment and the file come to. `matches` says which of the options were variables.

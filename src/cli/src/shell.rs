@@ -6,6 +6,11 @@ use clap_complete::{Shell, env::Shells};
 
 use crate::{args, exit::Failure, output::Output};
 
+/// As `_leasehold` in a folder of `fpath`, the script is itself the function that is asked first: without this, the first
+/// completion in every shell would offer nothing.
+const ZSH_AUTOLOADED: &str =
+    "\nif [[ ${funcstack[1]} == _leasehold ]]; then\n    _clap_dynamic_completer_leasehold \"$@\"\nfi\n";
+
 /// What a shell reads once, so that it asks this program for completions from then on.
 pub(crate) fn completions(shell: Shell, output: &mut Output) -> Result<(), Failure> {
     output.bytes(&script(shell)?)
@@ -32,6 +37,9 @@ fn script(shell: Shell) -> Result<Vec<u8>, Failure> {
     completer
         .write_registration("COMPLETE", "leasehold", "leasehold", "leasehold", &mut script)
         .map_err(|why| Failure::failed("the completion script", why))?;
+    if shell == Shell::Zsh {
+        script.extend_from_slice(ZSH_AUTOLOADED.as_bytes());
+    }
     Ok(script)
 }
 

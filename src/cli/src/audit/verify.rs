@@ -1,17 +1,22 @@
 //! `leasehold audit verify`: whether a journal is what was written.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use leasehold_audit::{Head, VerifyReport, verify_against};
+use leasehold_audit::{Head, VerifyProgress, VerifyReport, verify_with};
 use leasehold_core::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::source::journal_in;
 use crate::{
     exit::{Exit, Failure},
-    output::Output,
+    output::{Format, Output},
+    progress::{bar, following},
 };
+
+/// The line is as old as this at most.
+const EVERY: Duration = Duration::from_millis(200);
 
 /// What was found.
 #[derive(Serialize)]
@@ -61,9 +66,20 @@ pub(super) fn parse_head(text: &str) -> Result<Head, String> {
     Ok(Head { seq: seq.parse().map_err(|_| FORM)?, hash: hash.try_into().map_err(|_| FORM)? })
 }
 
-pub(super) fn run(dir: &Path, known: Option<Head>, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn run(dir: &Path, known: Option<Head>, output: &mut Output) -> Result<(), Failure> {
     let journal = journal_in(dir);
-    let mut report = ReportView::of(&journal, verify_against(&journal, known)?);
+    let (tell, come) = watch::channel(VerifyProgress::default());
+    let checked = journal.clone();
+    // The files are read where nobody waits for the thread: the line goes on also when a disk is slow.
+    let work = tokio::task::spawn_blocking(move || {
+        verify_with(&checked, known, |progress| {
+            tell.send_replace(progress);
+        })
+    });
+    let wanted = output.format == Format::Table;
+    let done = following(EVERY, || in_a_line(*come.borrow()), wanted, work).await;
+    let found = done.map_err(|why| Failure::failed(journal.display(), why))?;
+    let mut report = ReportView::of(&journal, found?);
     report.known = known.map(|known| known.seq);
     output.item(&report, &report.parts())?;
     match &report.bad {
@@ -76,6 +92,14 @@ pub(super) fn run(dir: &Path, known: Option<Head>, output: &mut Output) -> Resul
             ),
         )),
     }
+}
+
+/// How far the check has come.
+fn in_a_line(come: VerifyProgress) -> String {
+    let VerifyProgress { segment, segments, records } = come;
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let full = bar(count(segment.saturating_sub(1)), count(segments));
+    format!("{full} segment {segment} of {segments}, {records} good records")
 }
 
 impl ReportView {
@@ -180,9 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_journal_it_is_said() {
+    fn how_far_it_has_come_is_one_line() {
+        let come = VerifyProgress { segment: 4, segments: 6, records: 70_000 };
+        assert_eq!(in_a_line(come), "[############............] segment 4 of 6, 70000 good records");
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_journal_it_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let error = run(folder.path(), None, &mut Output::plain()).unwrap_err();
+        let error = run(folder.path(), None, &mut Output::plain()).await.unwrap_err();
         assert_eq!(error.exit, Exit::Failed);
         assert!(error.message.contains("there is no journal in"), "{}", error.message);
     }

@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use leasehold_client::Address;
 use leasehold_core::SpiffeId;
 use serde::{Deserialize, Deserializer};
 
+use super::addresses::Addresses;
 use crate::{duration, exit::Failure, look::ColorWhen, output::Format};
 
 /// What is in the file.
@@ -40,7 +40,7 @@ pub(crate) struct File {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Context {
     #[serde(default, deserialize_with = "text")]
-    pub(crate) addr: Option<Address>,
+    pub(crate) addr: Option<Addresses>,
     pub(crate) identity: Option<PathBuf>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
