@@ -8,11 +8,12 @@ use tonic::{Streaming, transport::Channel};
 
 use crate::{
     Borrow, Builder, Error, Lease, LeaseState, Notice, Operator, Page,
-    lease::{IssuedLease, RenewedLease, missing, notice},
+    lease::{IssuedLease, RenewedLease},
     leased::Hub,
     random::Random,
     retry::{Calls, Repeat},
     transport::Transport,
+    wire::{missing, notice},
 };
 
 /// A connection to a broker. Cheap to clone; clones share it.

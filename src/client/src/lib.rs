@@ -44,6 +44,7 @@ mod source;
 mod tls;
 mod transport;
 mod watch_secret;
+mod wire;
 
 pub use address::{Address, InvalidAddress};
 pub use builder::{

@@ -13,8 +13,8 @@ use tonic::Streaming;
 use crate::{
     Error, Lease, LeaseState, Page,
     client::{page, state_numbers, text},
-    lease::{missing, value_to_proto},
     transport::Transport,
+    wire::{missing, value_to_proto},
 };
 
 /// The calls of operators over a [`Client`](crate::Client)'s connection.

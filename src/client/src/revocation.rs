@@ -7,7 +7,7 @@ use tonic::Streaming;
 use crate::{
     Error, Lease, LeaseFilter, Operator, Page,
     client::{found, text},
-    lease::missing,
+    wire::missing,
 };
 
 /// Which leases to end, and why.

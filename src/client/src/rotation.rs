@@ -4,7 +4,7 @@ use leasehold_core::{RequestId, SecretPath, path::PathPrefix};
 use leasehold_proto::v1;
 use tonic::Streaming;
 
-use crate::{Error, Operator, Page, client::text, lease::missing};
+use crate::{Error, Operator, Page, client::text, wire::missing};
 
 /// What to rotate, and why.
 #[derive(Clone, Debug)]

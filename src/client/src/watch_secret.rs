@@ -6,8 +6,8 @@ use tonic::Streaming;
 
 use crate::{
     Client, Error,
-    lease::{parsed, required},
     retry::Repeat,
+    wire::{parsed, required},
 };
 
 /// What happens to a secret, until the watch ends. See [`Client::watch_secret`].

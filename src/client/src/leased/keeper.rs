@@ -3,6 +3,7 @@
 //! One loop waits for whatever comes first and hands it to a method that does not wait. Calls to the broker run beside
 //! it, one at a time, so that a lease's end and the holder's word are never held up by a broker that is silent.
 
+mod parting;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "a test that meets one of these has failed")]
 mod tests;
@@ -16,6 +17,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::parting::{CLOSING, PARTING};
 use super::{
     Holding, Standing, WhyEnded,
     change::Told,
@@ -118,10 +120,6 @@ enum Event {
 const BETWEEN: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(15) };
 /// A request's name is good for ten minutes at the broker.
 const SAME_REQUEST: Duration = Duration::from_secs(9 * 60);
-/// A guard that is dropped tries for so long to give its leases back.
-const PARTING: Duration = Duration::from_secs(5);
-/// A guard that is closed does so for so long.
-const CLOSING: Duration = Duration::from_secs(30);
 
 impl<B: Broker> Keeper<B> {
     /// One that has taken a lease that was asked for at `asked`.
@@ -361,70 +359,12 @@ impl<B: Broker> Keeper<B> {
         let holding = Arc::clone(&self.held);
         self.told.send_replace(Told { holding, standing });
     }
-
-    fn switched(&mut self, to: LeaseId, now: Instant) {
-        let before = if to == self.held.lease.id {
-            self.older.len()
-        } else {
-            self.older.iter().position(|older| older.id == to).unwrap_or_default()
-        };
-        for older in self.older.drain(..before) {
-            let patience = older.ends.saturating_duration_since(now);
-            let broker = self.broker.clone();
-            self.giving_back.push(Box::pin(async move {
-                let _ = give_back(broker, older.id, patience).await;
-            }));
-        }
-    }
-
-    /// Gives everything back.
-    async fn part(self, patience: Duration) -> Result<(), Error> {
-        let now = Instant::now();
-        let newest = (!self.ended).then_some(Older { id: self.held.lease.id, ends: self.span.ends });
-        let each = newest.into_iter().chain(self.older).filter(|older| older.ends > now);
-        let each = each.map(|older| give_back(self.broker.clone(), older.id, patience));
-        let each: FuturesUnordered<_> = each.collect();
-        // A lease that was being asked for would be held by nobody.
-        let asked_for = async {
-            let Some(work) = self.work else { return Ok(()) };
-            match tokio::time::timeout(patience, work).await {
-                Ok(Done::Issued { outcome: Ok(issued), .. }) => {
-                    give_back(self.broker.clone(), issued.lease.id, patience).await
-                }
-                _ => Ok(()),
-            }
-        };
-        let rest = async {
-            let _ = tokio::time::timeout(patience, self.giving_back.collect::<()>()).await;
-        };
-        let (each, asked_for, ()) = tokio::join!(each.collect::<Vec<_>>(), asked_for, rest);
-        each.into_iter().chain([asked_for]).collect()
-    }
 }
 
 async fn working(work: &mut Option<Pin<Box<dyn Future<Output = Done> + Send>>>) -> Done {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Gives one lease back, trying again while the broker is away.
-async fn give_back<B: Broker>(broker: B, lease: LeaseId, patience: Duration) -> Result<(), Error> {
-    let deadline = Instant::now().checked_add(patience);
-    let mut failures = 0_u32;
-    loop {
-        let error = match broker.revoke(lease).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        failures = failures.saturating_add(1);
-        let wait = BETWEEN.after(failures, broker.chance()).max(error.retry_after().unwrap_or_default());
-        let next = Instant::now().checked_add(wait);
-        if !may_pass(&error) || deadline.is_none_or(|deadline| next.is_none_or(|next| next >= deadline)) {
-            return Err(error);
-        }
-        tokio::time::sleep(wait).await;
     }
 }
 
