@@ -19,6 +19,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("leasehold-config", &["leasehold-core"]),
     // Other people's programs as children: what the broker, the sidecar and the command line run for operators.
     ("leasehold-programs", &["leasehold-core"]),
+    // What tests of the programs make docs/reference and the manual pages with; in no program.
+    ("leasehold-reference", &["leasehold-config"]),
     ("leasehold-quickstart", &[]),
     ("leasehold-engine", &["leasehold-core"]),
     ("leasehold-policy", &["leasehold-core"]),
@@ -74,6 +76,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
 
 /// What tests may import beyond that. A sibling is a stand-in for a port there, never a short cut.
 const TEST_IMPORTS: &[(&str, &[&str])] = &[
+    ("leaseholdd", &["leasehold-reference"]),
+    ("leasehold-cli", &["leasehold-reference"]),
+    ("leasehold-sidecar", &["leasehold-reference"]),
     ("leasehold-engine", &["leasehold-ledger"]),
     ("leasehold-provider-local", &["leasehold-provider-conformance"]),
     ("leasehold-provider-aws", &["leasehold-provider-conformance"]),

@@ -17,6 +17,9 @@ pub trait Element: Sized {
     /// What a good value looks like; it completes "… must be".
     const SHAPE: &'static str;
 
+    /// What it is in TOML.
+    const FORM: Form = Form::Text;
+
     /// Takes a value as it is written; nothing is repaired.
     ///
     /// # Errors
@@ -25,6 +28,20 @@ pub trait Element: Sized {
 
     /// The value as people write it.
     fn show(&self) -> String;
+}
+
+/// What a value is in TOML.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// In quotation marks.
+    #[default]
+    Text,
+    /// A number without a fraction.
+    Whole,
+    /// `true` or `false`.
+    Truth,
+    /// Several texts in brackets, or one without them.
+    Texts,
 }
 
 /// Why a value is not what the key wants: completes "`key` …".
@@ -81,6 +98,7 @@ impl Element for PathBuf {
 
 impl Element for bool {
     const SHAPE: &'static str = "`true` or `false`, without quotation marks";
+    const FORM: Form = Form::Truth;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         value.as_bool().ok_or_else(|| Wrong::kind::<Self>(value))
@@ -93,6 +111,7 @@ impl Element for bool {
 
 impl Element for u32 {
     const SHAPE: &'static str = "a whole number, not negative";
+    const FORM: Form = Form::Whole;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         let number = value.as_integer().ok_or_else(|| Wrong::kind::<Self>(value))?;
@@ -121,6 +140,7 @@ impl Element for Retire {
 /// One or several: a single value may stand without its brackets.
 impl<T: Element> Element for Vec<T> {
     const SHAPE: &'static str = T::SHAPE;
+    const FORM: Form = Form::Texts;
 
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
         match value {

@@ -2,6 +2,10 @@
 
 use std::{cell::RefCell, fmt, path::Path, sync::Arc};
 
+#[cfg(feature = "record")]
+use crate::record::Record;
+use crate::record::{Key, Trail};
+
 /// A place in a configuration file. Lines and columns count from 1; columns count characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -30,7 +34,11 @@ pub struct Faults(Vec<Fault>);
 
 /// Where faults are put while files are read.
 #[derive(Debug, Default)]
-pub struct Sink(RefCell<Vec<Fault>>);
+pub struct Sink {
+    faults: RefCell<Vec<Fault>>,
+    #[cfg(feature = "record")]
+    record: Option<Record>,
+}
 
 impl Faults {
     /// A single fault.
@@ -50,9 +58,25 @@ impl Faults {
 }
 
 impl Sink {
+    /// One beside which everything that is asked for is written down.
+    #[cfg(feature = "record")]
+    pub fn recording(record: &Record) -> Self {
+        Self { record: Some(record.clone()), ..Self::default() }
+    }
+
+    #[cfg(feature = "record")]
+    pub(crate) fn note(&self, trail: &Trail, key: &'static str, tell: impl FnOnce(&mut Key)) {
+        if let Some(record) = &self.record {
+            record.note(trail, key, tell);
+        }
+    }
+
+    #[cfg(not(feature = "record"))]
+    pub(crate) fn note(&self, _: &Trail, _: &'static str, _: impl FnOnce(&mut Key)) {}
+
     /// Says that something is wrong.
     pub fn put(&self, place: Place, message: impl Into<String>, help: impl Into<String>) {
-        self.0.borrow_mut().push(Fault { place, message: message.into(), help: help.into() });
+        self.faults.borrow_mut().push(Fault { place, message: message.into(), help: help.into() });
     }
 
     /// The outcome: `value` when nothing was wrong. A value that is missing although nothing was said is a fault of `start`.
@@ -60,7 +84,7 @@ impl Sink {
     /// # Errors
     /// Every fault at once.
     pub fn finish<T>(self, value: Option<T>, start: Place) -> Result<T, Faults> {
-        let mut faults = self.0.into_inner();
+        let mut faults = self.faults.into_inner();
         match value {
             Some(value) if faults.is_empty() => Ok(value),
             _ if faults.is_empty() => Err(Faults::one(start, "the configuration is not complete", "")),

@@ -4,11 +4,12 @@
 mod duration;
 pub mod element;
 pub mod fault;
+pub mod record;
 pub mod section;
 mod size;
 pub mod source;
 
-pub use element::Element;
+pub use element::{Element, Form};
 pub use fault::{Fault, Faults, Place, Sink};
 pub use section::{Found, Section};
 pub use size::Size;

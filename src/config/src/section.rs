@@ -14,6 +14,7 @@ use toml::{
 use crate::{
     element::Element,
     fault::{Place, Sink},
+    record::{Key, Trail},
     source::Source,
 };
 
@@ -30,6 +31,7 @@ pub struct Section<'t> {
     source: &'t Source,
     sink: &'t Sink,
     asked: RefCell<Vec<&'static str>>,
+    pub(crate) trail: Trail,
 }
 
 /// A value with where it stands.
@@ -50,6 +52,7 @@ impl<'t> Section<'t> {
             source,
             sink,
             asked: RefCell::default(),
+            trail: Trail::default(),
         }
     }
 
@@ -70,14 +73,15 @@ impl<'t> Section<'t> {
 
     /// A table in this one; an empty one when it is not there.
     pub fn section(&self, key: &'static str) -> Section<'t> {
-        self.try_section(key).unwrap_or_else(|| self.child(format!("[{key}]"), None, self.span.clone()))
+        self.try_section(key).unwrap_or_else(|| self.child(key, format!("[{key}]"), None, self.span.clone()))
     }
 
     /// A table in this one, if it is there.
     pub fn try_section(&self, key: &'static str) -> Option<Section<'t>> {
+        self.note_table(key, false);
         let found = self.find(key)?;
         match found.get_ref() {
-            DeValue::Table(table) => Some(self.child(format!("[{key}]"), Some(table), found.span())),
+            DeValue::Table(table) => Some(self.child(key, format!("[{key}]"), Some(table), found.span())),
             _ => {
                 let place = self.source.place(&found.span());
                 self.fault(
@@ -92,12 +96,13 @@ impl<'t> Section<'t> {
 
     /// The tables of a list: `[[key]]`.
     pub fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
+        self.note_table(key, true);
         let Some(found) = self.find(key) else { return Vec::new() };
         let tables = found.get_ref().as_array().map(|items| items.iter()).into_iter().flatten();
         let sections: Option<Vec<_>> = tables
             .map(|item| {
                 let table = item.get_ref().as_table()?;
-                Some(self.child(format!("[[{key}]]"), Some(table), item.span()))
+                Some(self.child(key, format!("[[{key}]]"), Some(table), item.span()))
             })
             .collect();
         match sections {
@@ -116,6 +121,7 @@ impl<'t> Section<'t> {
 
     /// A key's value.
     pub fn take<T: Element>(&self, key: &'static str) -> Option<Found<T>> {
+        self.note_value::<T>(key);
         let found = self.find(key)?;
         let place = self.source.place(&found.span());
         match T::read(found.get_ref()) {
@@ -134,6 +140,7 @@ impl<'t> Section<'t> {
 
     /// A key's value, or what holds without it.
     pub fn or<T: Element>(&self, key: &'static str, default: T) -> T {
+        self.note_default(key, &default);
         self.optional(key).unwrap_or(default)
     }
 
@@ -144,22 +151,32 @@ impl<'t> Section<'t> {
         default: T,
         bounds: RangeInclusive<T>,
     ) -> T {
-        match self.take::<T>(key) {
-            Some(found) if !bounds.contains(&found.value) => {
-                let (low, high) = (bounds.start().show(), bounds.end().show());
-                let message = format!("`{key}` in {} is {}", self.title, found.value.show());
-                self.fault(found.place, message, format!("it must be between {low} and {high}"));
-                default
-            }
-            Some(found) => found.value,
-            None => default,
+        self.note_default(key, &default);
+        self.bounded(key, bounds).map_or(default, |found| found.value)
+    }
+
+    /// A key's value within bounds, if it is there.
+    pub fn bounded<T: Element + PartialOrd>(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<T>,
+    ) -> Option<Found<T>> {
+        self.note_bounds(key, &bounds);
+        let found = self.take::<T>(key)?;
+        if bounds.contains(&found.value) {
+            return Some(found);
         }
+        let (low, high) = (bounds.start().show(), bounds.end().show());
+        let message = format!("`{key}` in {} is {}", self.title, found.value.show());
+        self.fault(found.place, message, format!("it must be between {low} and {high}"));
+        None
     }
 
     /// A count of at least one and at most `most`, if it is there.
     pub fn count(&self, key: &'static str, most: u32) -> Option<u64> {
-        self.find(key)?;
-        Some(self.within::<u32>(key, most, 1..=most).into())
+        let there = self.has(key);
+        let found = self.bounded::<u32>(key, 1..=most);
+        there.then(|| found.map_or(most, |found| found.value).into())
     }
 
     /// A key's value; that it is missing is a fault.
@@ -169,6 +186,7 @@ impl<'t> Section<'t> {
 
     /// A key's value with its place; that it is missing is a fault.
     pub fn required_at<T: Element>(&self, key: &'static str) -> Option<Found<T>> {
+        self.note_required(key);
         if self.find(key).is_none() {
             let message = format!("`{key}` is missing in {}", self.title);
             self.fault(self.place(), message, format!("`{key}` must be {}", T::SHAPE));
@@ -195,6 +213,7 @@ impl<'t> Section<'t> {
 
     /// Texts by names that the operator chooses, such as groups.
     pub fn named_texts(&self) -> Vec<(String, Found<Vec<String>>)> {
+        self.note_names();
         let mut texts = Vec::new();
         for (name, value) in self.table.into_iter().flat_map(|table| table.iter()) {
             let place = self.source.place(&name.span());
@@ -235,8 +254,21 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn child(&self, title: String, table: Option<&'t DeTable<'t>>, span: Range<usize>) -> Section<'t> {
-        Section { title, table, span, source: self.source, sink: self.sink, asked: RefCell::default() }
+    /// Writes something down about a key, where the sink keeps a record.
+    pub(crate) fn note(&self, key: &'static str, tell: impl FnOnce(&mut Key)) {
+        self.sink.note(&self.trail, key, tell);
+    }
+
+    fn child(
+        &self,
+        key: &'static str,
+        title: String,
+        table: Option<&'t DeTable<'t>>,
+        span: Range<usize>,
+    ) -> Section<'t> {
+        let (source, sink) = (self.source, self.sink);
+        let trail = self.trail.child(key);
+        Section { title, table, span, source, sink, asked: RefCell::default(), trail }
     }
 
     fn find(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {

@@ -177,4 +177,6 @@ fn secret_files(main: &Source, sink: &Sink) -> Vec<Source> {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

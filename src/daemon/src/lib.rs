@@ -25,6 +25,8 @@ pub mod place;
 pub mod program;
 mod programs;
 pub mod providers;
+#[cfg(test)]
+mod reference;
 mod reload;
 mod shutdown;
 pub mod start_error;

@@ -44,6 +44,8 @@ const LONGEST_AGE: Duration = Duration::from_secs(3650 * 24 * 3600);
 const LARGEST_SIZE: Size = Size(1 << 50);
 
 pub(super) fn read(section: Section<'_>) -> Option<Ledger> {
+    section.one_of("backend", ["embedded"]);
+    section.otherwise("backend", &"embedded".to_owned());
     if let Some(backend) = section.take::<String>("backend") {
         match backend.value.as_str() {
             "embedded" => {}
@@ -79,6 +81,8 @@ pub(super) fn read(section: Section<'_>) -> Option<Ledger> {
 }
 
 fn compress(section: &Section<'_>) -> bool {
+    section.one_of("compress", ["none", "zstd"]);
+    section.otherwise("compress", &"none".to_owned());
     let Some(found) = section.take::<String>("compress") else { return false };
     match found.value.as_str() {
         "zstd" => true,

@@ -61,9 +61,13 @@ pub enum MinTls {
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 pub(super) fn read(section: Section<'_>) -> Option<Listen> {
-    let addresses = section.take::<Vec<SocketAddr>>("address");
-    if let Some(found) = addresses.as_ref().filter(|found| found.value.is_empty()) {
-        section.fault(found.place.clone(), "`address` in [listen] is empty", "name at least one address");
+    let addresses = section.or("address", vec![DEFAULT_ADDRESS]);
+    if addresses.is_empty() {
+        section.fault(
+            section.place_of("address"),
+            "`address` in [listen] is empty",
+            "name at least one address",
+        );
     }
     let certificate = section.required_path("certificate");
     let key = section.required_path("key");
@@ -80,7 +84,7 @@ pub(super) fn read(section: Section<'_>) -> Option<Listen> {
     };
     section.finish();
     Some(Listen {
-        addresses: addresses.map_or_else(|| vec![DEFAULT_ADDRESS], |found| found.value),
+        addresses,
         certificate: certificate?,
         key: key?,
         trust_bundle: trust_bundle?,

@@ -13,8 +13,12 @@ pub struct Policy {
     pub place: Place,
 }
 
+/// Next to the file.
+const FOLDER: &str = "policies";
+
 pub(super) fn read(section: Section<'_>) -> Policy {
-    let dir = section.path("dir").unwrap_or_else(|| section.beside("policies"));
+    section.otherwise("dir", &PathBuf::from(FOLDER));
+    let dir = section.path("dir").unwrap_or_else(|| section.beside(FOLDER));
     let place = section.place_of("dir");
     section.finish();
     Policy { dir, place }

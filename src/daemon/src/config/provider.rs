@@ -277,6 +277,7 @@ pub(super) fn read_all(
 
 #[cfg_attr(not(feature = "local"), expect(unused_variables, reason = "only a local one keeps files"))]
 fn read_kind(section: Section<'_>, name: Option<&ProviderName>, state: Option<&Path>) -> Option<Kind> {
+    section.one_of("kind", KINDS);
     let kind = section.required_at::<String>("kind")?;
     match kind.value.as_str() {
         #[cfg(feature = "local")]

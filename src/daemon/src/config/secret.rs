@@ -211,6 +211,8 @@ const SOURCE: &str =
 
 /// The TTL limits. A maximum that is given alone below the default TTL is the TTL as well.
 fn read_limits(section: &Section<'_>) -> Option<TtlLimits> {
+    section.otherwise("ttl", &DEFAULT_TTL);
+    section.otherwise("max_ttl", &DEFAULT_MAX_TTL);
     let ttl = section.take::<Duration>("ttl");
     let max_ttl = section.take::<Duration>("max_ttl");
     let place =

@@ -72,6 +72,8 @@ const PAIR: &str = "a fixed key is `access_key_id` with `secret_access_key_file`
 
 /// The role that the broker takes on itself.
 fn assumed(section: &Section<'_>) -> Option<AssumedRole> {
+    let default = AssumedRole::default().session_name;
+    section.otherwise("role_session_name", &default);
     let arn = section.optional::<String>("assume_role_arn");
     let external_id = section.take::<String>("external_id");
     let session_name = section.take::<String>("role_session_name");
@@ -84,7 +86,6 @@ fn assumed(section: &Section<'_>) -> Option<AssumedRole> {
         }
         return None;
     };
-    let default = AssumedRole::default().session_name;
     Some(AssumedRole {
         arn,
         external_id: external_id.map(|found| found.value),
@@ -96,8 +97,11 @@ const ROLE_KINDS: [&str; 2] = ["assume-role", "session-token"];
 
 /// A `[[role]]` whose `name` and `provider` have been read.
 pub(super) fn read_role(section: Section<'_>) -> Option<AwsRole> {
+    let [default, _] = ROLE_KINDS;
+    section.one_of("kind", ROLE_KINDS);
+    section.otherwise("kind", &default.to_owned());
     let kind = section.take::<String>("kind");
-    let role = match kind.as_ref().map_or("assume-role", |kind| &*kind.value) {
+    let role = match kind.as_ref().map_or(default, |kind| &*kind.value) {
         "assume-role" => AwsRole::AssumeRole(session_role(&section)?),
         "session-token" => AwsRole::SessionToken,
         other => {

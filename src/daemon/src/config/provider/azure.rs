@@ -48,6 +48,8 @@ pub(super) fn add_role(config: &mut AzureConfig, name: &str, section: Section<'_
 
 fn cloud(section: &Section<'_>) -> Option<Cloud> {
     const CLOUDS: [&str; 3] = ["public", "china", "us-government"];
+    section.one_of("cloud", CLOUDS);
+    section.otherwise("cloud", &"public".to_owned());
     let named = section.take::<String>("cloud");
     let authority_host = section.optional::<String>("authority_host");
     let vault_domain = section.optional::<String>("vault_domain");
@@ -82,6 +84,8 @@ fn cloud(section: &Section<'_>) -> Option<Cloud> {
 /// As whom; `Some(None)` when nothing is said of it.
 fn identity(section: &Section<'_>) -> Option<Option<Identity>> {
     const KINDS: [&str; 3] = ["managed", "workload", "client-secret"];
+    section.one_of("identity", KINDS);
+    section.otherwise("identity", &"managed".to_owned());
     let kind = section.take::<String>("identity");
     let tenant_id = section.take::<String>("tenant_id");
     let client_id = section.take::<String>("client_id");

@@ -36,6 +36,7 @@ pub(super) fn read(section: Section<'_>) -> Option<GcpConfig> {
 
 /// A `[[role]]`, whose `name` and `provider` have been read.
 pub(super) fn read_role(section: Section<'_>) -> Option<GcpRole> {
+    section.one_of("kind", ["access-token", "id-token"]);
     let kind = section.required_at::<String>("kind");
     let service_account = section.required::<String>("service_account");
     let delegates = section.or("delegates", Vec::new());
@@ -70,6 +71,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A file, or what `credentials` names; both at once is a contradiction.
 fn credentials(section: &Section<'_>) -> Option<Credentials> {
+    section.one_of("credentials", ["default", "metadata"]);
+    section.otherwise("credentials", &"default".to_owned());
     let named = section.take::<String>("credentials");
     let file = section.path("credentials_file");
     let token = section.path("access_token_file");

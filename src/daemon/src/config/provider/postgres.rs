@@ -1,6 +1,6 @@
 //! `kind = "postgres"`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use leasehold_core::SecretPath;
 use leasehold_provider_postgres::{Administrator, Owned, PostgresConfig, PostgresRole, Terminate, Tls};
@@ -77,10 +77,9 @@ fn administrator(section: &Section<'_>) -> Option<Administrator> {
     let path = secret.required::<SecretPath>("secret");
     secret.finish();
     let user = section.optional::<String>("user");
-    if section.has("password_file") {
-        let place = section.place_of("password_file");
+    if let Some(found) = section.take::<PathBuf>("password_file") {
         section.fault(
-            place,
+            found.place,
             "`administrator` and `password_file` exclude each other",
             "leave one of them out",
         );
@@ -89,7 +88,15 @@ fn administrator(section: &Section<'_>) -> Option<Administrator> {
 }
 
 /// One of several names.
-fn named<T: Copy + Default>(section: &Section<'_>, key: &'static str, all: &[(&'static str, T)]) -> T {
+fn named<T: Copy + Default + PartialEq>(
+    section: &Section<'_>,
+    key: &'static str,
+    all: &[(&'static str, T)],
+) -> T {
+    section.one_of(key, all.iter().map(|(name, _)| *name));
+    if let Some((name, _)) = all.iter().find(|(_, value)| *value == T::default()) {
+        section.otherwise(key, &(*name).to_owned());
+    }
     let Some(found) = section.take::<String>(key) else { return T::default() };
     match all.iter().find(|(name, _)| *name == found.value) {
         Some((_, value)) => *value,

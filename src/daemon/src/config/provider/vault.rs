@@ -1,6 +1,6 @@
 //! `kind = "vault"`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use leasehold_provider_vault::{Auth, Method, VaultConfig, VaultRole};
 
@@ -48,6 +48,8 @@ pub(super) fn read(section: Section<'_>) -> Option<VaultConfig> {
 /// A role, whose `name` and `provider` have been read.
 pub(super) fn read_role(section: Section<'_>) -> Option<VaultRole> {
     let path = section.required::<String>("path");
+    section.one_of("method", ["GET", "POST", "PUT"]);
+    section.otherwise("method", &"GET".to_owned());
     let method = match section.take::<String>("method") {
         None => Method::default(),
         Some(found) => Method::of(&found.value).unwrap_or_else(|fault| {
@@ -78,6 +80,7 @@ pub(super) fn read_role(section: Section<'_>) -> Option<VaultRole> {
 
 /// As whom; a key that belongs to another way of signing in is unknown here.
 fn auth(section: &Section<'_>) -> Option<Auth> {
+    section.one_of("auth", METHODS);
     let method = section.required_at::<String>("auth")?;
     let mount = |default: &str| section.or("auth_mount", default.to_owned());
     match method.value.as_str() {
@@ -95,7 +98,9 @@ fn auth(section: &Section<'_>) -> Option<Auth> {
         }
         "kubernetes" => {
             let mount = mount("kubernetes");
-            let jwt_file = section.path("jwt_file").unwrap_or_else(|| Auth::KUBERNETES_TOKEN.into());
+            let usual = PathBuf::from(Auth::KUBERNETES_TOKEN);
+            section.otherwise("jwt_file", &usual);
+            let jwt_file = section.path("jwt_file").unwrap_or(usual);
             Some(Auth::Kubernetes { mount, role: section.required("auth_role")?, jwt_file })
         }
         "jwt" => {

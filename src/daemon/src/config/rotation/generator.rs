@@ -10,10 +10,10 @@ const KINDS: [&str; 6] = ["password", "passphrase", "hex", "base64", "uuid", "ba
 
 /// The generator; what is made when nothing is said.
 pub(super) fn read(rotation: &Section<'_>) -> Result<Generator, Told> {
-    if !rotation.has("generator") {
-        return Ok(Generator::default());
-    }
-    let section = rotation.try_section("generator").ok_or(Told)?;
+    let Some(section) = rotation.try_section("generator") else {
+        return if rotation.has("generator") { Err(Told) } else { Ok(Generator::default()) };
+    };
+    section.one_of("kind", KINDS.into_iter().chain(KeyKind::ALL.map(KeyKind::name)));
     let kind = section.required_at::<String>("kind").ok_or(Told)?;
     let number = |key, default| section.or::<u32>(key, default);
     let made = match kind.value.as_str() {

@@ -9,7 +9,10 @@ use leasehold_core::{
 };
 use toml::de::DeValue;
 
-use super::{generator, schedule, schedule::bounded};
+use super::{
+    generator,
+    schedule::{self, LONGEST, SHORTEST},
+};
 use crate::config::{
     element::{Element, Wrong, text},
     fault::{Place, Sink},
@@ -31,6 +34,9 @@ pub(in crate::config) struct Told;
 
 const STRATEGIES: [&str; 5] = ["generate", "single", "alternating", "provider-native", "command"];
 
+/// How long after a rotation the revocation of a lease starts none.
+const COOL_DOWN: Duration = Duration::from_secs(600);
+
 /// The keys that only some strategies have, with those.
 const OF_SOME: [(&str, &[&str]); 10] = [
     ("target", &["single", "alternating"]),
@@ -50,10 +56,9 @@ const OF_SOME: [(&str, &[&str]); 10] = [
 /// # Errors
 /// When something is wrong, which has been told.
 pub(in crate::config) fn read(entry: &Section<'_>) -> Result<Option<Rotated>, Told> {
-    if !entry.has("rotation") {
-        return Ok(None);
-    }
-    let section = entry.try_section("rotation").ok_or(Told)?;
+    let Some(section) = entry.try_section("rotation") else {
+        return if entry.has("rotation") { Err(Told) } else { Ok(None) };
+    };
     let rotated = read_keys(&section);
     section.report_unknown();
     let rotated = rotated?;
@@ -76,10 +81,11 @@ fn read_keys(section: &Section<'_>) -> Result<Rotated, Told> {
     let field = section.take::<FieldName>("field");
     let public_field = section.take::<FieldName>("public_field");
     let user_field = section.take::<FieldName>("user_field");
-    let drain = bounded(section, "drain_deadline", Duration::ZERO);
+    let drain = section.bounded("drain_deadline", Duration::ZERO..=LONGEST);
     let retire = section.take::<Retire>("retire");
     let on_revoke = read_on_revoke(section);
-    let max_age = bounded(section, "max_age", Duration::from_secs(1));
+    let max_age = section.bounded("max_age", SHORTEST..=LONGEST);
+    say_defaults(section);
     let name = name.ok_or(Told)?;
     if !STRATEGIES.contains(&name.value.as_str()) {
         let message = format!("there is no strategy `{}`", name.value);
@@ -94,6 +100,7 @@ fn read_keys(section: &Section<'_>) -> Result<Rotated, Told> {
         }
     }
     let mut plan = Plan::new(strategy?);
+    section.otherwise("field", &plan.field);
     plan.generator = generator?;
     plan.schedule = schedule?;
     plan.on_revoke = on_revoke?;
@@ -124,6 +131,18 @@ fn read_keys(section: &Section<'_>) -> Result<Rotated, Told> {
     plan.max_age = max_age.map(|age| age.value);
     distinct(section, &plan)?;
     Ok(Rotated { plan, place: name.place, target })
+}
+
+/// What a plan has where nothing is said.
+fn say_defaults(section: &Section<'_>) {
+    let plan = Plan::new(Strategy::Generate);
+    section.one_of("strategy", STRATEGIES);
+    section.otherwise("public_field", &plan.public_field);
+    section.otherwise("user_field", &plan.user_field);
+    section.otherwise("drain_deadline", &plan.drain);
+    section.otherwise("retire", &plan.retire);
+    section.otherwise("on_revoke", &OnRevoke::Keep);
+    section.otherwise("cool_down", &COOL_DOWN);
 }
 
 /// The fields of one value have different names.
@@ -237,9 +256,8 @@ fn read_program(section: &Section<'_>) -> Result<Option<Program>, Told> {
 
 /// After how long at the soonest the revocation of a lease rotates the secret again, if it does.
 fn read_on_revoke(section: &Section<'_>) -> Result<Option<Duration>, Told> {
-    const COOL_DOWN: Duration = Duration::from_secs(600);
     let on_revoke = section.take::<OnRevoke>("on_revoke");
-    let cool_down = bounded(section, "cool_down", Duration::ZERO);
+    let cool_down = section.bounded("cool_down", Duration::ZERO..=LONGEST);
     match (on_revoke, cool_down) {
         (Some(Found { value: OnRevoke::Rotate, .. }), cool_down) => {
             Ok(Some(cool_down.map_or(COOL_DOWN, |found| found.value)))

@@ -8,21 +8,21 @@ use leasehold_core::{
 };
 
 use super::Told;
-use crate::config::{
-    element::Element,
-    section::{Found, Section},
-};
+use crate::config::{element::Element, section::Section};
 
-const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+pub(super) const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 
 /// The schedule; none without `every` and `cron`.
 pub(super) fn read(section: &Section<'_>) -> Result<Option<Schedule>, Told> {
-    let every = bounded(section, "every", Duration::from_secs(1));
+    let every = section.bounded("every", SHORTEST..=LONGEST);
     let cron = section.take::<Cron>("cron");
-    let window = bounded(section, "window", Duration::from_secs(1));
-    let jitter = bounded(section, "jitter", Duration::ZERO);
+    let window = section.bounded("window", SHORTEST..=LONGEST);
+    let jitter = section.bounded("jitter", Duration::ZERO..=LONGEST);
     let not_during = section.take::<Vec<Blackout>>("not_during");
     let zone = section.take::<String>("time_zone");
+    section.otherwise("jitter", &Duration::ZERO);
+    section.otherwise("time_zone", &"UTC".to_owned());
     // What is there and was not taken has been told.
     let faulty = [
         ("every", every.is_some()),
@@ -94,15 +94,4 @@ pub(super) fn read(section: &Section<'_>) -> Result<Option<Schedule>, Told> {
         }
     }
     Ok(Some(schedule))
-}
-
-/// A duration that is there and within reason.
-pub(super) fn bounded(section: &Section<'_>, key: &'static str, least: Duration) -> Option<Found<Duration>> {
-    let found = section.take::<Duration>(key)?;
-    if (least..=LONGEST).contains(&found.value) {
-        return Some(found);
-    }
-    let help = format!("it must be between {} and {}", least.show(), LONGEST.show());
-    section.fault(found.place, format!("`{key}` is {}", found.value.show()), help);
-    None
 }

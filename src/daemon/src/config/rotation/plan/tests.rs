@@ -128,7 +128,10 @@ fn what_contradicts_itself_is_named() {
         ("strategy = 'generate'\njitter = '1h'", "`jitter` without `every` or `cron`"),
         ("strategy = 'generate'\nnot_during = 'Sat .. Sun'", "`not_during` without `every` or `cron`"),
         ("strategy = 'generate'\ntime_zone = 'UTC'", "`time_zone` without `every` or `cron`"),
-        ("strategy = 'generate'\nevery = '0s'", "`every` is 0s\n    it must be between 1s and 3650d"),
+        (
+            "strategy = 'generate'\nevery = '0s'",
+            "`every` in [rotation] is 0s\n    it must be between 1s and 3650d",
+        ),
         ("strategy = 'generate'\ncron = '0 3 * *'", "is not a cron pattern: a pattern has five parts"),
         ("strategy = 'generate'\ncron = '0 3 30 2 *'", "no date fits the pattern"),
         (
