@@ -3,6 +3,7 @@
 
 mod command;
 mod errors;
+mod explained;
 mod hold;
 mod kit;
 mod leases;
@@ -10,6 +11,7 @@ mod limits;
 mod many;
 mod metrics;
 mod people;
+mod quickstart;
 mod reload;
 mod rotation;
 mod standard;
