@@ -3,7 +3,6 @@
 
 mod command;
 mod errors;
-mod explained;
 mod hold;
 mod kit;
 mod leases;
