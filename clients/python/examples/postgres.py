@@ -121,7 +121,10 @@ def main() -> None:
                 counts["failed"] += 1
 
     with leasehold.Client.from_env() as client, client.lease(secret) as lease:
-        pool = LeasedPool(lease, f"host={host} port={port} dbname=postgres", min_size=4)
+        try:
+            pool = LeasedPool(lease, f"host={host} port={port} dbname=postgres", min_size=4)
+        except PoolTimeout:
+            sys.exit("PostgreSQL does not let the user in, or cannot be reached: above it is said why")
         threads = [threading.Thread(target=query, args=(pool,)) for _ in range(4)]
         for thread in threads:
             thread.start()

@@ -149,4 +149,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except PoolTimeout:
+        sys.exit("PostgreSQL does not let the user in, or cannot be reached: above it is said why")
