@@ -36,7 +36,7 @@ impl Authorizer for CedarAuthorizer {
     }
 
     fn explain(&self, request: &AccessRequest<'_>) -> Option<Explanation> {
-        Some(self.policies.load().explain(request).of_denial())
+        Some(self.policies.load().explain_denial(request))
     }
 }
 

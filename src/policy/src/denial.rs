@@ -14,7 +14,7 @@ const BYTES: usize = 240;
 impl Explanation {
     /// What whoever is denied is told: the policies that forbid it or could not be evaluated, and those that would permit
     /// it but for one thing.
-    pub fn of_denial(&self) -> explanation::Explanation {
+    pub(crate) fn of_denial(&self) -> explanation::Explanation {
         let is = |effect: PolicyEffect| self.applying().any(|policy| policy.effect == effect);
         let grounds = match self.decision.effect {
             Effect::Allow => Grounds::Permitted,
@@ -106,9 +106,10 @@ mod tests {
         let principal = "spiffe://example.org/operator/alice".parse().unwrap();
         let resource = Resource::Secret(path.parse().unwrap());
         let context = BTreeMap::new();
-        policies
-            .explain(&AccessRequest { principal: &principal, action, resource: &resource, context })
-            .of_denial()
+        let request = AccessRequest { principal: &principal, action, resource: &resource, context };
+        let told = policies.explain_denial(&request);
+        assert_eq!(told, policies.explain(&request).of_denial(), "what is left out makes no difference");
+        told
     }
 
     #[test]

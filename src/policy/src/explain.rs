@@ -91,6 +91,16 @@ pub enum Verdict {
 
 impl Explanation {
     pub(crate) fn new(policies: &Policies, request: &AccessRequest<'_>) -> Self {
+        Self::of(policies, request, |_| true)
+    }
+
+    /// Without the policies whose heads lack more than the principal or the resource: they are most of a large folder, and
+    /// nobody who is denied is told of them.
+    pub(crate) fn brief(policies: &Policies, request: &AccessRequest<'_>) -> Self {
+        Self::of(policies, request, |misfits| matches!(misfits, [] | [Misfit::Principal | Misfit::Resource]))
+    }
+
+    fn of(policies: &Policies, request: &AccessRequest<'_>, matters: impl Fn(&[Misfit]) -> bool) -> Self {
         let decision = policies.decide(request);
         // What cannot even be asked is said by the decision's errors.
         let Ok(case) = policies.case(request) else {
@@ -101,8 +111,14 @@ impl Explanation {
                 policies: Vec::new(),
             };
         };
-        let mut considered: Vec<Considered> =
-            policies.rules().iter().map(|rule| consider(policies, request, &case, rule)).collect();
+        let mut considered: Vec<Considered> = policies
+            .rules()
+            .iter()
+            .filter_map(|rule| {
+                let misfits: Vec<Misfit> = case.misfits(rule).collect();
+                matters(&misfits).then(|| consider(policies, request, &case, rule, &misfits))
+            })
+            .collect();
         considered.sort_by_key(|policy| policy.verdict.rank());
         Self {
             decision,
@@ -118,8 +134,13 @@ impl Explanation {
     }
 }
 
-fn consider(policies: &Policies, request: &AccessRequest<'_>, case: &Case, rule: &Rule) -> Considered {
-    let misfits: Vec<Misfit> = case.misfits(rule).collect();
+fn consider(
+    policies: &Policies,
+    request: &AccessRequest<'_>,
+    case: &Case,
+    rule: &Rule,
+    misfits: &[Misfit],
+) -> Considered {
     let verdict = match misfits.first() {
         Some(Misfit::Principal) => Verdict::OtherPrincipal,
         Some(Misfit::Action) => Verdict::OtherAction,
@@ -132,7 +153,7 @@ fn consider(policies: &Policies, request: &AccessRequest<'_>, case: &Case, rule:
             .filter(|clause| evaluate(policies, request, case, &clause.alone) != Ok(Verdict::Applies))
             .map(|clause| clause.text)
             .collect(),
-        _ => misfits.into_iter().map(|part| rule.head.part(part)).collect(),
+        _ => misfits.iter().map(|part| rule.head.part(*part)).collect(),
     };
     Considered {
         name: rule.name.as_ref().to_owned(),

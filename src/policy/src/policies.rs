@@ -10,6 +10,7 @@ use std::{
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, Schema};
 use leasehold_core::{
     access::AccessRequest,
+    explanation,
     record::{Decision, Effect},
 };
 
@@ -163,6 +164,11 @@ impl Policies {
     /// The decision on a request, and what each policy had to do with it.
     pub fn explain(&self, request: &AccessRequest<'_>) -> Explanation {
         Explanation::new(self, request)
+    }
+
+    /// Why a request is denied, in the few words that travel with a denial.
+    pub fn explain_denial(&self, request: &AccessRequest<'_>) -> explanation::Explanation {
+        Explanation::brief(self, request).of_denial()
     }
 
     fn evaluate(&self, request: &AccessRequest<'_>) -> Result<Decision, String> {
