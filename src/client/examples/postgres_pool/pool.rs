@@ -171,7 +171,10 @@ impl fmt::Display for Failure {
             Self::Field(name) => write!(f, "the secret has no text in the field `{name}`"),
             Self::Postgres(error) => match error.as_db_error() {
                 Some(said) => write!(f, "PostgreSQL says: {}", said.message()),
-                None => write!(f, "PostgreSQL cannot be used: {error}"),
+                None => match error.source() {
+                    Some(why) => write!(f, "PostgreSQL cannot be used: {error}: {why}"),
+                    None => write!(f, "PostgreSQL cannot be used: {error}"),
+                },
             },
         }
     }
