@@ -203,15 +203,26 @@ fn unsent(error: &(dyn Error + 'static)) -> (ErrorClass, Option<Trouble>, String
         CredentialsError::InvalidConfiguration(_) => ErrorClass::Permanent,
         _ => ErrorClass::Denied,
     };
-    let why = format!("the broker has no AWS credentials: {}", causes(identity));
+    let why = format!("the broker has no AWS credentials: {}", missing(identity));
     (class, Some(Trouble::NoCredentials), why)
 }
 
 /// What is wrong with credentials, for people.
 pub(crate) fn without_credentials(error: &CredentialsError) -> String {
     let known = find::<ProviderError>(error).map(ToString::to_string);
-    known.unwrap_or_else(|| masked(&causes(error)))
+    known.unwrap_or_else(|| masked(&missing(error)))
 }
+
+/// The SDK lists each place where it found none, in words that name neither variable nor file.
+fn missing(error: &CredentialsError) -> String {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => NOWHERE.to_owned(),
+        _ => causes(error),
+    }
+}
+
+const NOWHERE: &str = "neither in the environment nor in the profile, and there is no web identity, container or instance \
+                       role";
 
 pub(crate) fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     chain(error).find_map(|cause| cause.downcast_ref())

@@ -131,7 +131,7 @@ async fn the_chain_finds_region_keys_and_endpoint() {
         (
             "no credentials",
             vec![region, (none, "true")],
-            "Denied: GetSecretValue of `a`: the broker has no AWS credentials: ",
+            "Denied: GetSecretValue of `a`: the broker has no AWS credentials: neither in the environment nor",
         ),
         (
             "plaintext from the environment",

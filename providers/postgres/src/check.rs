@@ -230,6 +230,9 @@ fn remedy(failure: &Failure) -> &'static str {
         _ if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             "a statement of the role needs more than the broker's user may: grant it, or change `creation`"
         }
+        ErrorClass::Absent => {
+            "write the administrator's secret, with the fields `username` and `password`: `leasehold secret put`"
+        }
         ErrorClass::Denied => {
             "look at the file and its mode, or at the secret, and at `user` and `pg_hba.conf`"
         }
@@ -268,6 +271,12 @@ mod tests {
         assert!(!at("2026-11-22T12:00:20Z").is_failed());
         assert!(format!("{:?}", at("2026-11-22T12:02:00Z")).contains("120s ahead of"));
         assert!(format!("{:?}", at("2026-11-22T11:58:00Z")).contains("120s behind"));
+    }
+
+    #[test]
+    fn a_secret_that_nobody_wrote_is_to_be_written() {
+        assert!(remedy(&Failure::ours(ErrorClass::Absent, "x")).contains("`leasehold secret put`"));
+        assert!(remedy(&Failure::ours(ErrorClass::Transient, "x")).contains("`address`"));
     }
 
     #[test]
