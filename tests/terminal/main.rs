@@ -7,3 +7,4 @@
 
 mod screen;
 mod screens;
+mod top;

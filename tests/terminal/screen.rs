@@ -107,9 +107,41 @@ impl Screen {
         self.captured(&["-e"])
     }
 
+    /// Gives the terminal another size.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        let resized = self.tmux().args(["resize-window", "-x", &columns, "-y", &rows]).status().unwrap();
+        assert!(resized.success());
+    }
+
+    /// Keeps everything that is written to the terminal from now on, also what is soon written over, in a file.
+    pub(crate) fn record(&self) -> PathBuf {
+        let file = self.home().join("written");
+        let into = format!("cat >> {}", file.display());
+        assert!(self.tmux().args(["pipe-pane", &into]).status().unwrap().success());
+        file
+    }
+
+    /// The process that the shell waits for.
+    pub(crate) fn program(&self) -> i32 {
+        let shell = self.told("#{pane_pid}");
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        children.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Whether one sees where one types.
+    pub(crate) fn cursor_is_shown(&self) -> bool {
+        self.told("#{cursor_flag}") == "1"
+    }
+
     /// Waits until this is on the screen.
     pub(crate) async fn shows(&self, what: &str) {
         until(&format!("the screen shows {what:?}"), async || self.text().contains(what)).await;
+    }
+
+    fn told(&self, what: &str) -> String {
+        let output = self.tmux().args(["display-message", "-p", what]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     fn captured(&self, how: &[&str]) -> String {

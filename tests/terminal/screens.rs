@@ -3,10 +3,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
+use leasehold_client::Issue;
 use leasehold_provider_conformance::peers::{PeerError, or_skip};
 use leasehold_tests::{
     daemon::{self, Daemon},
     site::{Plan, SECRET, Site, WORKLOAD},
+    wait::until,
 };
 
 use crate::screen::Screen;
@@ -72,6 +74,35 @@ async fn a_page_that_is_shown_again_follows_the_broker_and_ends_with_ctrl_c() {
     screen.shows("Type `yes`").await;
     screen.write("yes\n").await;
     screen.shows("finished").await;
+}
+
+#[tokio::test]
+async fn long_work_shows_how_far_it_has_come_in_one_line_that_goes_away() {
+    let Some((site, _daemon, _, screen)) = scene(80).await else { return };
+    let client = daemon::workload(&site).await;
+    let take = async || {
+        let issue =
+            Issue { secret: SECRET.parse().unwrap(), ttl: None, fields: Vec::new(), request_id: None };
+        client.issue_lease(issue).await.unwrap();
+    };
+    for _ in 0..60 {
+        take().await;
+    }
+    let written = screen.record();
+    let revoke = format!("leasehold lease revoke --secret {SECRET} --reason gone --yes");
+    let shown = screen.run(&revoke).await;
+    assert!(shown.contains("finished") && shown.contains("61"), "{shown}");
+    assert!(!shown.contains("[#") && !shown.contains("[."), "the line is gone: {shown}");
+    let bar = async || {
+        let written = fs::read_to_string(&written).unwrap_or_default();
+        let bars: Vec<_> = written.split("\r\u{1b}[K").filter(|line| line.starts_with('[')).collect();
+        bars.last().is_some_and(|bar| bar.starts_with(&format!("[{}]", "#".repeat(24))))
+    };
+    until("the last line of progress is a full bar", bar).await;
+    take().await;
+    screen.run(&format!("{revoke} > told.txt 2>&1")).await;
+    let told = fs::read_to_string(screen.home().join("told.txt")).unwrap();
+    assert!(!told.contains('\r'), "in a file there is no line that changes: {told:?}");
 }
 
 #[tokio::test]
