@@ -1,33 +1,25 @@
 //! A broker that is away: for longer than a lease, and while the sidecar is started anew, with a cache and without.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, process::Output};
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use leasehold_client::{LeaseFilter, LeaseState};
 use leasehold_tests::{
     daemon::{self, Daemon},
     site::Site,
     wait::until,
 };
-use serde_json::Value;
 
 use crate::{
     endpoint::get,
-    kit::{Sidecar, folder, site},
+    kit::{Sidecar, check, folder, live, site},
 };
 
-const VALUE: &str = "canary-of-the-one-away-7f31";
+pub(crate) const VALUE: &str = "canary-of-the-one-away-7f31";
 /// What every sidecar here has.
-const LEAST: &str = "[[secret]]\nname = \"db\"\npath = \"prod/payments/db\"\n\n\
+pub(crate) const LEAST: &str = "[[secret]]\nname = \"db\"\npath = \"prod/payments/db\"\n\n\
                      [endpoint]\nsocket = \"run/s.sock\"\n\n[health]\nsocket = \"run/h.sock\"\n\n";
 
-/// `leasehold-sidecar check`: the code, and the report where it got one.
-fn check(site: &Site) -> (i32, Value) {
-    let Output { status, stdout, .. } = Sidecar::command(site, "check").arg("--json").output().unwrap();
-    (status.code().unwrap(), serde_json::from_slice(&stdout).unwrap_or_default())
-}
-
 /// How the endpoint says that the secret stands, with its status.
-fn standing(socket: &Path) -> Option<(u16, String)> {
+pub(crate) fn standing(socket: &Path) -> Option<(u16, String)> {
     let answer = get(socket, "/v1/secrets/db")?;
     let body = answer.json();
     let word = body["standing"].as_str().or(body["reason"].as_str()).unwrap().to_owned();
@@ -35,25 +27,19 @@ fn standing(socket: &Path) -> Option<(u16, String)> {
     Some((answer.status, word))
 }
 
-async fn stands(site: &Site, sidecar: &Sidecar, status: u16, word: &str) {
+pub(crate) async fn stands(site: &Site, sidecar: &Sidecar, status: u16, word: &str) {
     let socket = site.path("run/s.sock");
     let what = format!("it answers {status} {word}; its log:\n{}", sidecar.log());
     until(&what, async || standing(&socket) == Some((status, word.to_owned()))).await;
 }
 
 /// A broker with the secret, leased for `ttl`.
-async fn broker(ttl: &str) -> (Site, Daemon) {
+pub(crate) async fn broker(ttl: &str) -> (Site, Daemon) {
     let site = site(&["db"], ttl);
     let daemon = Daemon::start(&site).await;
     daemon::put(&site, "prod/payments/db", VALUE).await;
     folder(&site, "run");
     (site, daemon)
-}
-
-/// How many leases of the secret there are.
-async fn live(site: &Site) -> usize {
-    let filter = LeaseFilter { states: vec![LeaseState::Active], ..LeaseFilter::default() };
-    daemon::operator(site).await.operator().list_leases(filter, 100, None).await.unwrap().items.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +109,7 @@ async fn a_cache_carries_a_restart_without_the_broker_and_nothing_else_does() {
     // The broker is back: a lease of its own takes the kept one's place, and that is given back.
     let daemon = Daemon::start(&site).await;
     stands(&site, &sidecar, 200, "fresh").await;
-    until("the kept lease is given back", async || live(&site).await == 1).await;
+    until("the kept lease is given back", async || live(&site).await.len() == 1).await;
 
     // Another private key opens nothing, which is said; and without a cache there is nothing at all.
     daemon.kill();

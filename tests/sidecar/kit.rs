@@ -4,18 +4,20 @@ use std::{
     fs::{self, File},
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
+use leasehold_client::{LeaseFilter, LeaseState};
 use leasehold_core::SecretPath;
 use leasehold_tests::{
-    binaries,
+    binaries, daemon,
     rotations::POLICY,
     site::{Plan, Site},
     wait::until,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 /// A site with these secrets below `prod/payments`, each rotated when asked for, leased for `ttl`. They have no value yet.
@@ -65,6 +67,12 @@ impl Sidecar {
     pub(crate) fn start(site: &Site, more: &str) -> Self {
         Self::configure(site, more);
         Self::spawn(site, Self::command(site, "run"))
+    }
+
+    /// Has it read another configuration.
+    pub(crate) fn reconfigure(&self, site: &Site, more: &str) {
+        Self::configure(site, more);
+        self.signal(Signal::HUP);
     }
 
     /// Starts a program as the sidecar; its log goes where [`Self::log`] reads it.
@@ -124,6 +132,21 @@ impl Drop for Sidecar {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// `leasehold-sidecar check`: the code, and the report where it got one.
+pub(crate) fn check(site: &Site) -> (i32, Value) {
+    let Output { status, stdout, .. } = Sidecar::command(site, "check").arg("--json").output().unwrap();
+    (status.code().unwrap(), serde_json::from_slice(&stdout).unwrap_or_default())
+}
+
+/// The leases that there are, by the paths of their secrets.
+pub(crate) async fn live(site: &Site) -> Vec<String> {
+    let filter = LeaseFilter { states: vec![LeaseState::Active], ..LeaseFilter::default() };
+    let page = daemon::operator(site).await.operator().list_leases(filter, 100, None).await.unwrap();
+    let mut paths: Vec<_> = page.items.iter().map(|lease| lease.secret.to_string()).collect();
+    paths.sort();
+    paths
 }
 
 /// Makes a private folder in the site.

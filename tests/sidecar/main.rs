@@ -9,7 +9,14 @@
 
 mod act;
 mod away;
+mod clock;
+mod container;
 mod endpoint;
+mod examples;
 mod exec;
 mod files;
 mod kit;
+mod once;
+mod owner;
+mod reload;
+mod systemd;

@@ -5,26 +5,27 @@
 //! told of its change has been; where that fails, its older lease is left to its end.
 
 mod command;
+mod crew;
 mod inbox;
 mod pid_file;
 mod reaction;
 mod switching;
 mod unit;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use leasehold_programs::{Gone, UnknownUser, Untrusted};
 use thiserror::Error;
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::inbox::News;
 pub use self::pid_file::PidFileError;
-use self::{inbox::Inbox, reaction::Reaction, switching::Switching};
+use self::{crew::Crew, inbox::Inbox, switching::Switching};
 use crate::{
-    config::{OnChange, on_change::Timing},
+    config::{
+        OnChange,
+        on_change::{Deed, Timing},
+    },
     exec::{GivenError, Told},
     name::Name,
     publish::Published,
@@ -122,8 +123,8 @@ pub(crate) enum By {
     Nobody,
 }
 
-/// Acts on everything that is published until that ends; `switched` is told what everybody uses then. `standing` says how it
-/// goes.
+/// Acts on everything that is published until that ends, at first as `settings` say and then as each reading of the
+/// configuration does; `switched` is told what everybody uses then. `standing` says how it goes.
 pub async fn run(
     settings: Vec<OnChange>,
     published: mpsc::Receiver<Published>,
@@ -140,28 +141,25 @@ pub(crate) async fn run_all(
     standing: watch::Sender<Standing>,
 ) {
     let (done, mut dones) = mpsc::channel(16);
-    let turn = Arc::new(Semaphore::new(1));
-    // They end with this.
-    let mut tasks = JoinSet::new();
-    let mut concerns = Vec::new();
-    for (number, to_do) in all.into_iter().enumerate() {
-        let inbox = Arc::new(Inbox::default());
-        concerns.push((inbox.clone(), to_do.only_for.clone(), to_do.on_start));
-        let reaction =
-            Reaction { number, to_do, turn: turn.clone(), done: done.clone(), standing: standing.clone() };
-        tasks.spawn(reaction.run(inbox));
-    }
+    let mut crew = Crew::new(done, standing);
+    crew.hire(all);
     let mut switching = Switching::default();
     loop {
         let all_use = tokio::select! {
             news = published.recv() => {
-                let Some(Published { first, changed, snapshot }) = news else { return };
+                let Some(Published { first, changed, snapshot, edition }) = news else { return };
+                if let Some(edition) = edition {
+                    for number in crew.follow(&edition.config.on_change) {
+                        switching.forget(number);
+                    }
+                }
                 let mut told = Vec::new();
-                for (number, (inbox, only_for, on_start)) in concerns.iter().enumerate() {
+                for member in crew.members() {
+                    let only_for = &member.only_for;
                     let concerned = only_for.is_empty() || !only_for.is_disjoint(&changed);
-                    if concerned && (!first || *on_start) {
-                        told.push((number, secrets_behind(only_for, &changed, &snapshot)));
-                        inbox.put(News { changed: changed.clone(), snapshot: snapshot.clone() });
+                    if concerned && !changed.is_empty() && (!first || member.on_start) {
+                        told.push((member.number, secrets_behind(only_for, &changed, &snapshot)));
+                        member.inbox.put(News { changed: changed.clone(), snapshot: snapshot.clone() });
                     }
                 }
                 switching.published(&snapshot, &told)
@@ -196,6 +194,23 @@ impl From<OnChange> for ToDo {
             retries: setting.retries,
             on_start: setting.on_start,
             by: By::Setting(setting),
+        }
+    }
+}
+
+impl ToDo {
+    /// How people know it.
+    fn what(&self) -> String {
+        match &self.by {
+            By::Program(_) => "the program is told".to_owned(),
+            By::Nobody => String::new(),
+            By::Setting(setting) => match &setting.deed {
+                Deed::Signal { pid_file, signal } => format!("{signal} to {}", pid_file.display()),
+                Deed::Unit { unit, .. } => format!("unit `{}`", unit.as_str()),
+                Deed::Command { command, .. } => {
+                    format!("command `{}`", command.first().map(String::as_str).unwrap_or_default())
+                }
+            },
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The command line and the exit codes.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use leasehold_config::{Element, element::Wrong};
 
 use crate::name::Name;
 
@@ -21,14 +22,14 @@ pub struct Cli {
     pub command: Option<Command>,
     /// For `run` without its name.
     #[command(flatten)]
-    pub run: ConfigFile,
+    pub run: RunArgs,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Lease the secrets, publish them and keep them until told to end (the default)
-    Run(ConfigFile),
+    Run(RunArgs),
     /// The same around a program, which gets the secrets and whose exit code is passed on
     Exec(ExecArgs),
     /// Ask a running sidecar whether all is well
@@ -45,6 +46,20 @@ pub struct ConfigFile {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", env = "LEASEHOLD_SIDECAR_CONFIG", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+}
+
+/// `run`'s own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Write all files once and end: for an init container. Their leases are left to end by themselves
+    #[arg(long)]
+    pub once: bool,
+    /// How long the secrets for `--once` may take, such as `30s`
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time, requires = "once")]
+    pub within: Duration,
 }
 
 /// `exec`'s own arguments.
@@ -64,6 +79,9 @@ pub struct CheckArgs {
     /// The configuration file.
     #[command(flatten)]
     pub config: ConfigFile,
+    /// Ask at this socket, whatever the configuration says
+    #[arg(long, value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
     /// Ask only whether it answers at all
     #[arg(long)]
     pub live: bool,
@@ -125,6 +143,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// A time as the configuration has it.
+fn time(text: &str) -> Result<Duration, String> {
+    let value = toml::Value::String(text.to_owned()).to_string();
+    let value = toml::de::DeValue::parse(&value).map_err(|error| error.to_string())?;
+    Duration::read(value.get_ref()).map_err(|Wrong(why)| why)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -145,8 +170,12 @@ mod tests {
     fn run_is_what_happens_when_nothing_is_said() {
         for args in [&["--config", "a.toml"][..], &["run", "--config", "a.toml"], &["run", "-c", "a.toml"]] {
             let Ok(Command::Run(run)) = command(args) else { panic!("{args:?}") };
-            assert_eq!(run.config, PathBuf::from("a.toml"), "{args:?}");
+            assert_eq!((run.config.config, run.once), (PathBuf::from("a.toml"), false), "{args:?}");
         }
+        let Ok(Command::Run(run)) = command(&["run", "--once", "--within", "1m30s"]) else { panic!() };
+        assert_eq!((run.once, run.within), (true, Duration::from_secs(90)));
+        assert!(command(&["run", "--within", "10s"]).is_err(), "only for `--once`");
+        assert!(command(&["run", "--once", "--within", "soon"]).is_err());
         let Ok(Command::Exec(exec)) = command(&["exec", "-c", "a", "--", "sh", "-c", "true"]) else {
             panic!()
         };

@@ -10,7 +10,7 @@ mod key;
 
 use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::Arc, time::Duration};
 
-use leasehold_core::{SecretBytes, ports::Clock};
+use leasehold_core::{LeaseId, SecretBytes, Timestamp};
 use leasehold_seal::{KeyRing, SealError};
 use thiserror::Error;
 use tokio::{sync::watch, time::sleep};
@@ -21,8 +21,11 @@ use self::{
 };
 pub use self::{file::FileError, key::KeyError};
 use crate::{
+    clock::MachineClock,
     config::{self, Cache, cache::KeySource},
+    edition::Edition,
     endpoint::is_over,
+    name::Name,
     snapshot::{Loan, Snapshot},
 };
 
@@ -50,9 +53,11 @@ pub enum CacheError {
 const CONTEXT: &[u8] = b"leasehold-sidecar cache";
 /// The key's file is looked at so often, so that what is kept opens with the key that the next start finds.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// A time of day that is so many seconds off is taken for set.
+const SET: u64 = 2;
 
 /// What was kept and may still be used; empty when there is nothing. A cache that is switched off is removed.
-pub fn load(settings: &Cache, wanted: &[config::Secret], clock: &dyn Clock) -> Snapshot {
+pub fn load(settings: &Cache, wanted: &[config::Secret], clock: &dyn MachineClock) -> Snapshot {
     if !settings.enabled {
         match file::remove(&settings.file) {
             Ok(true) => {
@@ -80,7 +85,11 @@ pub fn load(settings: &Cache, wanted: &[config::Secret], clock: &dyn Clock) -> S
     }
 }
 
-fn open(settings: &Cache, wanted: &[config::Secret], clock: &dyn Clock) -> Result<Snapshot, CacheError> {
+fn open(
+    settings: &Cache,
+    wanted: &[config::Secret],
+    clock: &dyn MachineClock,
+) -> Result<Snapshot, CacheError> {
     let Some(sealed) = file::read(&settings.file)? else { return Ok(Snapshot::default()) };
     let plain = key::ring(&settings.key)?.open(CONTEXT, &sealed).map_err(CacheError::Sealed)?;
     let contents = form::decode(&plain).ok_or(CacheError::Unknown)?;
@@ -108,35 +117,48 @@ fn usable(contents: Contents, wanted: &[config::Secret], now: &Moment) -> Result
     Ok(Snapshot { secrets, ..Snapshot::default() })
 }
 
-/// Keeps every snapshot until it is dropped.
+/// What a cache was written of: when it is the same, it need not be written again.
+#[derive(PartialEq)]
+struct Stamp {
+    key: Option<(u64, u64, i64, i64)>,
+    leases: Vec<(Name, LeaseId, Timestamp)>,
+}
+
+/// Keeps every snapshot until it is dropped; `in_force` says what is wanted.
 pub async fn keep(
     settings: Cache,
-    wanted: Vec<config::Secret>,
+    in_force: watch::Receiver<Arc<Edition>>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn MachineClock>,
 ) -> Infallible {
-    let mut kept = None;
+    let mut kept: Option<(Stamp, i64)> = None;
     let mut failed = false;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let told = !snapshot.troubles.is_empty() || !snapshot.secrets.is_empty();
-        let now = clock.now();
-        let live = snapshot.secrets.iter().filter(|(_, loan)| !is_over(loan, now));
-        let stamp = (
-            key::stamp(&settings.key),
-            live.clone().map(|(name, loan)| (name.clone(), loan.lease, loan.expires_at)).collect::<Vec<_>>(),
-        );
+        let edition = Arc::clone(&in_force.borrow());
+        let (now, day) = (clock.now(), clock.time_of_day());
+        let live: Vec<_> = snapshot.wanted().filter(|(_, loan)| !is_over(loan, now)).collect();
+        let stamp = Stamp {
+            key: key::stamp(&settings.key),
+            leases: live.iter().map(|(name, loan)| ((*name).clone(), loan.lease, loan.ends)).collect(),
+        };
+        // What is written is dated by the time of day, so that another start of the machine can tell its age: once that is
+        // set, the dates are others.
+        let ahead = day.as_second().saturating_sub(now.as_second());
+        let is_kept =
+            kept.as_ref().is_some_and(|(before, was)| *before == stamp && was.abs_diff(ahead) <= SET);
         // Before anything is known, what was kept is all that there is.
-        if told && kept.as_ref() != Some(&stamp) {
-            let entries = live.filter_map(|(name, loan)| {
-                let fields = &wanted.iter().find(|secret| secret.name == *name)?.fields;
+        if told && !is_kept {
+            let entries = live.into_iter().filter_map(|(name, loan)| {
+                let fields = &edition.config.secrets.iter().find(|secret| secret.name == *name)?.fields;
                 Some(Entry {
                     name: name.clone(),
                     path: loan.path.clone(),
                     fields: fields.clone(),
                     lease: loan.lease,
                     version: loan.version.clone(),
-                    expires_at: loan.expires_at,
+                    expires_at: day.checked_add(loan.ends.duration_since(now)).unwrap_or(day),
                     value: loan.value().clone(),
                 })
             });
@@ -151,7 +173,7 @@ pub async fn keep(
                     if std::mem::take(&mut failed) {
                         tracing::info!("what is held is kept on disk again");
                     }
-                    kept = Some(stamp);
+                    kept = Some((stamp, ahead));
                 }
                 Err(error) if !failed => {
                     failed = true;

@@ -73,7 +73,10 @@ impl Config {
     /// # Errors
     /// Every fault at once.
     pub fn parse(source: &Source) -> Result<Self, Faults> {
-        let sink = Sink::default();
+        Self::parse_into(source, Sink::default())
+    }
+
+    fn parse_into(source: &Source, sink: Sink) -> Result<Self, Faults> {
         let config = table(source, &sink).and_then(|table| {
             let root = Section::root(table.get_ref(), source, &sink);
             let config = Self::read(&root, source.file());
@@ -128,5 +131,7 @@ fn known<'c>(secrets: &'c Option<Vec<Secret>>, files: &'c Option<Vec<File>>) -> 
     Some(secrets.chain(files).collect())
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -67,24 +67,53 @@ pub enum EndpointError {
     },
 }
 
+/// What is handed out to whom, by one reading of the configuration.
+#[derive(Debug)]
+pub struct Rules {
+    offer: Offer,
+    allowed: BTreeSet<u32>,
+    agent: Option<Agent>,
+}
+
 /// What answers, on either listener.
 #[derive(Clone)]
 struct Desk {
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    offer: Arc<Offer>,
-    allowed: Arc<BTreeSet<u32>>,
-    agent: Option<Arc<Agent>>,
+    rules: watch::Receiver<Arc<Rules>>,
     clock: Arc<dyn Clock>,
     refused: Arc<AtomicU64>,
 }
 
-/// Listens, and answers until it is dropped.
+impl Rules {
+    /// What the section says of these secrets.
+    ///
+    /// # Errors
+    /// When a user is not one of this machine, or there is no token.
+    pub fn of(settings: &Endpoint, wanted: &[config::Secret]) -> Result<Self, EndpointError> {
+        let mut allowed = BTreeSet::from([geteuid().as_raw()]);
+        for user in &settings.allow {
+            allowed.insert(users::user(user)?);
+        }
+        let agent = match &settings.aws {
+            None => None,
+            Some(aws) => {
+                let token = Token::new(aws.token_file.clone());
+                token.check()?;
+                Some(Agent { token, ids: aws.ids.clone() })
+            }
+        };
+        let offer = Offer::new(wanted.iter().map(|secret| (secret.name.clone(), secret.path.clone())));
+        Ok(Self { offer, allowed, agent })
+    }
+}
+
+/// Listens, and answers by the rules as they are then until it is dropped.
 ///
 /// # Errors
 /// When it cannot listen.
 pub async fn serve(
     settings: Endpoint,
-    wanted: &[config::Secret],
+    rules: watch::Receiver<Arc<Rules>>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     clock: Arc<dyn Clock>,
 ) -> Result<Infallible, EndpointError> {
@@ -92,29 +121,9 @@ pub async fn serve(
         connections: usize::try_from(settings.connections).unwrap_or(usize::MAX),
         time: settings.time_limit,
     };
-    let own = geteuid().as_raw();
-    let allowed: Result<_, _> = settings.allow.iter().map(|user| users::user(user)).collect();
-    let mut allowed: BTreeSet<u32> = allowed?;
-    allowed.insert(own);
     let group = settings.socket.group.as_deref().map(users::group).transpose()?;
-    let (agent, address) = match settings.aws {
-        None => (None, None),
-        Some(aws) => {
-            let token = Token::new(aws.token_file);
-            token.check()?;
-            (Some(Arc::new(Agent { token, ids: aws.ids })), aws.listen)
-        }
-    };
-    let desk = Arc::new(Desk {
-        snapshots,
-        offer: Arc::new(Offer::new(wanted.iter().map(|secret| (secret.name.clone(), secret.path.clone())))),
-        allowed: Arc::new(allowed),
-        agent,
-        clock,
-        refused: Arc::default(),
-    });
-
-    let loopback = match address {
+    let desk = Arc::new(Desk { snapshots, rules, clock, refused: Arc::default() });
+    let loopback = match settings.aws.and_then(|aws| aws.listen) {
         None => None,
         Some(address) => {
             let failed = |cause| EndpointError::Listen { address, cause };
@@ -146,17 +155,18 @@ impl Answers for Desk {
 
 impl Desk {
     fn respond(&self, peer: &Peer, request: &Request<()>) -> Result<Response<Full<Bytes>>, Problem> {
-        self.admit(peer)?;
+        let rules = Arc::clone(&self.rules.borrow());
+        self.admit(peer, &rules)?;
         let target = Target::parse(request.uri().path(), request.uri().query())
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_TARGET", error.to_string()))?;
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let now = self.clock.now();
         let on_loopback = *peer == Peer::Anybody;
-        let agents = self
+        let agents = rules
             .agent
             .as_ref()
-            .and_then(|agent| agent.respond(request, &target, on_loopback, &self.offer, &snapshot, now));
-        let ours = || secrets::respond(&target, &self.offer, &snapshot, now).filter(|_| !on_loopback);
+            .and_then(|agent| agent.respond(request, &target, on_loopback, &rules.offer, &snapshot, now));
+        let ours = || secrets::respond(&target, &rules.offer, &snapshot, now).filter(|_| !on_loopback);
         agents.or_else(ours).ok_or_else(|| {
             let detail = if on_loopback {
                 "only the AWS agent's protocol is spoken here: ask for /secretsmanager/get?secretId=NAME"
@@ -168,9 +178,9 @@ impl Desk {
     }
 
     /// Whoever connects over loopback shows a token; a process is known by its user.
-    fn admit(&self, peer: &Peer) -> Result<(), Problem> {
+    fn admit(&self, peer: &Peer, rules: &Rules) -> Result<(), Problem> {
         let Peer::Process { user } = *peer else { return Ok(()) };
-        if self.allowed.contains(&user) {
+        if rules.allowed.contains(&user) {
             return Ok(());
         }
         // The first of them, and then ever fewer: nobody fills the log by asking.

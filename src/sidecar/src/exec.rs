@@ -31,6 +31,7 @@ use crate::{
         exec::{OnProgramChange, ProgramExpired},
     },
     name::Name,
+    once::missing,
     publish::Published,
     snapshot::Snapshot,
 };
@@ -213,22 +214,6 @@ async fn stop_when_expired(
     };
     error!("the program is ended: the lease of `{names}` has, and there is no other (`expired = \"stop\"`)");
     controls.stop().await;
-}
-
-/// What is missing, and why.
-fn missing(snapshot: &Snapshot) -> String {
-    let missing: Vec<_> = snapshot
-        .missing()
-        .map(|name| match snapshot.troubles.get(name) {
-            Some(trouble) => format!("`{name}`: {}", trouble.message),
-            None => format!("`{name}`: no answer yet"),
-        })
-        .collect();
-    if missing.is_empty() {
-        "they are held, and could not be published".to_owned()
-    } else {
-        missing.join("; ")
-    }
 }
 
 fn finish(outcome: Result<Outcome, NotLaunched>) -> u8 {

@@ -26,7 +26,7 @@ use crate::{
     act,
     config::Health,
     endpoint::{Answers, EndpointError, Limits, Peer, Problem, Socket, Target, answer, on_unix, users},
-    publish,
+    publish, reload,
     snapshot::Snapshot,
 };
 
@@ -39,6 +39,8 @@ pub struct Sources {
     pub publishing: Option<watch::Receiver<publish::Standing>>,
     /// How acting on changes goes.
     pub acting: watch::Receiver<act::Standing>,
+    /// How the last reading of the configuration went.
+    pub reloading: watch::Receiver<reload::Standing>,
     /// What leases end by.
     pub clock: Arc<dyn Clock>,
 }
@@ -92,7 +94,8 @@ impl Sources {
     /// How the sidecar is now.
     pub fn report(&self) -> Report {
         let publishing = self.publishing.as_ref().map(|publishing| publishing.borrow().clone());
-        Report::new(&self.snapshots.borrow(), publishing.as_ref(), &self.acting.borrow(), self.clock.now())
+        let (acting, reloading) = (self.acting.borrow(), self.reloading.borrow());
+        Report::new(&self.snapshots.borrow(), publishing.as_ref(), &acting, &reloading, self.clock.now())
     }
 }
 

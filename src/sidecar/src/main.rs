@@ -2,6 +2,7 @@
 
 use std::{alloc::System, process::ExitCode};
 
+use leasehold_sidecar::clock::Sources;
 use zeroizing_alloc::ZeroAlloc;
 
 /// What held a value is wiped when it is freed.
@@ -9,5 +10,5 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    leasehold_sidecar::program::main()
+    leasehold_sidecar::program::main(Sources::default())
 }

@@ -9,24 +9,34 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    args::{Cli, Command, ConfigFile, ExecArgs, Exit, GetArgs},
+    args::{Cli, Command, ConfigFile, ExecArgs, Exit, GetArgs, RunArgs},
+    clock::Sources,
     config::Config,
-    get, hardening, health, log, publish, run,
+    edition::Edition,
+    get, hardening, health, log, once, publish, run,
 };
 
 /// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
+/// The machine is asked for the time through `sources`.
+pub fn main(sources: Sources) -> ExitCode {
     match Cli::parse().into_command() {
-        Command::Run(file) => keep(&file, Vec::new()),
-        Command::Exec(ExecArgs { config, program }) => keep(&config, program),
+        Command::Run(RunArgs { config, once: false, .. }) => {
+            keep(&config, |config| run::run(config, Vec::new(), sources))
+        }
+        Command::Run(RunArgs { config, within, .. }) => {
+            keep(&config, async |config| once::once(config, within, sources).await as u8)
+        }
+        Command::Exec(ExecArgs { config, program }) => {
+            keep(&config, |config| run::run(config, program, sources))
+        }
         Command::Check(arguments) => health::check(&arguments).into(),
         Command::CheckConfig(file) => check_config(&file).into(),
         Command::Get(arguments) => get(&arguments).into(),
     }
 }
 
-/// `run`, and `exec` with a program.
-fn keep(file: &ConfigFile, program: Vec<std::ffi::OsString>) -> ExitCode {
+/// Reads the configuration and does that with it.
+fn keep(file: &ConfigFile, work: impl AsyncFnOnce(Config) -> u8) -> ExitCode {
     // Before any thread is started, and before anything secret is read.
     let measures = hardening::harden();
     let config = match Config::load(&file.config) {
@@ -45,7 +55,7 @@ fn keep(file: &ConfigFile, program: Vec<std::ffi::OsString>) -> ExitCode {
             tracing::warn!("{} cannot be had: {why}", measure.name);
         }
     }
-    within_runtime(run::run(config, program)).map_or(Exit::Failed.into(), ExitCode::from)
+    within_runtime(work(config)).map_or(Exit::Failed.into(), ExitCode::from)
 }
 
 /// Everything that can be found out without leasing anything, told at once.
@@ -62,15 +72,16 @@ fn check_config(file: &ConfigFile) -> Exit {
         say(message);
         exit = code;
     };
-    if let Err(faults) = run::renderer(&config) {
-        faults.iter().for_each(|fault| wrong(fault, Exit::Config));
-    }
     if let Some(Err(error)) =
         within_runtime(async { config.broker.builder().connect_lazily().await.map(drop) })
     {
         wrong(&error, Exit::Config);
     }
-    if let Some(Err(error)) = config.files.as_ref().map(publish::check) {
+    let files = config.files.clone();
+    if let Err(error) = Edition::new(0, config) {
+        wrong(&error, Exit::Config);
+    }
+    if let Some(Err(error)) = files.as_ref().map(publish::check) {
         wrong(&error, Exit::Directory);
     }
     exit

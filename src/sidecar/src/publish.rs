@@ -29,8 +29,9 @@ pub use self::{
 };
 use crate::{
     config::{Files, files::Expired},
+    edition::Edition,
     name::Name,
-    render::{RenderError, Rendered, Renderer},
+    render::{RenderError, Rendered},
     snapshot::Snapshot,
 };
 
@@ -44,6 +45,8 @@ pub struct Published {
     pub changed: BTreeSet<Name>,
     /// What was published.
     pub snapshot: Arc<Snapshot>,
+    /// The reading of the configuration that is in force from here on, when another was before.
+    pub edition: Option<Arc<Edition>>,
 }
 
 /// How publishing goes.
@@ -80,11 +83,14 @@ pub enum PublishError {
 /// Publishes snapshots.
 #[derive(Debug)]
 pub struct Publisher {
-    renderer: Renderer,
-    expired: Expired,
+    edition: Arc<Edition>,
     target: Option<Target>,
     /// What is published, and of which snapshot.
     done: Option<(Vec<Rendered>, Arc<Snapshot>)>,
+    /// Whether the same contents would be other files: their owner or their permissions have changed.
+    anew: bool,
+    /// The edition that was told of last.
+    told: u64,
 }
 
 /// How long a generation that is not the current one any more stays, for whoever is on the way to its files.
@@ -93,22 +99,33 @@ const LINGER: Duration = Duration::from_secs(1);
 const RETRIES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
 impl Publisher {
-    /// Looks at the directory, and removes what a crash left there. Without settings there are no files, and snapshots are
+    /// Looks at the directory, and removes what a crash left there. Without `[files]` there are none, and snapshots are
     /// passed on as they are.
     ///
     /// # Errors
-    /// When the directory cannot be trusted, or the files' owner is not there.
-    pub fn new(settings: Option<Files>, renderer: Renderer) -> Result<Self, PublishError> {
-        let expired = settings.as_ref().map_or_else(Expired::default, |settings| settings.expired);
-        let target = settings.map(Target::open).transpose()?;
-        Ok(Self { renderer, expired, target, done: None })
+    /// When the directory cannot be trusted.
+    pub fn new(edition: Arc<Edition>) -> Result<Self, PublishError> {
+        let open = |settings: Files| Target::open(settings, edition.ownership);
+        let target = edition.config.files.clone().map(open).transpose()?;
+        Ok(Self { told: edition.number, edition, target, done: None, anew: false })
     }
 
-    /// Publishes every snapshot that is complete and tells `published`, until `snapshots` ends. A receiver that is busy gets
-    /// what came meanwhile as one.
+    /// Publishes by another reading of the configuration from now on, in the same directory.
+    fn follow(&mut self, edition: Arc<Edition>) {
+        let settings = &edition.config.files;
+        self.anew |= *settings != self.edition.config.files || edition.ownership != self.edition.ownership;
+        if let (Some(target), Some(settings)) = (&mut self.target, settings) {
+            target.settle(settings.clone(), edition.ownership);
+        }
+        self.edition = edition;
+    }
+
+    /// Publishes every snapshot that is complete, by the edition that it is of, and tells `published`, until `snapshots`
+    /// ends. A receiver that is busy gets what came meanwhile as one.
     pub async fn run(
         &mut self,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        editions: watch::Receiver<Arc<Edition>>,
         published: mpsc::Sender<Published>,
         standing: &watch::Sender<Standing>,
     ) {
@@ -119,6 +136,10 @@ impl Publisher {
         loop {
             if std::mem::take(&mut look) {
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                let edition = Arc::clone(&editions.borrow());
+                if edition.number == snapshot.edition && edition.number != self.edition.number {
+                    self.follow(edition);
+                }
                 match self.publish(&snapshot).await {
                     Ok(None) => retry = None,
                     Ok(Some(news)) => {
@@ -162,18 +183,19 @@ impl Publisher {
         if !snapshot.is_complete() {
             return Ok(None);
         }
-        let without = match self.expired {
+        let expired = self.edition.config.files.as_ref().map(|files| files.expired).unwrap_or_default();
+        let without = match expired {
             Expired::Keep => BTreeSet::new(),
             Expired::Remove => snapshot.expired().cloned().collect(),
         };
-        let files = self.renderer.render(snapshot, &without)?;
+        let files = self.edition.renderer.render(snapshot, &without)?;
         let in_place = self.target.as_ref().is_none_or(Target::is_in_place);
         let changed = match &self.done {
             None => files.iter().map(|file| &file.name).chain(snapshot.secrets.keys()).cloned().collect(),
             Some((before, earlier)) => differences(before, &files, earlier, snapshot),
         };
         let first = self.done.is_none();
-        let written = first || !in_place || files_differ(self.done.as_ref(), &files);
+        let written = first || self.anew || !in_place || files_differ(self.done.as_ref(), &files);
         if written && let Some(target) = self.target.take() {
             let list = files.clone();
             let outcome = tokio::task::spawn_blocking(move || target.publish(&list)).await;
@@ -184,17 +206,20 @@ impl Publisher {
             self.target = Some(target);
             outcome?;
         }
+        self.anew = false;
         let other_lease = |earlier: &Snapshot| {
             snapshot
                 .secrets
                 .iter()
                 .any(|(name, loan)| earlier.secrets.get(name).is_none_or(|before| before.lease != loan.lease))
         };
-        let tell = first || written || !changed.is_empty() || {
+        let edition = (self.told != self.edition.number).then(|| Arc::clone(&self.edition));
+        self.told = self.edition.number;
+        let tell = first || written || edition.is_some() || !changed.is_empty() || {
             self.done.as_ref().is_some_and(|(_, earlier)| other_lease(earlier))
         };
         self.done = Some((files, Arc::clone(snapshot)));
-        Ok(tell.then(|| Published { first, changed, snapshot: Arc::clone(snapshot) }))
+        Ok(tell.then(|| Published { first, changed, snapshot: Arc::clone(snapshot), edition }))
     }
 
     /// What is done with the files at an end in order.
@@ -232,7 +257,7 @@ impl Publisher {
 /// When nothing would be published there.
 pub fn check(settings: &Files) -> Result<(), PublishError> {
     let ownership = Ownership::of(settings)?;
-    Ok(directory::check(&settings.dir, ownership)?)
+    Ok(directory::check(&settings.dir, ownership, settings.shared_volume)?)
 }
 
 /// The secrets and files that are others than before.
@@ -249,10 +274,13 @@ fn differences(
     let secrets = snapshot.secrets.iter().filter(|(name, loan)| {
         earlier.secrets.get(*name).is_none_or(|before| !same_value(before.value(), loan.value()))
     });
+    // What is not wanted any more, and is still held until everybody has been told.
+    let going = earlier.wanted.iter().filter(|name| !snapshot.wanted.contains(name));
     changed
         .map(|(name, _)| *name)
         .chain(gone.copied())
         .chain(secrets.map(|(name, _)| name))
+        .chain(going)
         .cloned()
         .collect()
 }
@@ -260,7 +288,10 @@ fn differences(
 fn files_differ(done: Option<&(Vec<Rendered>, Arc<Snapshot>)>, files: &[Rendered]) -> bool {
     let Some((before, _)) = done else { return true };
     before.len() != files.len()
-        || before.iter().zip(files).any(|(a, b)| a.name != b.name || !same(&a.content, &b.content))
+        || before
+            .iter()
+            .zip(files)
+            .any(|(a, b)| a.name != b.name || a.mode != b.mode || !same(&a.content, &b.content))
 }
 
 /// Nobody can time this from outside.
@@ -277,6 +308,7 @@ fn same_value(a: &leasehold_core::SecretValue, b: &leasehold_core::SecretValue) 
 fn merged(pending: Option<Published>, mut news: Published) -> Published {
     if let Some(mut pending) = pending {
         news.first |= pending.first;
+        news.edition = news.edition.or(pending.edition);
         news.changed.append(&mut pending.changed);
     }
     news

@@ -42,9 +42,13 @@ fn the_manual_page_is_what_the_grammar_and_the_page_say() {
             "leasehold-sidecar.toml(5), leasehold(1), leaseholdd(8), and the pages below /usr/share/doc/leasehold.",
         ),
     ];
-    let page = manual::program(&Cli::command(), "1", &more).unwrap();
+    let page = manual::program(&Cli::command(), "1", DESCRIPTION, &more).unwrap();
     in_step(MEMBER, "packaging/man/leasehold-sidecar.1", &page).unwrap();
 }
+
+const DESCRIPTION: &str = "\
+Stands next to a program that cannot or will not speak gRPC: leases what one file names, keeps the leases, puts the values
+where the program looks for them, and tells it when they change. Without a command it does what `run` does.";
 
 const SIGNALS: &str = "\
 | signal | effect |

@@ -12,7 +12,9 @@ use crate::name::Name;
 pub struct Snapshot {
     /// Grows by one with each snapshot that is told.
     pub generation: u64,
-    /// What is held, by the name that the configuration gives it.
+    /// Which reading of the configuration it is of; 0 is that of the start.
+    pub edition: u64,
+    /// What is held, by the name that the configuration gives it. Also what is not wanted any more, until nobody uses it.
     pub secrets: BTreeMap<Name, Arc<Loan>>,
     /// What cannot be had, or cannot be renewed, now; also names that are in `secrets`.
     pub troubles: BTreeMap<Name, Trouble>,
@@ -29,8 +31,10 @@ pub struct Loan {
     pub lease: LeaseId,
     /// The version; a credential that was made for this lease alone may have none.
     pub version: Option<VersionId>,
-    /// When the lease ends unless it is renewed.
+    /// When the lease ends unless it is renewed, in the broker's words: for people.
     pub expires_at: Timestamp,
+    /// The same by the sidecar's own clock, which only runs: what the lease is judged by.
+    pub ends: Timestamp,
     /// Whether it may be relied on.
     pub standing: Standing,
     held: Held,
@@ -87,13 +91,19 @@ impl Snapshot {
     pub fn expired(&self) -> impl Iterator<Item = &Name> {
         self.secrets.iter().filter(|(_, loan)| loan.standing == Standing::Expired).map(|(name, _)| name)
     }
+
+    /// What the configuration wants, as far as it is held.
+    pub fn wanted(&self) -> impl Iterator<Item = (&Name, &Arc<Loan>)> {
+        self.wanted.iter().filter_map(|name| Some((name, self.secrets.get(name)?)))
+    }
 }
 
 impl Loan {
-    /// What a guard holds.
-    pub fn leased(holding: Arc<Holding>, standing: Standing) -> Self {
+    /// What a guard holds at `now`.
+    pub fn leased(holding: Arc<Holding>, standing: Standing, now: Timestamp) -> Self {
         let lease = &holding.lease;
         Self {
+            ends: now.checked_add(holding.left()).unwrap_or(Timestamp::MAX),
             path: lease.secret.clone(),
             lease: lease.id,
             version: lease.version.clone(),
@@ -103,19 +113,20 @@ impl Loan {
         }
     }
 
-    /// What was kept on disk.
+    /// What was kept on disk, and ends then.
     pub fn kept(
         path: SecretPath,
         lease: LeaseId,
         version: Option<VersionId>,
-        expires_at: Timestamp,
+        ends: Timestamp,
         value: SecretValue,
     ) -> Self {
         Self {
             path,
             lease,
             version,
-            expires_at,
+            expires_at: ends,
+            ends,
             standing: Standing::Failing,
             held: Held::Kept(Arc::new(value)),
         }

@@ -60,7 +60,7 @@ impl Reaction {
             }
             let problem = match self.act(&news, process).await {
                 Ok(()) => {
-                    let what = self.what();
+                    let what = self.to_do.what();
                     info!(changed = %list(&news), "{what}: done");
                     self.standing.send_modify(|standing| {
                         standing.done = standing.done.saturating_add(1);
@@ -72,7 +72,7 @@ impl Reaction {
                 Err(ActError::Gone(_)) => return None,
                 Err(problem) => problem,
             };
-            let what = self.what();
+            let what = self.to_do.what();
             self.standing.send_modify(|standing| standing.failed = standing.failed.saturating_add(1));
             if left == 0 {
                 error!(changed = %list(&news), "{what}: {problem}; given up until the next change");
@@ -109,21 +109,6 @@ impl Reaction {
                 };
                 order.run(news).await
             }
-        }
-    }
-
-    /// How people know it.
-    fn what(&self) -> String {
-        match &self.to_do.by {
-            By::Program(_) => "the program is told".to_owned(),
-            By::Nobody => String::new(),
-            By::Setting(setting) => match &setting.deed {
-                Deed::Signal { pid_file, signal } => format!("{signal} to {}", pid_file.display()),
-                Deed::Unit { unit, .. } => format!("unit `{}`", unit.as_str()),
-                Deed::Command { command, .. } => {
-                    format!("command `{}`", command.first().map(String::as_str).unwrap_or_default())
-                }
-            },
         }
     }
 }

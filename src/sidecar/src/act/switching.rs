@@ -43,6 +43,13 @@ impl Switching {
         if any { self.close() } else { None }
     }
 
+    /// One is not told of anything any more.
+    pub(super) fn forget(&mut self, number: usize) {
+        for waiting in self.open.values_mut() {
+            waiting.remove(&number);
+        }
+    }
+
     /// Without those secrets that somebody has still to be told of: nothing is said of them.
     fn close(&mut self) -> Option<Snapshot> {
         self.open.retain(|_, waiting| !waiting.is_empty());
@@ -85,5 +92,13 @@ mod tests {
         assert_eq!(used(switching.done(1, 2)), [""; 0], "what was told is old already");
         assert_eq!(used(switching.done(1, 3)), ["key"]);
         assert_eq!(used(switching.done(0, 3)), ["db", "key"]);
+    }
+
+    #[test]
+    fn who_is_not_told_any_more_is_not_waited_for() {
+        let mut switching = Switching::default();
+        assert_eq!(used(switching.published(&snapshot(1, &["db"]), &[(0, names(&["db"]))])), [""; 0]);
+        switching.forget(0);
+        assert_eq!(used(switching.published(&snapshot(2, &["db"]), &[])), ["db"]);
     }
 }

@@ -1,13 +1,18 @@
 //! What is published, and what is done then.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Mutex};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use leasehold_core::{SecretValue, Timestamp};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
-use crate::{config::on_change::Deed, snapshot::Loan};
+use crate::snapshot::Loan;
 
 /// All of these held, with values that say their names and the generation.
 pub(crate) fn snapshot(generation: u64, names: &[&str]) -> Arc<Snapshot> {
@@ -30,6 +35,7 @@ pub(crate) fn publish(generation: u64, names: &[&str], changed: &[&str]) -> Publ
         first: generation == 1,
         changed: changed.iter().map(|name| name.parse().unwrap()).collect(),
         snapshot: snapshot(generation, names),
+        edition: None,
     }
 }
 

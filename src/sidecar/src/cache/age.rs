@@ -2,10 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use leasehold_core::{Timestamp, ports::Clock};
-use rustix::time::{ClockId, clock_gettime};
+use leasehold_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::clock::MachineClock;
 
 /// One moment, by the time of day and by how long the machine has been up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,11 +56,9 @@ impl Moment {
     ///
     /// # Errors
     /// When the machine does not tell its boot id.
-    pub fn now(clock: &dyn Clock) -> Result<Self, Untimely> {
+    pub fn now(clock: &dyn MachineClock) -> Result<Self, Untimely> {
         let boot = fs::read_to_string(BOOT_ID).map_err(Untimely::NoBoot)?.trim().to_owned();
-        let up = clock_gettime(ClockId::Boottime);
-        let up = Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0));
-        Ok(Self { time: clock.now(), boot, up })
+        Ok(Self { time: clock.time_of_day(), boot, up: clock.up() })
     }
 
     /// How old this is `now`. Within one start of the machine that is known, whatever the time of day was set to; beyond it
@@ -93,6 +92,7 @@ impl Age {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::testing::Frozen;
 
     fn moment(time: i64, boot: &str, up: u64) -> Moment {
         Moment { time: at(time), boot: boot.to_owned(), up: Duration::from_secs(up) }
@@ -128,15 +128,9 @@ mod tests {
 
     #[test]
     fn this_machine_tells_its_moments() {
-        struct Now;
-        #[async_trait::async_trait]
-        impl Clock for Now {
-            fn now(&self) -> Timestamp {
-                at(7)
-            }
-            async fn sleep_until(&self, _: Timestamp) {}
-        }
-        let (one, two) = (Moment::now(&Now).unwrap(), Moment::now(&Now).unwrap());
+        let clock = Frozen(at(7));
+        let (one, two) = (Moment::now(&clock).unwrap(), Moment::now(&clock).unwrap());
         assert!(one.boot == two.boot && !one.boot.is_empty() && one.up <= two.up);
+        assert_eq!(one.time, at(7));
     }
 }

@@ -33,14 +33,15 @@ fn write_key(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
+fn edition() -> Arc<Edition> {
+    let text = "[broker]\naddresses = 'b'\nidentity = 'i'\n[[secret]]\nname = 'db'\npath = 'prod/db'\n\
+                [[secret]]\nname = 'key'\npath = 'prod/key'\n";
+    let config = config::Config::parse(&leasehold_config::Source::new("s.toml", text)).unwrap();
+    Arc::new(Edition::new(0, config).unwrap())
+}
+
 fn wanted() -> Vec<config::Secret> {
-    let secret = |name: &str, path: &str| config::Secret {
-        name: name.parse().unwrap(),
-        path: path.parse().unwrap(),
-        ttl: None,
-        fields: Vec::new(),
-    };
-    vec![secret("db", "prod/db"), secret("key", "prod/key")]
+    edition().config.secrets.clone()
 }
 
 /// Keeps snapshots at a time, in the background.
@@ -50,7 +51,8 @@ fn keeping(
     snapshot: Snapshot,
 ) -> (watch::Sender<Arc<Snapshot>>, tokio::task::JoinHandle<Infallible>) {
     let (sender, receiver) = watch::channel(Arc::new(snapshot));
-    let kept = keep(scene.settings.clone(), wanted(), receiver, Arc::new(Frozen(at(now))));
+    let (settings, in_force) = (scene.settings.clone(), watch::channel(edition()).1);
+    let kept = keep(settings, in_force, receiver, Arc::new(Frozen(at(now))));
     (sender, tokio::spawn(kept))
 }
 

@@ -7,7 +7,7 @@ use leasehold_config::{Found, Section};
 use leasehold_core::SpiffeId;
 
 /// Where the broker is, and who the sidecar is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Where it listens; tried in this order. INVARIANT: not empty.
     pub addresses: Vec<Address>,
@@ -20,7 +20,7 @@ pub struct Broker {
 }
 
 /// Where the sidecar's identity comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// PEM files, read again when they change.
     Files(IdentityFiles),

@@ -80,6 +80,7 @@ const ZERO: Duration = Duration::ZERO;
 /// Container runtimes and systemd wait longer than this before they kill.
 const GRACE: Duration = Duration::from_secs(9);
 const RESTARTS: u32 = 10;
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn read(section: Section<'_>, secrets: Option<&[Secret]>) -> Option<Exec> {
     let environment = section.try_section("environment");
@@ -95,10 +96,8 @@ pub(super) fn read(section: Section<'_>, secrets: Option<&[Secret]>) -> Option<E
     let restarts = section.within("restarts", RESTARTS, 1..=1000);
     let within = section.within("restart_window", Duration::from_secs(600), Duration::from_secs(1)..=DAY);
     let expired = section.or("expired", ProgramExpired::Keep);
-    let start_timeout = match section.take::<Duration>("start_timeout") {
-        None => Some(Duration::from_secs(60)),
-        Some(Found { value, .. }) => (!value.is_zero()).then_some(value),
-    };
+    let start_timeout = section.or("start_timeout", START_TIMEOUT);
+    let start_timeout = (!start_timeout.is_zero()).then_some(start_timeout);
     section.finish();
     let pace = Pace { most: usize::try_from(restarts).unwrap_or(usize::MAX), within };
     Some(Exec {
@@ -181,6 +180,8 @@ fn read_inherited(section: &Section<'_>) -> Vec<String> {
 
 /// `fixed`: it has something that does not change as long as it runs.
 fn read_on_change(section: &Section<'_>, fixed: bool) -> OnProgramChange {
+    section.otherwise("signal", &Named(SignalName::HUP));
+    section.otherwise("on_change", &Kind::Restart);
     let signal = section.take::<Named>("signal");
     let settle = read_settle(section, true);
     let kind = section.take::<Kind>("on_change");

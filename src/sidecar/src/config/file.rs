@@ -91,6 +91,7 @@ fn read(section: Section<'_>, secrets: Option<&[Secret]>, names: &mut BTreeSet<N
 fn content(section: &Section<'_>, secrets: Option<&[Secret]>) -> Option<Content> {
     let secret = section.take::<Name>("secret");
     let field = section.take::<FieldName>("field");
+    section.otherwise("form", &Form::default());
     let form = section.take::<Form>("form");
     let prefix = section.take::<String>("prefix").and_then(|found| variable_prefix(found, section));
     let template = section.path("template");

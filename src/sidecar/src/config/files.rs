@@ -24,6 +24,9 @@ pub struct Files {
     pub remove_on_exit: bool,
     /// What becomes of the files of a secret whose lease has ended.
     pub expired: Expired,
+    /// Whether the directory may be in one that everybody can write to, as the volume of a pod is: whoever shares that can
+    /// put another in its place.
+    pub shared_volume: bool,
 }
 
 /// What becomes of the files of a secret whose lease has ended without another to be had.
@@ -69,6 +72,7 @@ pub(super) fn read(root: &Section<'_>, files: Option<&[File]>) -> Option<Option<
         mode: section.or("mode", Mode::default()),
         remove_on_exit: section.or("remove_on_exit", false),
         expired: section.or("expired", Expired::Keep),
+        shared_volume: section.or("shared_volume", false),
         dir: {
             let dir = section.required_path("dir");
             section.finish();

@@ -34,6 +34,7 @@ impl Default for Log {
 }
 
 pub(super) fn read(section: Section<'_>) -> Log {
+    section.otherwise("level", &Log::default().level);
     let level = section.take::<String>("level").and_then(|found| match found.value.parse::<Targets>() {
         Ok(_) => Some(found.value),
         Err(error) => {

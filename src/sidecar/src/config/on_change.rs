@@ -147,6 +147,8 @@ fn names(section: &Section<'_>, key: &'static str, known: Option<&[&str]>) -> Ve
 }
 
 fn read_deed(section: &Section<'_>, secrets: Option<&[Secret]>) -> Option<Deed> {
+    section.otherwise("order", &Order::Reload);
+    section.otherwise("signal", &Named(SignalName::HUP));
     let pid_file = section.path("pid_file");
     let unit = section.take::<UnitName>("unit");
     let order = section.take::<Order>("order");

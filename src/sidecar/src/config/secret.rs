@@ -44,7 +44,7 @@ fn read(section: Section<'_>, names: &mut BTreeSet<Name>) -> Option<Secret> {
         section.fault(found.place.clone(), message, "give each its own");
     }
     let path = section.required("path");
-    let ttl = section.has("ttl").then(|| section.within("ttl", LONGEST, SHORTEST..=LONGEST));
+    let ttl = section.bounded("ttl", SHORTEST..=LONGEST).map(|found| found.value);
     let fields = section.or("fields", Vec::new());
     section.finish();
     Some(Secret { name: name?.value, path: path?, ttl, fields })

@@ -72,6 +72,8 @@ fn the_annotated_file_is_the_defaults_in_words() {
     let whole = format!("{text}\n{}", hints.split("[log]").next().unwrap_or_default());
     let config = Config::parse(&Source::new(&file, whole)).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(config.on_change.len(), 3);
+    let variables: Vec<_> = config.exec.environment.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(variables, ["DB_PASSWORD"]);
     assert!(config.endpoint.is_some() && config.health.is_some() && config.cache.is_some());
     assert!(crate::render::Renderer::new(&config.file_list).is_ok());
 }

@@ -71,7 +71,7 @@ impl Offer {
 
 /// Whether a loan's lease has ended, also where nobody has said so yet.
 pub(crate) fn is_over(loan: &Loan, now: Timestamp) -> bool {
-    loan.standing == Standing::Expired || loan.expires_at <= now
+    loan.standing == Standing::Expired || loan.ends <= now
 }
 
 impl Withheld {

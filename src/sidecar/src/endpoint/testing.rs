@@ -1,11 +1,14 @@
 //! Snapshots made up, for tests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use leasehold_core::{LeaseId, SecretValue, Timestamp, ports::Clock};
 
-use crate::snapshot::{Loan, Snapshot, Standing};
+use crate::{
+    clock::{self, MachineClock},
+    snapshot::{Loan, Snapshot, Standing},
+};
 
 /// A clock that stands.
 pub(crate) struct Frozen(pub(crate) Timestamp);
@@ -18,6 +21,17 @@ impl Clock for Frozen {
 
     async fn sleep_until(&self, _deadline: Timestamp) {
         std::future::pending().await
+    }
+}
+
+impl MachineClock for Frozen {
+    fn time_of_day(&self) -> Timestamp {
+        self.0
+    }
+
+    /// The machine's own, which does not stand.
+    fn up(&self) -> Duration {
+        clock::up()
     }
 }
 

@@ -47,11 +47,14 @@ fn scene() -> Scene {
     let offered = ["db", "pair", "key", "over", "ended", "later"]
         .map(|name| (name.parse().unwrap(), format!("prod/{name}").parse().unwrap()));
     let twice = ["one", "two"].map(|name| (name.parse().unwrap(), "prod/twice".parse().unwrap()));
+    let rules = Rules {
+        offer: Offer::new(offered.into_iter().chain(twice)),
+        allowed: BTreeSet::from([1000]),
+        agent: Some(Agent { token: Token::new(path), ids }),
+    };
     let desk = Desk {
         snapshots: watch::channel(Arc::new(snapshot)).1,
-        offer: Arc::new(Offer::new(offered.into_iter().chain(twice))),
-        allowed: Arc::new(BTreeSet::from([1000])),
-        agent: Some(Arc::new(Agent { token: Token::new(path), ids })),
+        rules: watch::channel(Arc::new(rules)).1,
         clock: Arc::new(Frozen(Timestamp::from_second(100).unwrap())),
         refused: Arc::default(),
     };
@@ -254,7 +257,9 @@ async fn who_has_said_all_there_is_to_say_is_still_answered() {
     client.write_all(b"GET /v1/secrets/db HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     client.shutdown().await.unwrap();
     let mut scene = scene();
-    scene.desk.allowed = Arc::new(BTreeSet::from([geteuid().as_raw()]));
+    let offer = Offer::new([("db".parse().unwrap(), "prod/db".parse().unwrap())]);
+    let rules = Rules { offer, allowed: BTreeSet::from([geteuid().as_raw()]), agent: None };
+    scene.desk.rules = watch::channel(Arc::new(rules)).1;
     let limits = Limits { connections: 1, time: std::time::Duration::from_secs(10) };
     let mut answer = String::new();
     tokio::select! {

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -21,15 +21,14 @@ const LONGEST: u64 = 4 * 1024 * 1024;
 /// Asks the sidecar of this configuration, and says what it says: [`Exit::Ok`] when it is ready, [`Exit::Unwell`] when it
 /// runs and is not, [`Exit::Failed`] when it does not answer.
 pub fn check(arguments: &CheckArgs) -> Exit {
-    let config = match Config::load(&arguments.config.config) {
-        Ok(config) => config,
-        Err(faults) => return complain(Exit::Config, &faults),
+    let socket = match &arguments.socket {
+        Some(socket) => socket.clone(),
+        None => match configured(arguments) {
+            Ok(socket) => socket,
+            Err(exit) => return exit,
+        },
     };
-    let Some(health) = config.health else {
-        let why = "the configuration has no [health]: add it with a `socket`, and start the sidecar anew";
-        return complain(Exit::Config, &why);
-    };
-    let socket = &health.socket.path;
+    let socket = socket.as_path();
     if arguments.live {
         return match ask(socket, LIVE) {
             Ok(_) => Exit::Ok,
@@ -47,6 +46,16 @@ pub fn check(arguments: &CheckArgs) -> Exit {
     // When nobody reads it, the code has to do.
     let _ = io::stdout().write_all(text.as_bytes());
     if report.ready { Exit::Ok } else { Exit::Unwell }
+}
+
+/// Where the configuration says that the sidecar answers.
+fn configured(arguments: &CheckArgs) -> Result<PathBuf, Exit> {
+    let config = Config::load(&arguments.config.config).map_err(|faults| complain(Exit::Config, &faults))?;
+    let health = config.health.ok_or_else(|| {
+        let why = "the configuration has no [health]: add it with a `socket`, and start the sidecar anew";
+        complain(Exit::Config, &why)
+    })?;
+    Ok(health.socket.path)
 }
 
 /// The report for people: a line for all, and one for each secret that is not as it should be.

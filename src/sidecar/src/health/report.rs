@@ -9,7 +9,7 @@ use crate::{
     act,
     endpoint::{is_over, standing},
     name::Name,
-    publish,
+    publish, reload,
     snapshot::{Snapshot, Standing},
 };
 
@@ -35,6 +35,12 @@ pub struct Report {
     /// What was given up until the next change: who was to be told may go on with what is old.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub action_troubles: Vec<String>,
+    /// How often the configuration was read again and taken over.
+    #[serde(default)]
+    pub configuration: u64,
+    /// Why the configuration as it is on disk now is not in force, and the one before it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration_trouble: Option<String>,
     /// Every secret of the configuration.
     pub secrets: Vec<SecretReport>,
 }
@@ -65,6 +71,7 @@ impl Report {
         snapshot: &Snapshot,
         publishing: Option<&publish::Standing>,
         acting: &act::Standing,
+        reloading: &reload::Standing,
         now: Timestamp,
     ) -> Self {
         let secret = |name: &Name| {
@@ -79,14 +86,18 @@ impl Report {
                 since: trouble.map(|trouble| trouble.since),
             }
         };
-        let held = snapshot.is_complete() && snapshot.secrets.values().all(|loan| !is_over(loan, now));
+        let held = snapshot.is_complete() && snapshot.wanted().all(|(_, loan)| !is_over(loan, now));
         let published =
             publishing.is_none_or(|standing| standing.generation.is_some() && standing.trouble.is_none());
         let ready = held && published;
-        let failing = snapshot.secrets.values().any(|loan| loan.standing != Standing::Fresh);
+        let failing = snapshot.wanted().any(|(_, loan)| loan.standing != Standing::Fresh);
         Self {
             ready,
-            degraded: !ready || failing || !snapshot.troubles.is_empty() || !acting.given_up.is_empty(),
+            degraded: !ready
+                || failing
+                || !snapshot.troubles.is_empty()
+                || !acting.given_up.is_empty()
+                || reloading.trouble.is_some(),
             published_generation: publishing.and_then(|standing| standing.generation),
             publish_trouble: publishing
                 .and_then(|standing| standing.trouble.as_deref())
@@ -94,6 +105,8 @@ impl Report {
             actions_done: acting.done,
             actions_failed: acting.failed,
             action_troubles: acting.given_up.iter().map(ToString::to_string).collect(),
+            configuration: reloading.edition,
+            configuration_trouble: reloading.trouble.as_deref().map(ToOwned::to_owned),
             secrets: snapshot.wanted.iter().map(secret).collect(),
         }
     }
@@ -120,6 +133,9 @@ impl fmt::Display for Report {
         }
         for trouble in &self.action_troubles {
             write!(f, "; {trouble}")?;
+        }
+        if let Some(trouble) = &self.configuration_trouble {
+            write!(f, "; the configuration is as it was: {trouble}")?;
         }
         Ok(())
     }

@@ -19,7 +19,8 @@ fn sources(snapshot: Snapshot, publishing: Option<Publishing>) -> Sources {
     let clock = Arc::new(Frozen(at(100)));
     let publishing = publishing.map(|publishing| watch::channel(publishing).1);
     let acting = watch::channel(act::Standing::default()).1;
-    Sources { snapshots: watch::channel(Arc::new(snapshot)).1, publishing, acting, clock }
+    let reloading = watch::channel(reload::Standing::default()).1;
+    Sources { snapshots: watch::channel(Arc::new(snapshot)).1, publishing, acting, reloading, clock }
 }
 
 fn published() -> Option<Publishing> {
@@ -77,6 +78,22 @@ fn it_is_not_ready_without_a_lease_or_a_file() {
         assert_eq!((ask(&sources, "/livez"), ask(&sources, "/status")), (200, 200), "{line}");
         assert_eq!(sources.report().to_string(), line);
     }
+}
+
+#[test]
+fn a_configuration_that_could_not_be_taken_is_told_and_what_is_in_force_is_ready() {
+    let trouble = "s.toml:1:1: `addresses` is missing in [broker]";
+    let reloading = reload::Standing { edition: 3, trouble: Some(trouble.into()) };
+    let sources = Sources {
+        reloading: watch::channel(reloading).1,
+        ..sources(snapshot(&[("db", loan(200))]), published())
+    };
+    let report = sources.report();
+    assert!(report.ready && report.degraded && report.configuration == 3, "{report:?}");
+    assert_eq!(
+        report.to_string(),
+        format!("ready, degraded: 1 of 1 secrets fresh; the configuration is as it was: {trouble}")
+    );
 }
 
 #[tokio::test]

@@ -63,7 +63,11 @@ pub enum DirectoryError {
         user: u32,
     },
     /// Everybody can replace it.
-    #[error("{} is in {}, where everybody can put another directory in its place (mode {mode:04o})", path.display(), above.display())]
+    #[error(
+        "{} is in {}, where everybody can put another directory in its place (mode {mode:04o}): name another, or write \
+         `shared_volume = true` where only those have that volume who may have the files",
+        path.display(), above.display()
+    )]
     Unsafe {
         /// The directory.
         path: PathBuf,
@@ -89,12 +93,13 @@ pub enum DirectoryError {
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
 impl Directory {
-    /// Opens the directory, after making it if it is not there, and takes it for this process.
-    pub(super) fn open(path: &Path, ownership: Ownership) -> Result<Self, DirectoryError> {
-        let directory = match Self::find(path, ownership) {
+    /// Opens the directory, after making it if it is not there, and takes it for this process. A `shared` one may be where
+    /// everybody can write.
+    pub(super) fn open(path: &Path, ownership: Ownership, shared: bool) -> Result<Self, DirectoryError> {
+        let directory = match Self::find(path, ownership, shared) {
             Err(DirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 make(path, ownership)?;
-                Self::find(path, ownership)?
+                Self::find(path, ownership, shared)?
             }
             found => found?,
         };
@@ -106,7 +111,7 @@ impl Directory {
     }
 
     /// Opens a directory that is there, and checks it.
-    fn find(path: &Path, ownership: Ownership) -> Result<Self, DirectoryError> {
+    fn find(path: &Path, ownership: Ownership, shared: bool) -> Result<Self, DirectoryError> {
         let failed = |error: Errno| DirectoryError::Io { path: path.to_owned(), error: error.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(CWD, path, flags, Mode::empty());
@@ -118,6 +123,9 @@ impl Directory {
         let stat = fstat(&fd).map_err(failed)?;
         let directory = Self { path: path.to_owned(), fd, identity: identity(&stat) };
         directory.check(&stat, ownership)?;
+        if !shared {
+            directory.check_above()?;
+        }
         Ok(directory)
     }
 
@@ -150,6 +158,12 @@ impl Directory {
             let fit = if ownership.is_shared() { 0o750 } else { 0o700 };
             return Err(DirectoryError::Exposed { path: path(), mode: mode & 0o777, fit });
         }
+        Ok(())
+    }
+
+    /// Whether nobody else can put another directory in its place.
+    fn check_above(&self) -> Result<(), DirectoryError> {
+        let path = || self.path.clone();
         for above in self.path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
             let found = fs::metadata(above).map_err(|error| DirectoryError::Io { path: path(), error })?;
             // With the sticky bit, as on /tmp, nobody can replace what is another's.
@@ -163,8 +177,8 @@ impl Directory {
 }
 
 /// Looks at a directory without making or taking it.
-pub(super) fn check(path: &Path, ownership: Ownership) -> Result<(), DirectoryError> {
-    match Directory::find(path, ownership) {
+pub(super) fn check(path: &Path, ownership: Ownership, shared: bool) -> Result<(), DirectoryError> {
+    match Directory::find(path, ownership, shared) {
         Err(DirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         found => found.map(drop),
     }
@@ -197,7 +211,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Result<Directory, String> {
-        Directory::open(path, Ownership::default()).map_err(|error| error.to_string())
+        Directory::open(path, Ownership::default(), false).map_err(|error| error.to_string())
     }
 
     fn chmod(path: &Path, mode: u32) {
@@ -225,6 +239,7 @@ mod tests {
         assert!(open(&place.path().join("no/such")).unwrap_err().contains("cannot be made"));
         chmod(place.path(), 0o777);
         assert!(open(&path).unwrap_err().contains("everybody can put another directory in its place"));
+        drop(Directory::open(&path, Ownership::default(), true).unwrap());
         chmod(place.path(), 0o1777);
         drop(open(&path).unwrap());
     }

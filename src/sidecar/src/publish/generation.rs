@@ -254,7 +254,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("run");
-            Self { _dir: dir, directory: Directory::open(&path, Ownership::default()).unwrap() }
+            Self { _dir: dir, directory: Directory::open(&path, Ownership::default(), false).unwrap() }
         }
 
         fn publish(&self, files: &[(&str, &str)]) -> Result<(), GenerationError> {

@@ -19,9 +19,8 @@ pub(super) struct Target {
 
 impl Target {
     /// Opens the directory and removes what a crash left in it.
-    pub(super) fn open(settings: Files) -> Result<Self, PublishError> {
-        let ownership = Ownership::of(&settings)?;
-        let directory = Directory::open(&settings.dir, ownership)?;
+    pub(super) fn open(settings: Files, ownership: Ownership) -> Result<Self, PublishError> {
+        let directory = Directory::open(&settings.dir, ownership, settings.shared_volume)?;
         let path = directory.path().display();
         if !directory.is_in_memory() {
             tracing::warn!(
@@ -31,6 +30,11 @@ impl Target {
         generation::sweep(&directory)
             .map_err(|error| DirectoryError::Io { path: settings.dir.clone(), error })?;
         Ok(Self { settings, ownership, directory })
+    }
+
+    /// What is published from now on is so, in the same directory.
+    pub(super) fn settle(&mut self, settings: Files, ownership: Ownership) {
+        (self.settings, self.ownership) = (settings, ownership);
     }
 
     /// Whether its path still leads to the directory that was checked.
@@ -46,7 +50,8 @@ impl Target {
 
     fn try_publish(&mut self, files: &[Rendered]) -> Result<(), PublishError> {
         if !self.directory.is_in_place() {
-            self.directory = Directory::open(&self.settings.dir, self.ownership)?;
+            let Files { dir, shared_volume, .. } = &self.settings;
+            self.directory = Directory::open(dir, self.ownership, *shared_volume)?;
         }
         let dir = || self.settings.dir.display().to_string();
         generation::publish(&self.directory, files, self.settings.mode, self.ownership)

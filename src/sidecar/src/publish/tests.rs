@@ -23,8 +23,7 @@ impl Scene {
              template_text = '{{{{ secrets.a.value }}}}{{{{ secrets.b.value }}}}'\n"
         );
         let config = Config::parse(&Source::new(place.path().join("s.toml"), text)).unwrap();
-        let renderer = Renderer::new(&config.file_list).unwrap();
-        let publisher = Publisher::new(config.files, renderer).unwrap();
+        let publisher = Publisher::new(Arc::new(Edition::new(0, config).unwrap())).unwrap();
         Self { place, publisher }
     }
 
@@ -127,7 +126,8 @@ async fn trouble_is_told_and_tried_again_and_who_is_busy_gets_all_news_as_one() 
     let (sender, mut published) = mpsc::channel(1);
     let (standing, mut told) = watch::channel(Standing::default());
     let dir = scene.dir();
-    let run = scene.publisher.run(receiver, sender, &standing);
+    let (_editions, edition) = watch::channel(Arc::clone(&scene.publisher.edition));
+    let run = scene.publisher.run(receiver, edition, sender, &standing);
     let script = async {
         told.wait_for(|standing| standing.trouble.is_some()).await.unwrap();
         fs::remove_file(&obstacle).unwrap();

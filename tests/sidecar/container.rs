@@ -1,0 +1,86 @@
+//! The first process of a container: nobody else answers signals there, or buries the dead.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command},
+};
+
+use leasehold_tests::{
+    daemon::{self, Daemon},
+    rotations::ask,
+    wait::until,
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::kit::{Sidecar, path, site};
+
+/// The program as process 1 of a namespace of its own, with a /proc that shows it; `None` where nobody gets one.
+pub(crate) fn as_init(program: &Command) -> Option<Command> {
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+        unshare
+    };
+    let possible = unshare().arg("true").output().is_ok_and(|output| output.status.success());
+    let mut inside = unshare();
+    inside.arg(program.get_program()).args(program.get_args());
+    possible.then_some(inside)
+}
+
+/// The children of a process, as this machine numbers them.
+pub(crate) fn children(of: u32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_process_one_it_buries_what_is_left_to_it_and_ends_when_it_is_told() {
+    let site = site(&["db"], "10m");
+    let broker = Daemon::start(&site).await;
+    daemon::put(&site, "prod/payments/db", "canary").await;
+    // Whoever is in a session of its own is not ended with the command.
+    let program = site.path("leave");
+    let said = site.path("said");
+    let script = format!(
+        "#!/bin/sh\n(/usr/bin/setsid /bin/sh -c '/bin/sleep 0.3; read _ _ _ parent _ < /proc/self/stat; echo $parent >> {}' &)\n",
+        said.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    let config = format!(
+        "[[secret]]\nname = \"db\"\npath = \"prod/payments/db\"\n\n[files]\ndir = \"files\"\nremove_on_exit = true\n\n\
+         [[file]]\nname = \"db\"\nsecret = \"db\"\n\n[[on_change]]\ncommand = \"{}\"\ndebounce = \"0s\"\n",
+        program.display()
+    );
+    Sidecar::configure(&site, &config);
+    let command = Sidecar::command(&site, "run");
+    let Some(inside) = as_init(&command) else {
+        eprintln!("this system gives nobody a process namespace: there is no container");
+        return;
+    };
+    let mut sidecar = Sidecar::spawn(&site, inside);
+    until("the file is there", async || site.path("files/db").exists()).await;
+    let init = children(sidecar.id())[0];
+    let init_id = u32::try_from(init).unwrap();
+    ask(&daemon::operator(&site).await.operator(), &path("db")).await;
+    until("an orphan has spoken", async || said.exists()).await;
+    assert_eq!(fs::read_to_string(&said).unwrap(), "1\n", "process 1 is its parent");
+    until("it is buried", async || children(init_id).is_empty()).await;
+    assert!(sidecar.log().contains("\"pid\":1,"), "{}", sidecar.log());
+
+    kill_process(Pid::from_raw(init).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(sidecar.ended().await.code(), Some(0), "{}", sidecar.log());
+    assert!(!site.path("files/db").exists(), "it ended in order");
+    broker.stop().await;
+}
+
+/// A child that is killed when this is dropped.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
