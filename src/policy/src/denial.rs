@@ -1,5 +1,7 @@
 //! An explanation as it travels with a denial: short, and no word of what did not matter.
 
+use std::{ffi::OsStr, path::Path};
+
 use leasehold_core::{
     explanation::{self, Grounds},
     record::Effect,
@@ -68,6 +70,8 @@ fn weight(policy: &Considered) -> Option<u8> {
 
 fn line(policy: &Considered) -> String {
     let Considered { effect, name, file, line, verdict, unmet, description, .. } = policy;
+    // Where the folder lies on the broker's machine is nobody's business.
+    let file = Path::new(file).file_name().map_or(file.into(), OsStr::to_string_lossy);
     let mut told = format!("{effect} {name} ({file}:{line}) {verdict}");
     if !unmet.is_empty() {
         told.push_str(&format!(": {}", unmet.join(", ")));
@@ -98,7 +102,7 @@ mod tests {
     use crate::{identity::PolicySettings, policies::Policies};
 
     fn told(text: &str, action: Action, path: &str) -> explanation::Explanation {
-        let files = [("a.cedar".to_owned(), text.to_owned())];
+        let files = [("/etc/leasehold/policies/a.cedar".to_owned(), text.to_owned())];
         let mut settings = PolicySettings::new("example.org".parse().unwrap());
         settings.operators = vec!["/operator/".to_owned()];
         settings.groups.insert("people".to_owned(), vec!["/operator/".to_owned()]);
