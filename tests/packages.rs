@@ -97,6 +97,10 @@ fn has_what_it_should(package: &Path) {
         ("./usr/share/doc/leasehold/docs/running.md", file),
         ("./usr/share/doc/leasehold/examples/vault.toml", file),
         ("./usr/share/man/man1/leasehold.1.gz", file),
+        ("./usr/share/man/man1/leasehold-sidecar.1.gz", file),
+        ("./usr/share/man/man5/leasehold.toml.5.gz", file),
+        ("./usr/share/man/man5/leasehold-sidecar.toml.5.gz", file),
+        ("./usr/share/man/man8/leaseholdd.8.gz", file),
         ("./usr/share/bash-completion/completions/leasehold", file),
     ] {
         assert_eq!(modes.get(path), Some(&mode), "{path} in:\n{contents}");

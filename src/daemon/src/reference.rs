@@ -41,9 +41,13 @@ fn the_manual_page_is_what_the_grammar_and_the_pages_say() {
             "leasehold.toml(5), leasehold(1), leasehold-sidecar(1), and the pages below /usr/share/doc/leasehold.",
         ),
     ];
-    let page = manual::program(&Cli::command(), "8", &more).unwrap();
+    let page = manual::program(&Cli::command(), "8", DESCRIPTION, &more).unwrap();
     in_step(MEMBER, "packaging/man/leaseholdd.8", &page).unwrap();
 }
+
+const DESCRIPTION: &str = "\
+Lends short-lived leases on secrets to workloads that it knows by mutual TLS, rotates the secrets, and records every
+access. Without a command it does what `run` does.";
 
 const ENVIRONMENT: &str = "\
 | variable | meaning |

@@ -16,7 +16,10 @@ pub fn table<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
 
 /// A command's own arguments.
 pub fn own(command: &Command) -> impl Iterator<Item = &Arg> {
-    let shown = |arg: &&Arg| !arg.is_global_set() && !matches!(arg.get_id().as_str(), "help" | "version");
+    let tells = |action: &ArgAction| {
+        matches!(action, ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version)
+    };
+    let shown = move |arg: &&Arg| !arg.is_global_set() && !tells(arg.get_action());
     command.get_arguments().filter(shown)
 }
 
@@ -71,7 +74,8 @@ fn row(arg: &Arg) -> String {
         about.push_str(&format!(" ({})", choices.join(", ")));
     }
     let defaults = arg.get_default_values().iter().map(|value| value.to_string_lossy());
-    let defaults: Vec<_> = defaults.filter(|_| takes).map(|value| format!("`{value}`")).collect();
+    let defaults: Vec<_> =
+        defaults.filter(|value| takes && !value.is_empty()).map(|value| format!("`{value}`")).collect();
     if !defaults.is_empty() {
         about.push_str(&format!("; {} when nothing is said", defaults.join(", ")));
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_mangen::{
     Man,
     roff::{Inline, Roff, bold, roman},
@@ -13,12 +13,17 @@ use crate::{
     merge::{Reference, Row},
 };
 
-/// A program's page. `more` are sections that its grammar does not know, as a heading and a text in the little Markdown of the
+/// A program's page. `description` and `more` are sections that its grammar does not know, as a heading and a text in the little Markdown of the
 /// references: paragraphs, `- ` items, and tables of two columns or more.
 ///
 /// # Errors
 /// Never, but for what writing into memory could.
-pub fn program(command: &Command, section: &str, more: &[(&str, &str)]) -> io::Result<String> {
+pub fn program(
+    command: &Command,
+    section: &str,
+    description: &str,
+    more: &[(&str, &str)],
+) -> io::Result<String> {
     let name = command.get_name().to_owned();
     let mut page = Vec::new();
     // The exit codes, which its help ends with, have a section of their own.
@@ -32,37 +37,24 @@ pub fn program(command: &Command, section: &str, more: &[(&str, &str)]) -> io::R
     let mut built = command;
     built.build();
     for inner in leaves(&built) {
+        // Where options and commands exclude each other, there is a line for each.
         let usage = inner.clone().render_usage().to_string();
-        let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>().join(" ");
+        let usage = usage.lines().next().unwrap_or_default().trim_start_matches("Usage:").trim().to_owned();
         let words = inner.get_bin_name().unwrap_or(inner.get_name()).to_owned();
         let rest = usage.strip_prefix(&words).unwrap_or(&usage).to_owned();
         roff.text([bold(words), roman(rest)]);
         roff.control("br", []);
     }
+    roff.control("SH", ["DESCRIPTION"]);
+    blocks(&mut roff, description);
     roff.control("SH", ["COMMANDS"]);
-    for inner in leaves(&built) {
+    // What the program does without a command is told with the command that does it.
+    let told = leaves(&built).into_iter().filter(|inner| !inner.has_subcommands());
+    for inner in told {
         let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
         roff.control("SS", [inner.get_bin_name().unwrap_or(inner.get_name())]);
-        roff.text([roman(format!("{about}."))]);
-        for arg in crate::commands::own(inner) {
-            let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-            let long = arg.get_long().map(|long| format!("--{long}"));
-            let names: Vec<_> =
-                arg.get_short().map(|short| format!("-{short}")).into_iter().chain(long).collect();
-            let takes = arg.get_action().takes_values();
-            let mut tag = vec![bold(names.join(", "))];
-            if let (Some(value), true) = (value, takes) {
-                tag.push(roman(if names.is_empty() { value } else { format!(" {value}") }));
-            }
-            let mut about = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            for default in arg.get_default_values().iter().filter(|_| takes) {
-                about.push_str(&format!("; {} when nothing is said", default.to_string_lossy()));
-            }
-            if let Some(variable) = arg.get_env() {
-                about.push_str(&format!("; variable {}", variable.to_string_lossy()));
-            }
-            roff.control("TP", []).text(tag).text([roman(about)]);
-        }
+        roff.text(inlines(&format!("{about}.")));
+        crate::commands::own(inner).for_each(|arg| argument(&mut roff, arg));
     }
     for (heading, text) in more {
         roff.control("SH", [*heading]);
@@ -109,6 +101,25 @@ fn leaves(command: &Command) -> Vec<&Command> {
     all
 }
 
+fn argument(roff: &mut Roff, arg: &Arg) {
+    let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    let long = arg.get_long().map(|long| format!("--{long}"));
+    let names: Vec<_> = arg.get_short().map(|short| format!("-{short}")).into_iter().chain(long).collect();
+    let takes = arg.get_action().takes_values();
+    let mut tag = vec![bold(names.join(", "))];
+    if let (Some(value), true) = (value, takes) {
+        tag.push(roman(if names.is_empty() { value } else { format!(" {value}") }));
+    }
+    let mut about = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    for default in arg.get_default_values().iter().filter(|value| takes && !value.is_empty()) {
+        about.push_str(&format!("; `{}` when nothing is said", default.to_string_lossy()));
+    }
+    if let Some(variable) = arg.get_env() {
+        about.push_str(&format!("; variable `{}`", variable.to_string_lossy()));
+    }
+    roff.control("TP", []).text(tag).text(inlines(&about));
+}
+
 fn key(roff: &mut Roff, row: &Row) {
     let name = if row.key.name == "*" { "NAME" } else { row.key.name };
     let without = match without(row) {
@@ -141,7 +152,7 @@ fn blocks(roff: &mut Roff, text: &str) {
             let mut cells = row.trim_end_matches('|').split(" | ").map(str::trim);
             let first = cells.next().unwrap_or_default().replace('`', "");
             let rest: Vec<_> = cells.filter(|cell| !cell.is_empty()).collect();
-            roff.control("TP", []).text([bold(first)]).text(inlines(&rest.join(". ")));
+            roff.control("TP", []).text([bold(first)]).text(inlines(&rest.join("; ")));
         } else if let Some(item) = line.strip_prefix("- ") {
             flush(roff, &mut paragraph);
             roff.control("IP", ["\\(bu", "2"]).text(inlines(item));

@@ -61,7 +61,7 @@ fn every_key_in_the_sources_is_in_the_reference() {
 }
 
 /// Words in quotation marks that are no keys.
-const NO_KEYS: [&str; 0] = [];
+const NO_KEYS: [&str; 1] = ["info"];
 
 /// Whoever reads the annotated file and the examples meets every key.
 #[test]
