@@ -3,6 +3,7 @@
 
 mod command;
 mod errors;
+mod explained;
 mod hold;
 mod kit;
 mod leases;

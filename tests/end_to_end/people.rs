@@ -140,6 +140,22 @@ async fn who_asks_where_no_broker_is_is_told_so() {
 }
 
 #[tokio::test]
+async fn of_several_addresses_the_first_that_answers_is_asked() {
+    let site = Site::new(Plan::default());
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let several = format!("{nobody}, {}", site.address);
+    let ask = |addresses: &str| {
+        run(site.leasehold("operator").env("LEASEHOLD_ADDR", addresses).args(["status", "-o", "json"]))
+    };
+    assert_told(&ask(&several), 4, &["nothing listens at"]);
+    let _daemon = Daemon::start(&site).await;
+    assert_eq!(json(&ask(&several))["live_leases"], 0);
+    assert_told(&ask(&nobody.to_string()), 4, &["nothing listens at"]);
+    let wrong = ask(&format!("{},http://x", site.address));
+    assert!(wrong.code == 2 && wrong.err.contains("reached by TLS only"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_allowed_and_what_is_not_there_look_the_same() {
     let site = Site::new(Plan::default());
     let _daemon = Daemon::start(&site).await;

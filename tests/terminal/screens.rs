@@ -76,6 +76,77 @@ async fn a_page_that_is_shown_again_follows_the_broker_and_ends_with_ctrl_c() {
     screen.shows("finished").await;
 }
 
+/// The shell, as a peer of these tests.
+fn is_there(shell: &'static str) -> bool {
+    let found = Command::new(shell).arg("--version").output();
+    or_skip(found.map_err(|_| PeerError::NotInstalled(shell))).unwrap().is_some()
+}
+
+async fn complete_what_the_broker_has(screen: &Screen, lease: &str) {
+    let words = [
+        ("leasehold lea", "leasehold lease".to_owned()),
+        ("leasehold lease get prod/p", format!("leasehold lease get {SECRET}")),
+        ("leasehold lease show lease-", format!("leasehold lease show {lease}")),
+        ("leasehold status --outp", "leasehold status --output".to_owned()),
+    ];
+    for (typed, whole) in words {
+        screen.clear().await;
+        screen.write(typed).await;
+        screen.key("Tab");
+        screen.shows(&format!("ready> {whole}")).await;
+    }
+}
+
+/// As the Debian package installs it.
+#[tokio::test]
+async fn zsh_completes_what_the_broker_has_from_the_first_time_on() {
+    if !is_there("zsh") {
+        return;
+    }
+    let Some((_site, _daemon, lease, screen)) = scene(120).await else { return };
+    screen.run("mkdir functions && leasehold completions zsh > functions/_leasehold").await;
+    let start =
+        "PS1='ready> '\nfpath=(~/functions $fpath)\nautoload -U compinit\ncompinit -u\nprint is-here\n";
+    fs::write(screen.home().join(".zshrc"), start).unwrap();
+    screen.write("exec zsh\n").await;
+    screen.shows("is-here\nready>").await;
+    complete_what_the_broker_has(&screen, &lease).await;
+}
+
+#[tokio::test]
+async fn fish_completes_what_the_broker_has() {
+    if !is_there("fish") {
+        return;
+    }
+    let Some((_site, _daemon, lease, screen)) = scene(120).await else { return };
+    let folder = ".config/fish/completions";
+    screen.run(&format!("mkdir -p {folder} && leasehold completions fish > {folder}/leasehold.fish")).await;
+    let start = "function fish_prompt; echo -n 'ready> '; end\nset -g fish_greeting is-here\n\
+                 set -g fish_autosuggestion_enabled 0\n";
+    fs::write(screen.home().join(".config/fish/config.fish"), start).unwrap();
+    screen.write("exec fish\n").await;
+    screen.shows("is-here\nready>").await;
+    complete_what_the_broker_has(&screen, &lease).await;
+}
+
+#[tokio::test]
+async fn the_check_of_a_journal_says_how_far_it_has_come_on_a_terminal_only() {
+    let Some((site, daemon, _, screen)) = scene(120).await else { return };
+    drop(daemon);
+    // In the place of the journal's first segment something that nobody writes into: the check waits for it.
+    let segment = site.state().join("journal/00000000000000000001.log");
+    let kept = segment.with_extension("kept");
+    fs::rename(&segment, &kept).unwrap();
+    assert!(Command::new("mkfifo").arg(&segment).status().unwrap().success());
+    screen.write(&format!("leasehold audit verify {}\n", site.state().display())).await;
+    screen.shows("[........................] segment 1 of 1, 0 good records").await;
+    screen.clear().await;
+    fs::rename(&kept, &segment).unwrap();
+    let found = screen.run(&format!("leasehold audit verify {} 2> told.txt", site.state().display())).await;
+    assert!(found.contains("good: every record") && !found.contains("1 of 1"), "{found}");
+    assert_eq!(fs::read_to_string(screen.home().join("told.txt")).unwrap(), "", "a file watches nothing");
+}
+
 #[tokio::test]
 async fn long_work_shows_how_far_it_has_come_in_one_line_that_goes_away() {
     let Some((site, _daemon, _, screen)) = scene(80).await else { return };
