@@ -3,7 +3,7 @@
 //! Until then the one before it is in force, with its leases and its files. What cannot change while the sidecar runs makes
 //! it refuse the whole, so that what is in force is always one file's.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use thiserror::Error;
 use tokio::{signal::unix::Signal, sync::watch};
@@ -83,10 +83,13 @@ impl Reloading<'_> {
         }
         let edition = Edition::new(before.number.saturating_add(1), config)?;
         let (wanted, number) = (&edition.config.secrets, edition.number);
+        let missing = RefCell::new(BTreeMap::new());
         let staging = self.secrets.stage(wanted, |secret, error| {
             let why = format!("`{}` cannot be leased, and is tried again: {error}", secret.name);
-            if self.is_news(&why) {
+            let mut missing = missing.borrow_mut();
+            if missing.insert(secret.name.clone(), why.clone()).as_ref() != Some(&why) {
                 tracing::warn!(secret = %secret.name, path = %secret.path, "the configuration before stays in force: {why}");
+                self.tell(&missing.values().cloned().collect::<Vec<_>>().join("; "));
             }
         });
         let staged = staging.await;
@@ -117,16 +120,11 @@ impl Reloading<'_> {
 
     fn refuse(&self, error: &NotTaken) {
         tracing::error!("the configuration is not taken over, and the one before stays in force: {error}");
-        self.is_news(&one_line(&error.to_string()));
+        self.tell(&one_line(&error.to_string()));
     }
 
-    /// Whether it is the first time that this is said.
-    fn is_news(&self, trouble: &str) -> bool {
-        self.standing.send_if_modified(|standing| {
-            let is_news = standing.trouble.as_deref() != Some(trouble);
-            standing.trouble = Some(trouble.into());
-            is_news
-        })
+    fn tell(&self, trouble: &str) {
+        self.standing.send_modify(|standing| standing.trouble = Some(trouble.into()));
     }
 }
 
