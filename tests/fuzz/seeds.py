@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "clients/python/src"))
-from leasehold.v1 import lease_service_pb2  # noqa: E402
+from leasehold.v1 import lease_service_pb2
 
 LEASE = "lease-a4dqobyha4dqobyha4dqobyha4"
 HOLDER = "spiffe://example.org/prod/payments/api"
