@@ -1,5 +1,7 @@
 //! What a rotation would do.
 
+use std::iter;
+
 use leasehold_client::proto;
 use serde::Serialize;
 
@@ -68,12 +70,15 @@ impl PreviewView {
         let width = self.steps.iter().map(|step| step.step.chars().count()).max().unwrap_or_default();
         let step = |step: &StepView| {
             let mark = if step.ok { 'x' } else { '!' };
-            let line = format!("  [{mark}] {:<width$}  {}", printable(&step.step), printable(&step.message));
-            line.trim_end().to_owned()
+            let mut message = step.message.lines().map(printable);
+            let told = message.next().unwrap_or_default();
+            let line = format!("  [{mark}] {:<width$}  {told}", printable(&step.step));
+            // The lines of policy that would allow it stand by themselves, to be copied.
+            iter::once(line.trim_end().to_owned()).chain(message).collect::<Vec<_>>()
         };
         let drain = duration::show(std::time::Duration::from_secs(self.drain_seconds));
         let mut lines = vec![format!("a rotation of {} would do this; nothing was changed", self.secret)];
-        lines.extend(self.steps.iter().map(step));
+        lines.extend(self.steps.iter().flat_map(step));
         lines.push(format!("  {} live leases would have {drain} to move", self.leases));
         lines
     }
@@ -91,7 +96,10 @@ mod tests {
             message: message.into(),
         };
         let preview = proto::RotationPreview {
-            steps: vec![step("read it", true, ""), step("write it", false, "not allowed")],
+            steps: vec![
+                step("read it", true, ""),
+                step("write it", false, "not allowed: run this\nGRANT it TO broker;"),
+            ],
             lease_count: 3,
             drain: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
         };
@@ -102,7 +110,8 @@ mod tests {
             [
                 "a rotation of prod/a would do this; nothing was changed",
                 "  [x] read it",
-                "  [!] write it  not allowed",
+                "  [!] write it  not allowed: run this",
+                "GRANT it TO broker;",
                 "  3 live leases would have 1h to move",
             ]
         );
@@ -110,7 +119,7 @@ mod tests {
             serde_json::to_string(&view).unwrap(),
             concat!(
                 r#"{"secret":"prod/a","ok":false,"leases":3,"drain_seconds":3600,"#,
-                r#""steps":[{"step":"read it","ok":true},{"step":"write it","ok":false,"message":"not allowed"}]}"#
+                r#""steps":[{"step":"read it","ok":true},{"step":"write it","ok":false,"message":"not allowed: run this\nGRANT it TO broker;"}]}"#
             )
         );
     }

@@ -217,8 +217,11 @@ fn preview(preview: &RotationPreview) -> v1::RotationPreview {
 fn preview_step(finding: &Finding) -> v1::RotationPreviewStep {
     let (ok, message) = match &finding.verdict {
         Verdict::Passed(note) => (true, note.clone()),
-        Verdict::Failed { problem, remedy, .. } if remedy.is_empty() => (false, problem.clone()),
-        Verdict::Failed { problem, remedy, .. } => (false, format!("{problem}: {remedy}")),
+        Verdict::Failed { problem, remedy, grant } => {
+            let way_out = if remedy.is_empty() { String::new() } else { format!(": {remedy}") };
+            let lines = grant.as_ref().map(|grant| format!("\n{grant}")).unwrap_or_default();
+            (false, format!("{problem}{way_out}{lines}"))
+        }
         Verdict::NotTried(why) => (true, format!("not tried: {why}")),
     };
     v1::RotationPreviewStep { step: finding.step.clone(), ok, message }
@@ -320,6 +323,15 @@ mod tests {
         let nothing =
             v1::RotateSecretRequest { path: "prod".into(), reason: "a\nb".into(), ..Default::default() };
         assert_eq!(told(rotate_secret(actor(), nothing)), ["path", "reason"]);
+    }
+
+    #[test]
+    fn a_step_that_would_fail_has_the_way_out_and_the_lines_that_allow_it() {
+        let failed = Finding::failed("change it", "no right", "run this");
+        assert_eq!(preview_step(&failed).message, "no right: run this");
+        let message = preview_step(&failed.granted_by("GRANT a TO b;")).message;
+        assert_eq!(message, "no right: run this\nGRANT a TO b;");
+        assert_eq!(preview_step(&Finding::failed("change it", "no right", "")).message, "no right");
     }
 
     #[test]
