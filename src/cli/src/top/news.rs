@@ -89,7 +89,14 @@ impl Outcome {
 }
 
 impl From<proto::AuditRecord> for Record {
-    fn from(record: proto::AuditRecord) -> Self {
+    fn from(mut record: proto::AuditRecord) -> Self {
+        // An id is whole or not there, and where there is little room the other words say more.
+        let lease = std::mem::take(&mut record.lease_id);
+        let both = |words: String| match (words.is_empty(), lease.is_empty()) {
+            (false, false) => format!("{words}; {lease}"),
+            (true, _) => lease,
+            (false, true) => words,
+        };
         Self {
             sequence: record.sequence,
             time: record.time.and_then(clock::of_proto).unwrap_or_default(),
@@ -101,7 +108,7 @@ impl From<proto::AuditRecord> for Record {
             },
             secret: record.secret.clone(),
             actor: record.actor.as_ref().map(|actor| actor.spiffe_id.clone()).unwrap_or_default(),
-            words: RecordView::from(record).in_words(),
+            words: both(RecordView::from(record).in_words()),
         }
     }
 }
@@ -148,6 +155,13 @@ mod tests {
         assert_eq!(says("secret.written"), (false, true));
         assert_eq!((says("lease.read"), says("rotation.read")), ((false, false), (false, false)));
         assert_eq!(record("lease.issued").words, "lease-a");
+        let failed = proto::AuditRecord {
+            outcome: proto::AuditOutcome::Failed.into(),
+            failure_reason: "PROVIDER_THROTTLED".into(),
+            lease_id: "lease-a".into(),
+            ..Default::default()
+        };
+        assert_eq!(Record::from(failed).words, "PROVIDER_THROTTLED; lease-a");
     }
 
     #[test]

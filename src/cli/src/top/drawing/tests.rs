@@ -122,7 +122,7 @@ pub(in super::super) fn whole() -> (Page, Timestamp) {
     page.take(News::Rotations(Ok(Listing { items: vec![rotation], more: false })), at(NOW));
     page.take(News::Tail(Ok(())), at(NOW));
     let records = vec![
-        record(1, "lease.issued", Outcome::Ok, "lease-aeaqcaibaeaqcaibaeaqcaibae; by payments.lease"),
+        record(1, "lease.issued", Outcome::Ok, "by payments.lease; lease-aeaqcaibaeaqcaibaeaqcaibae"),
         record(2, "lease.issued", Outcome::Denied, "call=call-a"),
         record(30, "rotation.promoted", Outcome::Ok, "a\u{1b}[2Jb"),
         record(39, "lease.issued", Outcome::Failed, "PROVIDER_THROTTLED"),
