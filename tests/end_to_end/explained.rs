@@ -36,7 +36,8 @@ fn bytes(status: &Status) -> Vec<u8> {
     let call = status.get_details_request_info().unwrap().request_id;
     let bytes = status.details().to_vec();
     let at = bytes.windows(call.len()).position(|part| part == call.as_bytes()).unwrap();
-    [&bytes[..at], &bytes[at + call.len()..]].concat()
+    let (before, rest) = bytes.split_at(at);
+    [before, rest.split_at(call.len()).1].concat()
 }
 
 #[tokio::test]
