@@ -13,7 +13,7 @@ use leasehold_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{Sidecar, path, site};
+use crate::kit::{Sidecar, check, folder, path, site};
 
 /// The program as process 1 of a namespace of its own, with a /proc that shows it; `None` where nobody gets one.
 pub(crate) fn as_init(program: &Command) -> Option<Command> {
@@ -43,8 +43,9 @@ async fn as_process_one_it_buries_what_is_left_to_it_and_ends_when_it_is_told() 
     let program = site.path("leave");
     let said = site.path("said");
     let script = format!(
-        "#!/bin/sh\n(/usr/bin/setsid /bin/sh -c '/bin/sleep 0.3; read _ _ _ parent _ < /proc/self/stat; echo $parent >> {}' &)\n",
-        said.display()
+        "#!/bin/sh\ncd {}\n/usr/bin/setsid /bin/sh -c ': > away; /bin/sleep 0.3; read _ _ _ parent _ < /proc/self/stat; \
+         echo $parent >> said' &\nuntil [ -e away ]; do /bin/sleep 0.01; done\n",
+        site.path("").display()
     );
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
@@ -64,7 +65,8 @@ async fn as_process_one_it_buries_what_is_left_to_it_and_ends_when_it_is_told() 
     let init = children(sidecar.id())[0];
     let init_id = u32::try_from(init).unwrap();
     ask(&daemon::operator(&site).await.operator(), &path("db")).await;
-    until("an orphan has spoken", async || said.exists()).await;
+    let spoken = || fs::read_to_string(&said).is_ok_and(|text| text.ends_with('\n'));
+    until("an orphan has spoken", async || spoken()).await;
     assert_eq!(fs::read_to_string(&said).unwrap(), "1\n", "process 1 is its parent");
     until("it is buried", async || children(init_id).is_empty()).await;
     assert!(sidecar.log().contains("\"pid\":1,"), "{}", sidecar.log());
@@ -72,6 +74,26 @@ async fn as_process_one_it_buries_what_is_left_to_it_and_ends_when_it_is_told() 
     kill_process(Pid::from_raw(init).unwrap(), Signal::TERM).unwrap();
     assert_eq!(sidecar.ended().await.code(), Some(0), "{}", sidecar.log());
     assert!(!site.path("files/db").exists(), "it ended in order");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_volume_of_a_pod_it_publishes_where_everybody_can_write_when_that_is_said() {
+    let site = site(&["db"], "10m");
+    let broker = Daemon::start(&site).await;
+    daemon::put(&site, "prod/payments/db", "canary").await;
+    // As the kubelet makes an emptyDir.
+    let volume = folder(&site, "volume");
+    fs::set_permissions(&volume, PermissionsExt::from_mode(0o777)).unwrap();
+    let config = "[[secret]]\nname = \"db\"\npath = \"prod/payments/db\"\n\n[health]\nsocket = \"volume/secrets/health.sock\"\n\n\
+                  [[file]]\nname = \"db\"\nsecret = \"db\"\n\n[files]\ndir = \"volume/secrets\"\n";
+    let mut refused = Sidecar::start(&site, config);
+    assert_eq!(refused.ended().await.code(), Some(3), "{}", refused.log());
+    assert!(refused.log().contains("`shared_volume = true` where only those"), "{}", refused.log());
+    let mut sidecar = Sidecar::start(&site, &format!("{config}shared_volume = true\n"));
+    until("it is ready", async || check(&site).0 == 0).await;
+    assert_eq!(fs::read_to_string(volume.join("secrets/db")).unwrap(), "canary");
+    assert!(sidecar.stop().await.success());
     broker.stop().await;
 }
 

@@ -9,9 +9,12 @@ use leasehold_tests::{
     site::Site,
     wait::until,
 };
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{Sidecar, live, path, site};
+use crate::{
+    container::{as_init, children},
+    kit::{Sidecar, live, path, site},
+};
 
 const FIRST: &str = "canary-of-the-first-3c55";
 /// In its environment, in a file and on a descriptor.
@@ -105,24 +108,18 @@ async fn as_init_it_buries_orphans_and_kills_what_ignores_being_told() {
                   echo \"$(cat /proc/1/comm) $(cat /proc/[0-9]*/stat | grep -c ') Z ')\" >> program.log; \
                   sleep 1000 & echo ready >> program.log; while :; do sleep 0.05; done";
     let program = exec(&site, script);
-    let as_init = getuid().is_root();
-    let mut command = program;
-    if as_init {
-        let mut inside = Command::new("unshare");
-        inside.args(["--pid", "--fork", "--mount-proc"]).arg(command.get_program()).args(command.get_args());
-        command = inside;
-    }
+    let inside = as_init(&program);
+    let is_init = inside.is_some();
+    let command = inside.unwrap_or(program);
     let mut sidecar = Sidecar::spawn(&site, command);
     let said = lines(&site, 2).await;
-    if as_init {
+    if is_init {
         assert_eq!(said[0], "leasehold-sidec 0");
     } else {
         // Where it is not process 1 it takes that place for its own, and /proc has others' dead.
-        eprintln!("not root: tried without a process namespace");
+        eprintln!("this system gives nobody a process namespace: tried without one");
     }
-    let outer = i32::try_from(sidecar.id()).unwrap();
-    let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
-    let told = if as_init { children.trim().parse().unwrap() } else { outer };
+    let told = if is_init { children(sidecar.id())[0] } else { i32::try_from(sidecar.id()).unwrap() };
     kill_process(Pid::from_raw(told).unwrap(), Signal::TERM).unwrap();
     assert_eq!(sidecar.ended().await.code(), Some(137), "{}", sidecar.log());
     assert!(sidecar.log().contains("did not end in its time and is killed"), "{}", sidecar.log());

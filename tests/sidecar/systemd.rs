@@ -88,7 +88,6 @@ impl Systemd {
             }
             sleep(std::time::Duration::from_millis(50)).await;
         }
-        eprintln!("{}", systemd.log());
         None
     }
 
