@@ -113,8 +113,12 @@ fn errors_of_templates_say_the_line_and_never_a_value() {
         ("{{ secrets.db.password + 1 }}", "invalid operation"),
         ("{{ secrets.db.password | upper | nofilter }}", "unknown filter"),
         ("{{ debug() }}", "unknown function"),
-        ("{% for i in range(99999) %}{{ secrets.db.password }}{% endfor %}", "more than 1048576 bytes"),
+        (
+            "{% for i in range(9999) %}{% filter replace('x', secrets.db.password) %}xxxxxxxx{% endfilter %}{% endfor %}",
+            "more than 1048576 bytes",
+        ),
         ("{% for i in range(99999) %}{% for j in range(99) %}{% endfor %}{% endfor %}", "does it end?"),
+        ("{% for i in range(99999) %}{{ i }}{% endfor %}", "does it end?"),
     ] {
         let error = template(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
@@ -147,4 +151,14 @@ fn files_of_a_secret_can_be_left_out() {
         renderer.render(&snapshot, &without).unwrap().len()
     };
     assert_eq!((without("db"), without("one")), (1, 0));
+}
+
+/// Found by fuzzing: to drop a hundred thousand lists within each other took more stack than there is.
+#[test]
+fn no_template_nests_a_list_until_the_stack_ends() {
+    let text = "{% set x = namespace(s=[]) %}{% for i in range(99999) %}{% set x.s = [x.s] %}{% endfor %}";
+    // What is not optimised takes more of it.
+    let render = std::thread::Builder::new().stack_size(64 << 20).spawn(move || template(text).unwrap_err());
+    let error = render.unwrap().join().unwrap();
+    assert!(error.contains("does it end?"), "{error}");
 }
