@@ -7,6 +7,7 @@ mod indexer;
 mod marker;
 mod open;
 mod open_error;
+mod publisher;
 mod queue;
 mod recovery;
 mod snapshot;
@@ -44,6 +45,7 @@ use self::{
     archivist::{ArchiveWork, Archivist},
     courier::{Couriers, Outcome},
     indexer::{Calm, IndexWork, Indexer, SnapshotRule},
+    publisher::{Publisher, Stage},
     queue::{Closed, Queue, Request},
     writer::{Counts, Writer},
 };
@@ -153,9 +155,17 @@ impl Embedded {
             closed: closed_sender,
             calm: Calm::default(),
         };
+        let stage = Stage {
+            index: Arc::clone(&index),
+            indexer: Arc::clone(&indexer),
+            watchers: Arc::clone(&watchers),
+            counts: Arc::clone(&counts),
+        };
+        let (publisher, publishing) = Publisher::new(stage, Arc::clone(&queue));
         let writer = Writer {
             journal: state.journal,
             queue: Arc::clone(&queue),
+            publisher,
             index: Arc::clone(&index),
             indexer: Arc::clone(&indexer),
             watchers: Arc::clone(&watchers),
@@ -175,6 +185,7 @@ impl Embedded {
             spawn("ledger-index", indexing)?,
             spawn("ledger-journal", || writer.run())?,
             spawn("ledger-archive", archive)?,
+            spawn("ledger-publish", || publishing.run())?,
         ];
         let [indexing, writing, archiving] =
             [0, 1, 2].map(|n| threads.get(n).map(|t: &JoinHandle<()>| t.thread().clone()));

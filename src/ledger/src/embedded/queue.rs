@@ -123,6 +123,11 @@ impl Queue {
         Taken::Requests
     }
 
+    /// Whether somebody waits to commit.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.lock().requests.is_empty()
+    }
+
     pub(crate) fn close(&self, how: Closed) {
         self.lock().closed.get_or_insert(how);
         self.wake();

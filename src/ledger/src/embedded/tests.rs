@@ -160,6 +160,45 @@ async fn of_many_who_want_the_same_key_one_gets_it() {
     assert_eq!((won, all(&ledger).await.len()), (1, 2));
 }
 
+/// While groups overtake each other on their way to the disk and into the index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_answered_is_visible_and_no_update_is_lost_under_load() {
+    const WRITERS: usize = 24;
+    const ROUNDS: usize = 20;
+    let home = Home::new();
+    let (ledger, _) = home.open();
+    ledger.commit(commit(vec![], vec![put("count", "0")])).await.unwrap();
+    let count_up = async |ledger: &Embedded| loop {
+        let count = ledger.get(&key("count")).await.unwrap().unwrap();
+        let next = std::str::from_utf8(count.value.expose()).unwrap().parse::<usize>().unwrap() + 1;
+        let unchanged = Condition::Unchanged(key("count"), count.revision);
+        match ledger.commit(commit(vec![unchanged], vec![put("count", &next.to_string())])).await {
+            Ok(_) => return,
+            Err(why) => assert_eq!(why, LedgerError::Conflict(key("count"))),
+        }
+    };
+    let writers = (0..WRITERS).map(|n| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move {
+            let own = format!("own/{n}");
+            for round in 0..ROUNDS {
+                let revision =
+                    ledger.commit(commit(vec![], vec![put(&own, &round.to_string())])).await.unwrap();
+                let seen = ledger.get(&key(&own)).await.unwrap().unwrap();
+                assert_eq!((seen.revision, seen.value.expose()), (revision, round.to_string().as_bytes()));
+                if round % 4 == 0 {
+                    count_up(&ledger).await;
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let count = ledger.get(&key("count")).await.unwrap().unwrap();
+    assert_eq!(count.value.expose(), (WRITERS * ROUNDS.div_ceil(4)).to_string().as_bytes());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn commits_that_come_together_share_an_fsync() {
     let home = Home::new();

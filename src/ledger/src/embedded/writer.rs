@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-use leasehold_audit::{Head, Journal, JournalError};
-use leasehold_core::state::{Change, Key, LedgerError, Revision, Write};
+use leasehold_audit::{Journal, JournalError};
+use leasehold_core::state::{Key, LedgerError, Revision};
 use tokio::sync::watch;
 
 use super::{
     health::LedgerHealth,
     indexer::Indexer,
+    publisher::{Group, Publisher, answer},
     queue::{Closed, Posted, Queue, Request, Taken},
 };
 use crate::{conditions, index::Index, watchers::Watchers};
@@ -33,6 +33,7 @@ const BACK_PRESSURE: Duration = Duration::from_millis(20);
 pub(crate) struct Writer {
     pub(crate) journal: Journal,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) publisher: Publisher,
     pub(crate) index: Arc<Index>,
     pub(crate) indexer: Arc<Indexer>,
     pub(crate) watchers: Arc<Watchers>,
@@ -40,7 +41,7 @@ pub(crate) struct Writer {
     pub(crate) counts: Arc<Counts>,
 }
 
-/// What the writer has done, for others to read.
+/// What was done, for others to read.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) head: AtomicU64,
@@ -57,11 +58,12 @@ impl Writer {
         let mut group = Vec::new();
         let how = loop {
             match self.queue.take(&mut group) {
-                Taken::Requests => self.commit(&mut group),
+                Taken::Requests => self.commit(std::mem::take(&mut group)),
                 Taken::Nothing => self.wait(),
                 Taken::End(how) => break how,
             }
         };
+        self.publisher.settle();
         self.watchers.end(&LedgerError::Unavailable("the ledger was closed".to_owned()));
         self.indexer.end((how == Closed::InOrder).then(|| self.journal.head()));
     }
@@ -77,27 +79,43 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: &mut Vec<Posted>) {
+    fn commit(&mut self, requests: Vec<Posted>) {
         if let Err(why) = self.wait_for_index() {
             self.say(Err(why.clone()));
-            return answer(group, std::iter::repeat_with(|| Err(why.clone())));
+            return answer(requests, std::iter::repeat_with(|| Err(why.clone())));
         }
-        let mut outcomes = self.stage(group);
-        if outcomes.iter().any(Result::is_ok) {
-            match self.journal.commit() {
-                Ok(head) => self.publish(head, group, &outcomes),
-                Err(why) => {
-                    let why = refusal(&why);
-                    outcomes.iter_mut().filter(|o| o.is_ok()).for_each(|o| *o = Err(why.clone()));
-                    self.say(Err(why));
-                }
+        let mut outcomes = self.stage(&requests);
+        if outcomes.iter().all(Result::is_err) {
+            return answer(requests, outcomes);
+        }
+        match self.journal.commit() {
+            Ok(head) => {
+                self.say(Ok(()));
+                self.count();
+                self.publisher.publish(Group { requests, outcomes, head }, self.queue.is_waited_for());
+            }
+            Err(why) => {
+                let why = refusal(&why);
+                outcomes.iter_mut().filter(|o| o.is_ok()).for_each(|o| *o = Err(why.clone()));
+                self.say(Err(why));
+                answer(requests, outcomes);
             }
         }
-        answer(group, outcomes);
+    }
+
+    fn count(&self) {
+        let stats = self.journal.stats();
+        self.counts.fsyncs.store(stats.commits, Ordering::Relaxed);
+        self.counts.bytes.store(stats.bytes, Ordering::Relaxed);
+        self.counts.segments.store(stats.segments, Ordering::Relaxed);
     }
 
     /// Checks the group in order and stages what may be committed. What one commit writes, the next one's conditions see.
     fn stage(&mut self, group: &[Posted]) -> Vec<Result<Revision, LedgerError>> {
+        // Conditions are looked up in the index, which must have all that was written before.
+        if group.iter().any(|request| !request.conditions.is_empty()) {
+            self.publisher.settle();
+        }
         let Self { journal, index, counts, .. } = self;
         let mut written: HashMap<&Key, Option<Revision>> = HashMap::new();
         let mut stage = |request: &'_ Request, written: &HashMap<&Key, Option<Revision>>| {
@@ -124,37 +142,6 @@ impl Writer {
             outcomes.push(outcome);
         }
         outcomes
-    }
-
-    /// What is durable becomes visible, in order.
-    fn publish(&mut self, head: Head, group: &mut [Posted], outcomes: &[Result<Revision, LedgerError>]) {
-        self.say(Ok(()));
-        let mut commits = 0u64;
-        let mut last_time = Timestamp::MIN;
-        for (request, outcome) in group.iter_mut().zip(outcomes) {
-            let Ok(revision) = *outcome else { continue };
-            commits = commits.saturating_add(1);
-            last_time = last_time.max(request.record.time);
-            if request.writes.is_empty() {
-                continue;
-            }
-            let mut audience = self.watchers.audience();
-            let told = if audience.is_empty() { Vec::new() } else { request.writes.clone() };
-            self.index.apply(revision, &mut request.writes);
-            for Write { key, value } in told {
-                audience.tell(&Change { revision, key, value });
-            }
-        }
-        let stats = self.journal.stats();
-        self.counts.head.store(head.seq, Ordering::Relaxed);
-        self.counts.commits.fetch_add(commits, Ordering::Relaxed);
-        self.counts.fsyncs.store(stats.commits, Ordering::Relaxed);
-        self.counts.bytes.store(stats.bytes, Ordering::Relaxed);
-        self.counts.segments.store(stats.segments, Ordering::Relaxed);
-        self.indexer.saw(last_time);
-        if self.index.is_full(head) && self.index.freeze(head) {
-            self.indexer.wake();
-        }
     }
 
     /// Memory is bounded: when the index does not come after, commits wait, and fail when it cannot.
@@ -207,16 +194,6 @@ impl Drop for Writer {
             was_ok
         });
     }
-}
-
-/// Tells everybody how it went, and only then wakes those who carry it.
-fn answer(group: &mut Vec<Posted>, outcomes: impl IntoIterator<Item = Result<Revision, LedgerError>>) {
-    let to_call: Vec<_> = group
-        .drain(..)
-        .zip(outcomes)
-        .filter_map(|(mut request, outcome)| request.reply.take()?.send(outcome, Some(request)))
-        .collect();
-    to_call.iter().for_each(|courier| courier.call());
 }
 
 /// What a failure of the journal means to who wanted to commit.
