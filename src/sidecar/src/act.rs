@@ -12,7 +12,11 @@ mod reaction;
 mod switching;
 mod unit;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use leasehold_programs::{Gone, UnknownUser, Untrusted};
 use thiserror::Error;
@@ -20,12 +24,17 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::inbox::News;
 pub use self::pid_file::PidFileError;
-use self::{crew::Crew, inbox::Inbox, switching::Switching};
+use self::{
+    crew::{Crew, Dismissed},
+    inbox::Inbox,
+    switching::Switching,
+};
 use crate::{
     config::{
         OnChange,
         on_change::{Deed, Timing},
     },
+    edition::Edition,
     exec::{GivenError, Told},
     name::Name,
     publish::Published,
@@ -39,8 +48,8 @@ pub struct Standing {
     pub done: u64,
     /// How often it failed, with every time that it was tried again.
     pub failed: u64,
-    /// What was given up until the next change.
-    pub given_up: Vec<Box<str>>,
+    /// What was given up until the next change, by the number of who was to do it.
+    pub given_up: BTreeMap<usize, Box<str>>,
 }
 
 /// Why something could not be done.
@@ -148,20 +157,11 @@ pub(crate) async fn run_all(
         let all_use = tokio::select! {
             news = published.recv() => {
                 let Some(Published { first, changed, snapshot, edition }) = news else { return };
-                if let Some(edition) = edition {
-                    for number in crew.follow(&edition.config.on_change) {
-                        switching.forget(number);
-                    }
-                }
-                let mut told = Vec::new();
-                for member in crew.members() {
-                    let only_for = &member.only_for;
-                    let concerned = only_for.is_empty() || !only_for.is_disjoint(&changed);
-                    if concerned && !changed.is_empty() && (!first || member.on_start) {
-                        told.push((member.number, secrets_behind(only_for, &changed, &snapshot)));
-                        member.inbox.put(News { changed: changed.clone(), snapshot: snapshot.clone() });
-                    }
-                }
+                let follow = |edition: Arc<Edition>| crew.follow(&edition.config.on_change);
+                let gone = edition.map(follow).unwrap_or_default();
+                let told = tell(&crew, first, &changed, &gone, &snapshot);
+                // Nothing is closed in between: what is owed is open under the numbers of who is told instead.
+                gone.numbers.iter().for_each(|number| switching.forget(*number));
                 switching.published(&snapshot, &told)
             }
             Some((number, generation)) = dones.recv() => switching.done(number, generation),
@@ -170,6 +170,30 @@ pub(crate) async fn run_all(
             switched(&all_use);
         }
     }
+}
+
+/// Puts it into the inboxes of those who mind it: what has changed, and for who is new also what others have not been told
+/// with success. Who is told, and of which secrets.
+fn tell(
+    crew: &Crew,
+    first: bool,
+    changed: &BTreeSet<Name>,
+    gone: &Dismissed,
+    snapshot: &Arc<Snapshot>,
+) -> Vec<(usize, BTreeSet<Name>)> {
+    let with_owed: BTreeSet<Name> = changed.union(&gone.owed).cloned().collect();
+    let mut told = Vec::new();
+    for member in crew.members() {
+        let is_new = !gone.numbers.is_empty() && member.number >= gone.new_from;
+        let changed = if is_new { &with_owed } else { changed };
+        let only_for = &member.only_for;
+        let concerned = only_for.is_empty() || !only_for.is_disjoint(changed);
+        if concerned && !changed.is_empty() && (!first || member.on_start) {
+            told.push((member.number, secrets_behind(only_for, changed, snapshot)));
+            member.inbox.put(News { changed: changed.clone(), snapshot: snapshot.clone() });
+        }
+    }
+    told
 }
 
 /// The secrets that have not been switched before somebody who minds only some names has been told. What a file is made of

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{By, Inbox, Standing, ToDo, reaction::Reaction};
 use crate::{config::OnChange, name::Name};
@@ -31,8 +32,17 @@ pub(super) struct Member {
     pub(super) inbox: Arc<Inbox>,
     /// As the configuration has it; absent for the program of `exec`.
     setting: Option<OnChange>,
-    what: String,
-    task: AbortHandle,
+    dismissed: CancellationToken,
+}
+
+/// Who is not told any more.
+#[derive(Debug, Default)]
+pub(super) struct Dismissed {
+    pub(super) numbers: Vec<usize>,
+    /// What they were to be told and have not been with success: whoever is new and minds it is.
+    pub(super) owed: BTreeSet<Name>,
+    /// The numbers from here on are of those who are new.
+    pub(super) new_from: usize,
 }
 
 impl Crew {
@@ -51,7 +61,8 @@ impl Crew {
             let number = self.next;
             self.next = number.saturating_add(1);
             let inbox = Arc::new(Inbox::default());
-            let (only_for, on_start, what) = (to_do.only_for.clone(), to_do.on_start, to_do.what());
+            let (only_for, on_start) = (to_do.only_for.clone(), to_do.on_start);
+            let dismissed = CancellationToken::new();
             let setting = match &to_do.by {
                 By::Setting(setting) => Some(setting.clone()),
                 By::Program(_) | By::Nobody => None,
@@ -62,14 +73,17 @@ impl Crew {
                 turn: self.turn.clone(),
                 done: self.done.clone(),
                 standing: self.standing.clone(),
+                dismissed: dismissed.clone(),
             };
-            let task = self.tasks.spawn(reaction.run(inbox.clone()));
-            self.members.push(Member { number, only_for, on_start, inbox, setting, what, task });
+            self.tasks.spawn(reaction.run(inbox.clone()));
+            self.members.push(Member { number, only_for, on_start, inbox, setting, dismissed });
         }
     }
 
-    /// As the configuration has it now: who is still in it goes on, the others end. The numbers of those.
-    pub(super) fn follow(&mut self, settings: &[OnChange]) -> Vec<usize> {
+    /// As the configuration has it now: who is still in it goes on. The others end what they are just doing, and begin
+    /// nothing more.
+    pub(super) fn follow(&mut self, settings: &[OnChange]) -> Dismissed {
+        while self.tasks.try_join_next().is_some() {}
         let mut new: Vec<_> = settings.iter().collect();
         let mut gone = Vec::new();
         let members = std::mem::take(&mut self.members);
@@ -86,12 +100,16 @@ impl Crew {
                 None => gone.push(member),
             }
         }
-        for member in &gone {
-            member.task.abort();
-            self.standing
-                .send_modify(|standing| standing.given_up.retain(|text| !text.starts_with(&*member.what)));
+        let mut dismissed = Dismissed { new_from: self.next, ..Dismissed::default() };
+        for member in gone {
+            member.dismissed.cancel();
+            dismissed.owed.append(&mut member.inbox.hand_over());
+            dismissed.numbers.push(member.number);
         }
+        self.standing.send_modify(|standing| {
+            standing.given_up.retain(|number, _| !dismissed.numbers.contains(number));
+        });
         self.hire(new.into_iter().cloned().map(ToDo::from));
-        gone.iter().map(|member| member.number).collect()
+        dismissed
     }
 }

@@ -1,4 +1,5 @@
-//! What somebody has to be told, until they come to it. Many changes are one here, so that it does not grow.
+//! What somebody has to be told, until they come to it, and what they have not been told with success. Many changes are one
+//! here, so that it does not grow.
 
 use std::{
     collections::BTreeSet,
@@ -18,8 +19,17 @@ pub(crate) struct News {
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    news: Mutex<Option<News>>,
+    kept: Mutex<Kept>,
     came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    news: Option<News>,
+    /// What was taken, and has not worked: names alone, so that no value is held for them.
+    owed: BTreeSet<Name>,
+    /// Whether somebody else is told instead.
+    is_closed: bool,
 }
 
 impl News {
@@ -31,7 +41,7 @@ impl News {
 
 impl Inbox {
     pub(super) fn put(&self, newer: News) {
-        match &mut *self.lock() {
+        match &mut self.lock().news {
             Some(news) => news.add(newer),
             empty => *empty = Some(newer),
         }
@@ -43,11 +53,34 @@ impl Inbox {
         self.came.notified().await;
     }
 
+    /// What is new, with everything that has not worked before it; `None` when nothing is new.
     pub(super) fn take(&self) -> Option<News> {
-        self.lock().take()
+        let mut kept = self.lock();
+        let mut news = kept.news.take()?;
+        kept.owed.append(&mut news.changed);
+        news.changed = kept.owed.clone();
+        Some(news)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<News>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was taken has worked.
+    pub(super) fn settled(&self) {
+        self.lock().owed.clear();
+    }
+
+    /// Everything that has not worked, now and before: somebody else is told of it instead.
+    pub(super) fn hand_over(&self) -> BTreeSet<Name> {
+        let mut kept = self.lock();
+        kept.is_closed = true;
+        let mut owed = std::mem::take(&mut kept.owed);
+        owed.extend(kept.news.take().into_iter().flat_map(|news| news.changed));
+        owed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,15 +1,17 @@
 //! One thing that is done again and again: waiting until it is due, doing it, trying it again.
 
 use std::{
+    convert::Infallible,
     hash::{BuildHasher, Hasher, RandomState},
     sync::Arc,
     time::Duration,
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, SemaphorePermit, mpsc, watch},
     time::{Instant, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{ActError, By, Inbox, News, Standing, ToDo, command, pid_file::Process, unit};
@@ -22,6 +24,16 @@ pub(super) struct Reaction {
     /// Where it says that it has been done for everything up to a generation.
     pub(super) done: mpsc::Sender<(usize, u64)>,
     pub(super) standing: watch::Sender<Standing>,
+    /// Begun is finished, and nothing else is begun.
+    pub(super) dismissed: CancellationToken,
+}
+
+/// What doing it came to.
+enum Outcome {
+    /// It worked, for everything up to this generation.
+    Done(u64),
+    /// Nothing more is tried before the next change.
+    GivenUp,
 }
 
 /// Changes that never stop do not put off what is to be done for longer than so many times the pause.
@@ -31,6 +43,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Reaction {
     pub(super) async fn run(self, inbox: Arc<Inbox>) {
+        self.work(&inbox).await;
+    }
+
+    /// Until it is dismissed, or nobody listens.
+    async fn work(&self, inbox: &Inbox) -> Option<Infallible> {
         let mut process = Process::default();
         if let By::Setting(setting) = &self.to_do.by
             && let Deed::Signal { pid_file, .. } = &setting.deed
@@ -39,53 +56,70 @@ impl Reaction {
             let _ = process.find(pid_file);
         }
         loop {
-            inbox.came().await;
-            quiet(&inbox, self.to_do.timing).await;
+            self.unless_dismissed(inbox.came()).await?;
+            self.unless_dismissed(quiet(inbox, self.to_do.timing)).await?;
             let Some(news) = inbox.take() else { continue };
-            let Some(generation) = self.persist(news, &inbox, &mut process).await else { continue };
-            sleep(self.to_do.settle).await;
-            if self.done.send((self.number, generation)).await.is_err() {
-                return;
-            }
+            let Outcome::Done(generation) = self.persist(news, inbox, &mut process).await? else { continue };
+            self.unless_dismissed(sleep(self.to_do.settle)).await?;
+            self.done.send((self.number, generation)).await.ok()?;
+            inbox.settled();
         }
     }
 
-    /// Does it, again when it fails, and says for which generation it worked.
-    async fn persist(&self, mut news: News, inbox: &Inbox, process: &mut Process) -> Option<u64> {
+    /// Waits for it; `None` once this one is dismissed.
+    async fn unless_dismissed<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        self.dismissed.run_until_cancelled(wait).await
+    }
+
+    /// Does it, again when it fails; `None` once this one is dismissed.
+    async fn persist(&self, mut news: News, inbox: &Inbox, process: &mut Process) -> Option<Outcome> {
         let mut pause = FIRST_PAUSE;
         let mut left = self.to_do.retries;
         loop {
             if let Some(newer) = inbox.take() {
                 news.add(newer);
             }
-            let problem = match self.act(&news, process).await {
+            let turn = self.turn().await?;
+            let outcome = self.act(&news, process).await;
+            drop(turn);
+            let what = self.to_do.what();
+            let problem = match outcome {
                 Ok(()) => {
-                    let what = self.to_do.what();
                     info!(changed = %list(&news), "{what}: done");
                     self.standing.send_modify(|standing| {
                         standing.done = standing.done.saturating_add(1);
-                        standing.given_up.retain(|given_up| !given_up.starts_with(&*what));
+                        standing.given_up.remove(&self.number);
                     });
-                    return Some(news.snapshot.generation);
+                    return Some(Outcome::Done(news.snapshot.generation));
                 }
                 // There is nobody to be told.
-                Err(ActError::Gone(_)) => return None,
+                Err(ActError::Gone(_)) => return Some(Outcome::GivenUp),
                 Err(problem) => problem,
             };
-            let what = self.to_do.what();
             self.standing.send_modify(|standing| standing.failed = standing.failed.saturating_add(1));
             if left == 0 {
                 error!(changed = %list(&news), "{what}: {problem}; given up until the next change");
                 self.standing.send_modify(|standing| {
-                    standing.given_up.retain(|given_up| !given_up.starts_with(&*what));
-                    standing.given_up.push(format!("{what}: {problem}").into());
+                    // Of who is dismissed meanwhile nobody would take it back.
+                    if !inbox.is_closed() {
+                        standing.given_up.insert(self.number, format!("{what}: {problem}").into());
+                    }
                 });
-                return None;
+                return Some(Outcome::GivenUp);
             }
             left = left.saturating_sub(1);
             warn!(changed = %list(&news), "{what}: {problem}; tried again in {pause:?}");
-            sleep(pause).await;
+            self.unless_dismissed(sleep(pause)).await?;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One's turn, where only one is done at a time.
+    async fn turn(&self) -> Option<Option<SemaphorePermit<'_>>> {
+        match self.to_do.by {
+            By::Setting(_) => self.unless_dismissed(self.turn.acquire()).await.map(Result::ok),
+            // The program may have to be waited for.
+            By::Program(_) | By::Nobody => Some(None),
         }
     }
 
@@ -95,7 +129,6 @@ impl Reaction {
             By::Nobody => return Err(leasehold_programs::Gone.into()),
             By::Setting(setting) => setting,
         };
-        let _turn = self.turn.acquire().await;
         match &setting.deed {
             Deed::Signal { pid_file, signal } => Ok(process.signal(pid_file, *signal)?),
             Deed::Unit { unit, order } => unit::tell(unit, *order, setting.timeout, news).await,

@@ -165,8 +165,96 @@ async fn what_is_given_up_is_told_and_nothing_counts_as_switched() {
     broken.retries = 0;
     let news = vec![publish(1, &["db", "key"], &["db", "key"]), publish(2, &["db", "key"], &["db"])];
     let (switched, standing) = scene(vec![broken], news, (2, "db key")).await;
-    assert!(standing.given_up[0].contains("ended with the exit code 3"), "{standing:?}");
+    assert!(standing.given_up[&0].contains("ended with the exit code 3"), "{standing:?}");
     assert_eq!(*switched.lock().unwrap(), [(1, "db key".to_owned()), (2, "key".to_owned())]);
+}
+
+/// The configuration read again, with these.
+fn reread(number: u64, on_change: Vec<OnChange>) -> Arc<Edition> {
+    let text = "[broker]\naddresses = 'b'\nidentity = 'i'\n[[secret]]\nname = 'db'\npath = 'prod/db'\n";
+    let mut config = crate::Config::parse(&leasehold_config::Source::new("/etc/s.toml", text)).unwrap();
+    config.on_change = on_change;
+    Arc::new(Edition::new(number, config).unwrap())
+}
+
+/// Publishes a change that fails and is given up, and then nothing but another reading of the configuration; waits until the
+/// generation is switched as is told.
+async fn reread_after_a_failure(old: OnChange, new: Vec<OnChange>, until: (u64, &str)) -> Standing {
+    let (publish_next, published) = mpsc::channel(8);
+    let (standing, mut told) = watch::channel(Standing::default());
+    let switched = Switched::default();
+    let seen = switched.clone();
+    let running = tokio::spawn(run(
+        vec![old],
+        published,
+        move |snapshot| {
+            let names: Vec<_> = snapshot.secrets.keys().map(ToString::to_string).collect();
+            seen.lock().unwrap().push((snapshot.generation, names.join(" ")));
+        },
+        standing,
+    ));
+    let all = ["db", "key"];
+    publish_next.send(publish(1, &all, &all)).await.unwrap();
+    publish_next.send(publish(2, &all, &["db", "db.env"])).await.unwrap();
+    let in_time = Duration::from_secs(20);
+    let given_up = told.wait_for(|standing| !standing.given_up.is_empty());
+    tokio::time::timeout(in_time, given_up).await.unwrap().unwrap();
+    let edition = Some(reread(1, new));
+    publish_next.send(Published { edition, ..publish(3, &all, &[]) }).await.unwrap();
+    let deadline = Instant::now().checked_add(in_time).unwrap();
+    let wanted = (until.0, until.1.to_owned());
+    while !switched.lock().unwrap().contains(&wanted) {
+        assert!(Instant::now() < deadline, "{:?}", switched.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.abort();
+    told.borrow().clone()
+}
+
+#[tokio::test]
+async fn what_somebody_owes_is_told_by_who_takes_their_place_and_switched_only_then() {
+    let site = Site::new();
+    let mut broken = site.command("broken", "exit 3");
+    broken.retries = 0;
+    let body =
+        "[ -e tried ] || { : > tried; exit 3; }\necho \"$LEASEHOLD_CHANGED $LEASEHOLD_GENERATION\" >> told";
+    let mended = site.command("mended", body);
+    let mut other = site.command("other", "echo other >> told");
+    other.only_for = vec!["key".parse().unwrap()];
+    let standing = reread_after_a_failure(broken, vec![other, mended], (3, "db key")).await;
+    assert_eq!(site.lines("told"), ["db db.env 3"], "who does not mind it is not told");
+    assert_eq!((standing.done, standing.failed, standing.given_up.len()), (1, 2, 0));
+}
+
+#[tokio::test]
+async fn what_nobody_minds_any_more_is_not_waited_for() {
+    let site = Site::new();
+    let mut broken = site.command("broken", "exit 3");
+    broken.retries = 0;
+    let mut other = site.command("other", "echo other >> told");
+    other.only_for = vec!["key".parse().unwrap()];
+    let standing = reread_after_a_failure(broken, vec![other], (3, "db key")).await;
+    assert_eq!(site.lines("told"), [""; 0]);
+    assert!(standing.given_up.is_empty(), "{standing:?}");
+}
+
+#[tokio::test]
+async fn the_next_change_is_told_with_what_was_given_up_before_it() {
+    let site = Site::new();
+    let mut flaky = site.command("flaky", "[ -e mended ] || exit 3\necho \"$LEASEHOLD_CHANGED\" >> told");
+    flaky.retries = 0;
+    let all = ["db", "key"];
+    let (publish_next, published) = mpsc::channel(8);
+    let (standing, mut told) = watch::channel(Standing::default());
+    let running = tokio::spawn(run(vec![flaky], published, |_| {}, standing));
+    publish_next.send(publish(1, &all, &all)).await.unwrap();
+    publish_next.send(publish(2, &all, &["db"])).await.unwrap();
+    told.wait_for(|standing| !standing.given_up.is_empty()).await.unwrap();
+    fs::write(site.file("mended"), "").unwrap();
+    publish_next.send(publish(3, &all, &["key"])).await.unwrap();
+    told.wait_for(|standing| standing.done == 1).await.unwrap();
+    assert_eq!(site.lines("told"), ["db key"]);
+    running.abort();
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Report {
                 .map(ToOwned::to_owned),
             actions_done: acting.done,
             actions_failed: acting.failed,
-            action_troubles: acting.given_up.iter().map(ToString::to_string).collect(),
+            action_troubles: acting.given_up.values().map(ToString::to_string).collect(),
             configuration: reloading.edition,
             configuration_trouble: reloading.trouble.as_deref().map(ToOwned::to_owned),
             secrets: snapshot.wanted.iter().map(secret).collect(),
