@@ -185,7 +185,7 @@ pub enum ErrorReason {
     /// nobody learns what exists.
     ///
     /// Callers whom policy allows `ExplainDenial` on the secret (or the broker) that they named are told why, in `metadata`;
-    /// of a lease that was named by its id, and of whatever else policy did not decide, nobody is. It is made of the request
+    /// of another's lease, named by its id, and of whatever else policy did not decide, nobody is. It is made of the request
     /// and the policies alone, so it is the same whether there is such a secret or not:
     /// `policy_grounds` is `FORBIDDEN` (a policy forbids it), `NOT_PERMITTED` (no policy permits it), `NOT_EVALUATED` (a policy
     /// could not be evaluated) or `PERMITTED` (policy permits it: there is no such thing).

@@ -148,7 +148,9 @@ impl Engine {
             resource: &resource,
             context: decision.inputs.clone(),
         };
-        self.authorizer.explain(&denied).map(Denial::explained).unwrap_or_default()
+        // Policies that came into force meanwhile decided nothing here.
+        let told = self.authorizer.explain(&denied).filter(|told| told.policy_set == decision.policy_set);
+        told.map(Denial::explained).unwrap_or_default()
     }
 
     /// Makes the failure durable and answers with it.

@@ -77,7 +77,20 @@ async fn of_somebody_elses_lease_nobody_is_told_more_than_of_none() {
             RevokeLease { actor: actor(ADMIN), lease: id, reason: None, rotate: false, request_id: None };
         assert_eq!(denial(broker.engine.revoke_lease(request).await), Denial::default());
     }
+    // Whoever may take it away but not have its secret rotated learns no more of the secret.
+    broker.rules.closed.lock().unwrap().clear();
+    broker.rules.closed.lock().unwrap().insert(Action::RotateSecret);
+    let request = RevokeLease { actor: actor(ADMIN), lease, reason: None, rotate: true, request_id: None };
+    assert_eq!(denial(broker.engine.revoke_lease(request).await), Denial::default());
     assert_eq!(broker.rules.may_know.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_that_came_into_force_meanwhile_explain_nothing() {
+    let broker = Broker::new();
+    broker.rules.is_reloaded.store(true, SeqCst);
+    assert_eq!(denied(&broker, ADMIN, STATIC).await, Denial::default());
+    assert_eq!(broker.rules.whys.load(SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -275,6 +275,8 @@ pub(crate) struct Rules {
     pub(crate) whys: AtomicU64,
     /// Whether it has no words for it.
     pub(crate) is_mute: AtomicBool,
+    /// Whether other policies come into force after each decision.
+    pub(crate) is_reloaded: AtomicBool,
 }
 
 impl Authorizer for Rules {
@@ -307,7 +309,7 @@ impl Authorizer for Rules {
             grounds: if allowed { Grounds::Permitted } else { Grounds::NotPermitted },
             policies: vec![format!("{} {:?}", request.action, request.context)],
             principal: request.principal.to_string(),
-            policy_set: "test".into(),
+            policy_set: if self.is_reloaded.load(SeqCst) { "next" } else { "test" }.into(),
         })
     }
 }

@@ -52,7 +52,10 @@ impl Engine {
         let allowed = decision.is_allowed();
         record.decision = Some(decision);
         if !allowed {
-            return self.deny(record, why::POLICY).await;
+            let own = lease.holder == record.actor.id;
+            let denied =
+                if own { self.deny(record, why::POLICY) } else { self.deny_silently(record, why::POLICY) };
+            return denied.await;
         }
         match self.plan_of(&lease.secret) {
             Some(_) => Ok(()),
