@@ -119,9 +119,11 @@ impl Publisher {
         drop(self.groups.send(group));
     }
 
-    /// Waits until all that was handed over is visible.
-    pub(crate) fn settle(&self) {
-        drop(self.backlog.shorter.wait_while(self.backlog.lock(), |state| state.groups > 0 && !state.gone));
+    /// Waits until all that was handed over is visible; false when it never will be.
+    pub(crate) fn settle(&self) -> bool {
+        let waiting =
+            self.backlog.shorter.wait_while(self.backlog.lock(), |state| state.groups > 0 && !state.gone);
+        !waiting.unwrap_or_else(PoisonError::into_inner).gone
     }
 }
 
@@ -230,7 +232,7 @@ mod tests {
                 answer
             })
             .collect();
-        publisher.settle();
+        assert!(publisher.settle());
         assert_eq!(index.get(&Key::from_stored("key")).unwrap().unwrap().revision, 100);
         for (answer, seq) in answers.into_iter().zip(1..) {
             assert_eq!(answer.blocking_recv().unwrap(), Ok(seq));
@@ -246,10 +248,10 @@ mod tests {
         let (early, before) = group(1);
         publisher.publish(early, true);
         drop(publishing);
-        publisher.settle();
+        assert!(!publisher.settle());
         let (late, after) = group(2);
         publisher.publish(late, true);
-        publisher.settle();
+        assert!(!publisher.settle());
         assert!(before.blocking_recv().is_err());
         assert!(after.blocking_recv().is_err());
     }

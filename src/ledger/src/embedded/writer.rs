@@ -63,9 +63,9 @@ impl Writer {
                 Taken::End(how) => break how,
             }
         };
-        self.publisher.settle();
+        let published = self.publisher.settle();
         self.watchers.end(&LedgerError::Unavailable("the ledger was closed".to_owned()));
-        self.indexer.end((how == Closed::InOrder).then(|| self.journal.head()));
+        self.indexer.end((published && how == Closed::InOrder).then(|| self.journal.head()));
     }
 
     fn wait(&mut self) {
@@ -112,9 +112,11 @@ impl Writer {
 
     /// Checks the group in order and stages what may be committed. What one commit writes, the next one's conditions see.
     fn stage(&mut self, group: &[Posted]) -> Vec<Result<Revision, LedgerError>> {
+        let conditional = group.iter().any(|request| !request.conditions.is_empty());
         // Conditions are looked up in the index, which must have all that was written before.
-        if group.iter().any(|request| !request.conditions.is_empty()) {
-            self.publisher.settle();
+        if conditional && !self.publisher.settle() {
+            let gone = || Err(LedgerError::Unavailable("the ledger was closed".to_owned()));
+            return group.iter().map(|_| gone()).collect();
         }
         let Self { journal, index, counts, .. } = self;
         let mut written: HashMap<&Key, Option<Revision>> = HashMap::new();
@@ -126,7 +128,7 @@ impl Writer {
             journal.stage(&request.record, request.sealed.as_deref()).map_err(|why| refusal(&why))
         };
         // Most groups have no condition at all: then nobody asks what was written.
-        let asked = group.len() > 1 && group.iter().any(|request| !request.conditions.is_empty());
+        let asked = conditional && group.len() > 1;
         let mut outcomes = Vec::with_capacity(group.len());
         for request in group {
             let outcome = stage(request, &written);
