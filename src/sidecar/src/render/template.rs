@@ -39,9 +39,9 @@ pub struct TemplateError {
     pub message: String,
 }
 
-/// So many instructions of a template are executed: more than any file needs, and too few to nest a list so deeply that the
-/// stack ends before it is dropped (8 MiB, some 40,000 levels of 7 instructions each).
-const FUEL: u64 = 200_000;
+/// So many instructions of a template are executed: more than any file needs, and too few to nest a value so deeply that the
+/// stack ends when it is dropped. The stack has 8 MiB for more than 30,000 levels, and a level takes three instructions.
+const FUEL: u64 = 50_000;
 
 impl Default for Templates {
     fn default() -> Self {
