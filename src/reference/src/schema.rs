@@ -18,6 +18,8 @@ pub fn schema(reference: &Reference) -> String {
         // Files of one folder make up a configuration: no table must be in each of them.
         object.remove("required");
     }
+    // Whether maps keep their order is for whoever builds serde_json to say.
+    schema.sort_all_objects();
     // Value's own Display cannot fail.
     format!("{schema:#}\n")
 }
