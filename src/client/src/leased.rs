@@ -66,6 +66,12 @@ impl Leased {
         let _ = self.orders.send(Order::Switched(to.lease.id));
     }
 
+    /// Keeps the lease no longer: it is neither renewed nor replaced from now on, whatever the broker tells, and ends at its
+    /// time. Until then it is held, and [`switched`](Self::switched) and [`close`](Self::close) are heeded.
+    pub fn let_run_out(&self) {
+        let _ = self.orders.send(Order::LetRunOut);
+    }
+
     /// Gives back everything that is held, for certain: when this returns `Ok`, the broker has ended every lease of the guard
     /// or is ending its credential.
     ///

@@ -50,6 +50,8 @@ pub(crate) trait Broker: Clone + Send + Sync + 'static {
 pub(crate) enum Order {
     /// This lease is in use, and none before it.
     Switched(LeaseId),
+    /// Nothing is kept any longer.
+    LetRunOut,
     /// Everything is to be given back.
     Close(oneshot::Sender<Result<(), Error>>),
 }
@@ -79,6 +81,8 @@ pub(crate) struct Keeper<B> {
     /// The lease cannot be renewed: only another one helps.
     spent: bool,
     ended: bool,
+    /// It is neither renewed nor replaced any more.
+    resting: bool,
     last: Option<Step>,
 }
 
@@ -150,6 +154,7 @@ impl<B: Broker> Keeper<B> {
             asking: None,
             failures: 0,
             ended: false,
+            resting: false,
             last: None,
         };
         keeper.replace = keeper.spent;
@@ -167,7 +172,7 @@ impl<B: Broker> Keeper<B> {
                 () = tokio::time::sleep_until(self.span.ends), if !self.ended => Event::Ended,
                 heard = self.listening.next(), if !self.ended => Event::Heard(heard),
                 done = working(&mut self.work), if self.work.is_some() => Event::Done(Box::new(done)),
-                () = tokio::time::sleep_until(self.due), if self.work.is_none() => Event::Due,
+                () = tokio::time::sleep_until(self.due), if self.work.is_none() && !self.resting => Event::Due,
                 Some(()) = self.giving_back.next() => Event::GivenBack,
             };
             match event {
@@ -194,6 +199,7 @@ impl<B: Broker> Keeper<B> {
     fn handle(&mut self, event: Event, now: Instant) {
         match event {
             Event::Order(Some(Order::Switched(to))) => self.switched(to, now),
+            Event::Order(Some(Order::LetRunOut)) => self.resting = true,
             Event::Ended => self.end(WhyEnded::Expired, now),
             Event::Heard(Heard { ended: Some(why), .. }) => self.end(why, now),
             Event::Heard(Heard { rotated: true, .. }) => self.replace_now(now),
@@ -203,6 +209,7 @@ impl<B: Broker> Keeper<B> {
                 match *done {
                     Done::Renewed { asked, outcome: Ok(lease) } => self.renewed(lease, asked, now),
                     Done::Renewed { outcome: Err(error), .. } => self.not_renewed(error, now),
+                    Done::Issued { outcome: Ok(issued), .. } if self.resting => self.decline(&issued, now),
                     Done::Issued { expecting, outcome: Ok(issued) } => self.replaced(issued, expecting, now),
                     Done::Issued { outcome: Err(error), .. } => self.not_replaced(error, now),
                 }

@@ -6,8 +6,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use leasehold_core::LeaseId;
 use tokio::time::Instant;
 
-use super::{BETWEEN, Broker, Done, Keeper, Older, may_pass};
-use crate::Error;
+use super::{BETWEEN, Broker, Done, Keeper, Older, Span, may_pass};
+use crate::{Error, IssuedLease};
 
 /// A guard that is dropped tries for so long to give its leases back.
 pub(super) const PARTING: Duration = Duration::from_secs(5);
@@ -21,13 +21,23 @@ impl<B: Broker> Keeper<B> {
         } else {
             self.older.iter().position(|older| older.id == to).unwrap_or_default()
         };
-        for older in self.older.drain(..before) {
-            let patience = older.ends.saturating_duration_since(now);
-            let broker = self.broker.clone();
-            self.giving_back.push(Box::pin(async move {
-                let _ = give_back(broker, older.id, patience).await;
-            }));
+        for older in self.older.drain(..before).collect::<Vec<_>>() {
+            self.give_back_beside(older, now);
         }
+    }
+
+    /// Nobody waits for this lease any more.
+    pub(super) fn decline(&mut self, issued: &IssuedLease, now: Instant) {
+        let ends = Span::new(&issued.lease, now).ends;
+        self.give_back_beside(Older { id: issued.lease.id, ends }, now);
+    }
+
+    fn give_back_beside(&mut self, older: Older, now: Instant) {
+        let patience = older.ends.saturating_duration_since(now);
+        let broker = self.broker.clone();
+        self.giving_back.push(Box::pin(async move {
+            let _ = give_back(broker, older.id, patience).await;
+        }));
     }
 
     /// Gives everything back.

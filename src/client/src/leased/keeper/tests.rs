@@ -15,6 +15,8 @@ struct Script {
     version: u32,
     /// What every call says.
     fault: Option<fn() -> Error>,
+    /// How long a lease takes to come.
+    slow: Duration,
     /// What renewals say.
     renewals_fault: Option<fn() -> Error>,
     issued: Vec<(Duration, Option<RequestId>)>,
@@ -38,6 +40,7 @@ impl Fake {
             max_ttl: secs(max_ttl),
             version: 1,
             fault: None,
+            slow: Duration::ZERO,
             renewals_fault: None,
             issued: Vec::new(),
             renewed: Vec::new(),
@@ -116,7 +119,13 @@ impl Broker for Fake {
             script.leases.push(lease.clone());
             IssuedLease { lease, value: SecretValue::plain(format!("value {}", script.version)) }
         });
-        async move { answer }
+        let slow = self.script().slow;
+        async move {
+            if slow > Duration::ZERO {
+                tokio::time::sleep(slow).await;
+            }
+            answer
+        }
     }
 
     fn renew(&self, id: LeaseId) -> impl Future<Output = Result<Lease, Error>> + Send + 'static {
@@ -394,6 +403,41 @@ async fn closing_gives_everything_back_for_certain() {
     let mut revoked: Vec<_> = broker.script().revoked.iter().map(|(_, id)| *id).collect();
     revoked.sort();
     assert_eq!(revoked, [old.lease.id, new.lease.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_let_run_out_is_neither_renewed_nor_replaced_and_can_be_given_back_until_its_end() {
+    for close_after in [30, 90] {
+        let broker = Fake::new(60, 110);
+        let guard = broker.borrow(false).await;
+        let held = guard.current();
+        guard.let_run_out();
+        broker.tell(&held.lease, ROTATED);
+        tokio::time::sleep(secs(close_after)).await;
+        let over = close_after > 60;
+        assert_eq!(matches!(guard.standing(), Standing::Ended { why: WhyEnded::Expired }), over);
+        let asked = |script: &Script| (script.issued.len(), script.renewed.len());
+        assert_eq!(asked(&broker.script()), (1, 0));
+        guard.close().await.unwrap();
+        let revoked: Vec<_> = broker.script().revoked.iter().map(|(_, id)| *id).collect();
+        assert_eq!(revoked, if over { vec![] } else { vec![held.lease.id] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_comes_when_the_guard_runs_out_is_given_back() {
+    let broker = Fake::new(60, 3_600);
+    let guard = broker.borrow(false).await;
+    let held = guard.current();
+    broker.script().slow = secs(2);
+    broker.tell(&held.lease, ROTATED);
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(broker.script().issued.len(), 2, "the other one is asked for");
+    guard.let_run_out();
+    tokio::time::sleep(secs(2)).await;
+    let revoked: Vec<_> = broker.script().revoked.iter().map(|(_, id)| *id).collect();
+    assert_eq!(revoked, [LeaseId::from_bits([1; 16])]);
+    assert_eq!(guard.current().lease.id, held.lease.id);
 }
 
 #[tokio::test(start_paused = true)]
