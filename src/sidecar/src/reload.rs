@@ -3,11 +3,14 @@
 //! Until then the one before it is in force, with its leases and its files. What cannot change while the sidecar runs makes
 //! it refuse the whole, so that what is in force is always one file's.
 
-use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, sync::Arc};
+mod waiting;
+
+use std::{convert::Infallible, sync::Arc};
 
 use thiserror::Error;
 use tokio::{signal::unix::Signal, sync::watch};
 
+use self::waiting::Waiting;
 use crate::{
     config::Config,
     edition::{Edition, Refused},
@@ -83,14 +86,13 @@ impl Reloading<'_> {
         }
         let edition = Edition::new(before.number.saturating_add(1), config)?;
         let (wanted, number) = (&edition.config.secrets, edition.number);
-        let missing = RefCell::new(BTreeMap::new());
-        let staging = self.secrets.stage(wanted, |secret, error| {
-            let why = format!("`{}` cannot be leased, and is tried again: {error}", secret.name);
-            let mut missing = missing.borrow_mut();
-            if missing.insert(secret.name.clone(), why.clone()).as_ref() != Some(&why) {
-                tracing::warn!(secret = %secret.name, path = %secret.path, "the configuration before stays in force: {why}");
-                self.tell(&missing.values().cloned().collect::<Vec<_>>().join("; "));
+        let mut waiting = Waiting::default();
+        let staging = self.secrets.stage(wanted, |progress| {
+            let Some(why) = waiting.see(progress) else { return };
+            if let Some(why) = &why {
+                tracing::warn!("the configuration before stays in force: {why}");
             }
+            self.tell(why);
         });
         let staged = staging.await;
         let prospect = Arc::new(self.secrets.prospect(&staged, wanted, number));
@@ -120,11 +122,11 @@ impl Reloading<'_> {
 
     fn refuse(&self, error: &NotTaken) {
         tracing::error!("the configuration is not taken over, and the one before stays in force: {error}");
-        self.tell(&one_line(&error.to_string()));
+        self.tell(Some(one_line(&error.to_string())));
     }
 
-    fn tell(&self, trouble: &str) {
-        self.standing.send_modify(|standing| standing.trouble = Some(trouble.into()));
+    fn tell(&self, trouble: Option<String>) {
+        self.standing.send_modify(|standing| standing.trouble = trouble.map(Into::into));
     }
 }
 

@@ -4,35 +4,30 @@
 //! when the broker is away, what the cache had before that, what another reading of the configuration wants, and what is said
 //! of it all.
 
+mod leasing;
+mod shared;
 mod staged;
 
 use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher, RandomState},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::{
-    future::join_all,
-    stream::{FuturesUnordered, StreamExt},
-};
-use leasehold_client::{Change, Changes, Client, Error, Leased};
-use leasehold_core::{LeaseId, Timestamp, ports::Clock};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tokio_util::task::AbortOnDropHandle;
+use leasehold_client::{Client, Error, Leased};
+use leasehold_core::ports::Clock;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::task::TaskTracker;
 
 pub use self::staged::Staged;
-
+use self::{
+    leasing::{Leasing, Word},
+    shared::{Going, Shared},
+};
 use crate::{
     config::{Broker, Secret},
     name::Name,
-    snapshot::{Loan, Snapshot, Standing, Trouble},
+    snapshot::Snapshot,
 };
 
 /// The leases. Kept in the background until [`Secrets::close`].
@@ -41,33 +36,21 @@ pub struct Secrets {
     shared: Arc<Shared>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     tasks: Mutex<JoinSet<()>>,
-    /// Leases that are being given back.
-    partings: Mutex<JoinSet<()>>,
 }
 
-struct Shared {
-    clock: Arc<dyn Clock>,
-    told: watch::Sender<Arc<Snapshot>>,
-    /// What the configuration wants.
-    wanted: Mutex<Vec<Secret>>,
-    guards: Mutex<BTreeMap<Name, Leased>>,
-    keepers: Mutex<BTreeMap<Name, AbortOnDropHandle<()>>>,
-    /// The leases that the cache had: given back when another one is in use.
-    kept: Mutex<BTreeMap<Name, LeaseId>>,
-    /// What is not wanted any more, and is held until nobody uses it.
-    going: Mutex<Vec<Going>>,
-    client: watch::Sender<Option<Client>>,
+/// How it goes with what another reading of the configuration wants.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// There is no identity yet to reach the broker with.
+    NoIdentity,
+    /// Now there is one.
+    Identity,
+    /// A lease cannot be had, and is tried again.
+    Refused(&'a Secret, &'a Error),
+    /// It is had.
+    Leased(&'a Secret),
 }
 
-/// What an edition of the configuration does not want any more.
-struct Going {
-    name: Name,
-    edition: u64,
-    guard: Option<Leased>,
-}
-
-/// The first and the longest wait before a first lease is asked for again.
-const RETRIES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// So long an end in order waits for the broker.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -92,13 +75,14 @@ impl Secrets {
             kept: Mutex::new(earlier),
             going: Mutex::default(),
             client: watch::Sender::default(),
+            partings: TaskTracker::new(),
         });
         let mut tasks = JoinSet::new();
         for (name, loan) in &snapshots.borrow().secrets {
             tasks.spawn(Arc::clone(&shared).end_kept(name.clone(), loan.lease, loan.ends));
         }
         tasks.spawn(Arc::clone(&shared).keep_all(broker));
-        Self { shared, snapshots, tasks: Mutex::new(tasks), partings: Mutex::default() }
+        Self { shared, snapshots, tasks: Mutex::new(tasks) }
     }
 
     /// What is held, now and from now on. A slow receiver sees the latest.
@@ -134,11 +118,7 @@ impl Secrets {
         }
         let Some(guard) = guard else { return };
         tracing::info!(secret = %name, "not wanted any more: its lease is given back");
-        lock(&self.partings).spawn(async move {
-            if let Err(error) = guard.close().await {
-                tracing::warn!(secret = %name, %error, "its lease is not given back, and ends at its time");
-            }
-        });
+        give_back(name, guard, &self.shared.partings);
     }
 
     /// Gives back what a sidecar before this one had, now that it is not in use any more.
@@ -146,40 +126,52 @@ impl Secrets {
         let kept = lock(&self.shared.kept).remove(name);
         let (Some(lease), Some(client)) = (kept, self.shared.client.borrow().clone()) else { return };
         let name = name.clone();
-        lock(&self.partings).spawn(async move {
+        self.shared.partings.spawn(async move {
             if let Err(error) = client.revoke_lease(lease, None).await {
                 tracing::warn!(secret = %name, %lease, %error, "the kept lease is not given back, and ends at its time");
             }
         });
     }
 
-    /// Leases what is wanted and not held as it is wanted, beside what is held; for ever, if need be. `trouble` is told why
-    /// that takes long. Dropped before or after its end, it gives everything back that has been leased.
-    pub async fn stage(&self, wanted: &[Secret], trouble: impl Fn(&Secret, &Error)) -> Staged {
+    /// Leases what is wanted and not held as it is wanted, beside what is held; for ever, if need be. `progress` is told how
+    /// it goes. Dropped before or after its end, it gives everything back that has been leased, and what is on its way.
+    pub async fn stage(&self, wanted: &[Secret], mut progress: impl FnMut(Progress<'_>)) -> Staged {
         let before = lock(&self.shared.wanted).clone();
-        let mut staged = Staged::default();
-        let new: Vec<_> = wanted.iter().filter(|secret| !before.contains(secret)).collect();
+        let partings = &self.shared.partings;
+        let mut staged = Staged::new(partings);
+        let new: Vec<_> = wanted.iter().filter(|secret| !before.contains(secret)).cloned().collect();
         if new.is_empty() {
             return staged;
         }
-        let mut clients = self.shared.client.subscribe();
-        let client = match clients.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(client)) => client.clone(),
-            // It has ended.
-            _ => return std::future::pending().await,
-        };
-        let lease = |secret: &Secret| {
-            let (client, secret, trouble) = (client.clone(), secret.clone(), &trouble);
-            async move {
-                let guard = leased(&client, &secret, |error| trouble(&secret, error)).await;
-                (secret, guard)
+        let client = self.client(&mut progress).await;
+        let mut leasing = Leasing::begin(&client, new, partings);
+        while let Some(word) = leasing.next().await {
+            match word {
+                Word::Refused(secret, error) => progress(Progress::Refused(&secret, &error)),
+                Word::Leased(one) => {
+                    one.secrets().for_each(|secret| progress(Progress::Leased(secret)));
+                    staged.add(one);
+                }
             }
-        };
-        let mut leasing: FuturesUnordered<_> = new.into_iter().map(lease).collect();
-        while let Some((secret, guard)) = leasing.next().await {
-            staged.put(secret, guard);
         }
         staged
+    }
+
+    async fn client(&self, progress: &mut impl FnMut(Progress<'_>)) -> Client {
+        let mut clients = self.shared.client.subscribe();
+        let known = clients.borrow_and_update().clone();
+        if let Some(client) = known {
+            return client;
+        }
+        progress(Progress::NoIdentity);
+        match clients.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(client)) => {
+                progress(Progress::Identity);
+                client.clone()
+            }
+            // It has ended.
+            _ => std::future::pending().await,
+        }
     }
 
     /// What would be held if this were adopted.
@@ -197,6 +189,8 @@ impl Secrets {
         for secret in before.into_iter().filter(|secret| !wanted.contains(secret)) {
             lock(&self.shared.keepers).remove(&secret.name);
             let guard = lock(&self.shared.guards).remove(&secret.name);
+            // Whoever cannot be told of it has it for as long as the lease lasts, and no longer.
+            guard.iter().for_each(Leased::let_run_out);
             if guard.is_some() || held.secrets.contains_key(&secret.name) {
                 lock(&self.shared.going).push(Going { name: secret.name, edition, guard });
             }
@@ -207,221 +201,43 @@ impl Secrets {
         }
     }
 
-    /// Keeps no lease any longer. With `give_back`, the broker is told, as far as it can be reached in a few seconds;
-    /// without, the leases end at their time.
-    pub async fn close(&self, give_back: bool) {
+    /// Keeps no lease any longer. With `give_back_all`, the broker is told, as far as it can be reached in a few seconds;
+    /// without, the leases end at their time. What nobody has used is given back in any case.
+    pub async fn close(&self, give_back_all: bool) {
         // First those who would take new leases.
-        lock(&self.tasks).abort_all();
-        lock(&self.shared.keepers).clear();
+        let mut tasks = mem::take(&mut *lock(&self.tasks));
+        tasks.shutdown().await;
+        let keepers = mem::take(&mut *lock(&self.shared.keepers));
+        for keeper in keepers.into_values() {
+            keeper.abort();
+            let _ = keeper.await;
+        }
         let guards = mem::take(&mut *lock(&self.shared.guards));
         let going = mem::take(&mut *lock(&self.shared.going));
-        if !give_back {
-            return;
+        let partings = &self.shared.partings;
+        if give_back_all {
+            let going = going.into_iter().filter_map(|going| Some((going.name, going.guard?)));
+            guards.into_iter().chain(going).for_each(|(name, guard)| give_back(name, guard, partings));
         }
-        let going = going.into_iter().filter_map(|going| Some((going.name, going.guard?)));
-        let closing =
-            guards.into_iter().chain(going).map(|(name, guard)| async move { (name, guard.close().await) });
-        let partings = mem::take(&mut *lock(&self.partings));
-        match timeout(PARTING, async { (join_all(closing).await, partings.join_all().await) }).await {
-            Ok((outcomes, _)) => {
-                for (name, error) in
-                    outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?)))
-                {
-                    tracing::warn!(secret = %name, %error, "its lease is not given back, and ends at its time");
-                }
-            }
-            Err(_) => {
-                tracing::warn!("the broker does not answer: leases are not given back, and end at their time")
-            }
+        partings.close();
+        if timeout(PARTING, partings.wait()).await.is_err() {
+            tracing::warn!(
+                "the broker does not answer: leases that are to be given back end at their time instead"
+            );
         }
     }
 }
 
-impl Shared {
-    /// Has a client, however long that takes, and then a keeper for each secret.
-    async fn keep_all(self: Arc<Self>, broker: Broker) {
-        let mut failures = 0;
-        let client = loop {
-            // Anew each time: the files of the identity may not be there yet.
-            match broker.builder().connect_lazily().await {
-                Ok(client) => break client,
-                Err(error) => {
-                    let wanted = lock(&self.wanted).clone();
-                    wanted.iter().for_each(|secret| self.in_trouble(secret, &error));
-                    failures = u32::saturating_add(failures, 1);
-                    sleep(wait(failures, None)).await;
-                }
-            }
-        };
-        self.client.send_replace(Some(client.clone()));
-        let wanted = lock(&self.wanted).clone();
-        for secret in wanted {
-            let name = secret.name.clone();
-            let keeper = tokio::spawn(Arc::clone(&self).keep(client.clone(), secret));
-            lock(&self.keepers).insert(name, AbortOnDropHandle::new(keeper));
+/// Beside everything else; where that fails, the lease ends at its time.
+fn give_back(name: Name, guard: Leased, partings: &TaskTracker) {
+    // Nor does it where there is no runtime any more.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    let giving_back = async move {
+        if let Err(error) = guard.close().await {
+            tracing::warn!(secret = %name, %error, "its lease is not given back, and ends at its time");
         }
-    }
-
-    /// Has one secret, however long that takes, and keeps it.
-    async fn keep(self: Arc<Self>, client: Client, secret: Secret) {
-        let guard = leased(&client, &secret, |error| self.in_trouble(&secret, error)).await;
-        tracing::info!(secret = %secret.name, path = %secret.path, "leased");
-        let changes = guard.changes();
-        lock(&self.guards).insert(secret.name.clone(), guard);
-        self.look(&secret.name);
-        self.follow(secret, changes).await;
-    }
-
-    /// Keeps one secret that has been leased.
-    fn hold(self: &Arc<Self>, secret: Secret, guard: Leased) {
-        let (name, changes) = (secret.name.clone(), guard.changes());
-        lock(&self.guards).insert(name.clone(), guard);
-        let keeper = tokio::spawn(Arc::clone(self).follow(secret, changes));
-        lock(&self.keepers).insert(name, AbortOnDropHandle::new(keeper));
-    }
-
-    async fn follow(self: Arc<Self>, secret: Secret, mut changes: Changes) {
-        while let Some(change) = changes.next().await {
-            self.say(&secret, &change);
-            self.look(&secret.name);
-        }
-    }
-
-    /// Takes what a guard holds into a snapshot.
-    fn look(&self, name: &Name) {
-        let guards = lock(&self.guards);
-        let Some(guard) = guards.get(name) else { return };
-        let (loan, trouble) = loan_of(guard, self.clock.now());
-        drop(guards);
-        self.change(|snapshot, now| {
-            snapshot.secrets.insert(name.clone(), Arc::new(loan));
-            set_trouble(snapshot, name, trouble, now);
-        });
-    }
-
-    /// Says what has become of a lease; that it could not be kept at all is said loudly.
-    fn say(&self, secret: &Secret, change: &Change) {
-        let (name, path) = (&secret.name, &secret.path);
-        match change {
-            Change::Replaced(holding) => {
-                tracing::info!(secret = %name, %path, lease = %holding.lease.id, "there is a new lease");
-            }
-            Change::Recovered => tracing::info!(secret = %name, %path, "its lease is kept again"),
-            Change::Ended { why } => tracing::error!(
-                secret = %name, %path, ?why,
-                "its lease has ended and no other could be had: the value may not work any more"
-            ),
-            // The guard has said it.
-            Change::Failing { .. } => {}
-            _ => tracing::debug!(secret = %name, %path, "renewed"),
-        }
-    }
-
-    /// No lease can be had yet.
-    fn in_trouble(&self, secret: &Secret, error: &Error) {
-        let message = error.to_string();
-        let known = self.told.borrow().troubles.get(&secret.name).is_some_and(|old| *old.message == *message);
-        if known {
-            return;
-        }
-        tracing::warn!(secret = %secret.name, path = %secret.path, "cannot be leased, and is tried again: {message}");
-        self.change(|snapshot, now| set_trouble(snapshot, &secret.name, Some(message), now));
-    }
-
-    /// Waits for the end of what the cache had.
-    async fn end_kept(self: Arc<Self>, name: Name, lease: LeaseId, ends: Timestamp) {
-        // Whichever says so first: a time of day that is set back makes no lease longer.
-        let left = Duration::try_from(ends.duration_since(self.clock.now())).unwrap_or_default();
-        let by_the_clock = async {
-            while self.clock.now() < ends {
-                self.clock.sleep_until(ends).await;
-            }
-        };
-        tokio::select! {
-            () = by_the_clock => {}
-            () = sleep(left) => {}
-        }
-        let mine = |loan: &Loan| loan.lease == lease && loan.holding().is_none();
-        if !self.told.borrow().secrets.get(&name).is_some_and(|loan| mine(loan)) {
-            return;
-        }
-        tracing::error!(secret = %name, "the kept lease has ended and no other could be had: the value may not work any more");
-        self.change(|snapshot, _| {
-            if let Some(loan) = snapshot.secrets.get_mut(&name).filter(|loan| mine(loan)) {
-                *loan = Arc::new(loan.with_standing(Standing::Expired));
-            }
-        });
-    }
-
-    /// Tells another snapshot.
-    fn change(&self, change: impl FnOnce(&mut Snapshot, Timestamp)) {
-        let now = self.clock.now();
-        self.told.send_modify(|snapshot| {
-            let next = Arc::make_mut(snapshot);
-            next.generation = next.generation.saturating_add(1);
-            change(next, now);
-        });
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("told", &self.told).finish_non_exhaustive()
-    }
-}
-
-/// What a guard holds, and what is wrong with it.
-fn loan_of(guard: &Leased, now: Timestamp) -> (Loan, Option<String>) {
-    let (standing, trouble) = match guard.standing() {
-        leasehold_client::Standing::Kept => (Standing::Fresh, None),
-        leasehold_client::Standing::Failing { error, .. } => (Standing::Failing, Some(error.to_string())),
-        _ => (Standing::Expired, Some("its lease has ended, and no other can be had yet".to_owned())),
     };
-    (Loan::leased(guard.current(), standing, now), trouble)
-}
-
-/// A first lease, however long that takes; `trouble` is told of every try that failed.
-async fn leased(client: &Client, secret: &Secret, trouble: impl Fn(&Error)) -> Leased {
-    let mut failures = 0;
-    loop {
-        match first(client, secret).await {
-            Ok(guard) => return guard,
-            Err(error) => {
-                trouble(&error);
-                failures = u32::saturating_add(failures, 1);
-                sleep(wait(failures, error.retry_after())).await;
-            }
-        }
-    }
-}
-
-async fn first(client: &Client, secret: &Secret) -> Result<Leased, Error> {
-    let borrow = client.lease(secret.path.as_str()).fields(secret.fields.iter().map(|field| field.as_str()));
-    match secret.ttl {
-        Some(ttl) => borrow.ttl(ttl).await,
-        None => borrow.await,
-    }
-}
-
-/// The same trouble keeps its beginning.
-fn set_trouble(snapshot: &mut Snapshot, name: &Name, message: Option<String>, now: Timestamp) {
-    match message {
-        None => {
-            snapshot.troubles.remove(name);
-        }
-        Some(message) => {
-            let since = snapshot.troubles.get(name).map_or(now, |old| old.since);
-            snapshot.troubles.insert(name.clone(), Trouble { message: message.into(), since });
-        }
-    }
-}
-
-/// How long after so many failures in a row: longer and longer, and not all sidecars at once.
-fn wait(failures: u32, asked: Option<Duration>) -> Duration {
-    let whole = RETRIES.0.saturating_mul(1_u32 << failures.saturating_sub(1).min(10)).min(RETRIES.1);
-    let chance = RandomState::new().hash_one(failures) >> 32;
-    let jittered = whole.mul_f64(0.5 + chance as f64 / f64::from(u32::MAX) / 2.0);
-    jittered.max(asked.unwrap_or_default())
+    partings.spawn_on(giving_back, &runtime);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -430,23 +246,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::endpoint::testing::{Frozen, loan, snapshot};
+    use leasehold_core::Timestamp;
 
-    #[test]
-    fn waits_grow_to_their_bound_and_heed_what_the_broker_asks() {
-        for (failures, most) in [(1, 500), (2, 1_000), (4, 4_000), (30, 15_000)] {
-            let wait = wait(failures, None).as_millis();
-            assert!((most / 2..=most).contains(&wait), "{failures}: {wait}");
-        }
-        assert_eq!(wait(1, Some(Duration::from_secs(60))), Duration::from_secs(60));
+    use super::*;
+    use crate::{
+        endpoint::testing::{Frozen, loan, snapshot},
+        snapshot::Standing,
+    };
+
+    /// With an identity that never comes.
+    fn config(more: &str) -> crate::Config {
+        let text = format!(
+            "[broker]\naddresses = 'broker:8443'\nidentity = '/nowhere'\n\n\
+             [[secret]]\nname = 'db'\npath = 'prod/db'\n{more}"
+        );
+        crate::Config::parse(&leasehold_config::Source::new("s.toml", text)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_an_identity_says_so() {
+        let config = config("");
+        let clock = Arc::new(Frozen(Timestamp::from_second(100).unwrap()));
+        let secrets = Secrets::start(config.broker.clone(), &config.secrets, Snapshot::default(), clock);
+        let mut said = Vec::new();
+        let wanted = self::config("[[secret]]\nname = 'key'\npath = 'prod/key'\n").secrets;
+        let staging = secrets.stage(&wanted, |progress| said.push(format!("{progress:?}")));
+        assert!(timeout(Duration::from_secs(60), staging).await.is_err());
+        assert_eq!(said, ["NoIdentity"]);
+        secrets.close(true).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_stands_keeps_no_kept_lease_alive() {
-        let text = "[broker]\naddresses = 'broker:8443'\nidentity = '/nowhere'\n\n\
-                    [[secret]]\nname = 'db'\npath = 'prod/db'\n";
-        let config = crate::Config::parse(&leasehold_config::Source::new("s.toml", text)).unwrap();
+        let config = config("");
         let clock = Arc::new(Frozen(Timestamp::from_second(100).unwrap()));
         let kept = snapshot(&[("db", loan(160))]);
         let secrets = Secrets::start(config.broker, &config.secrets, kept, clock);
