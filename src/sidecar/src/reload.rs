@@ -12,7 +12,7 @@ use tokio::{signal::unix::Signal, sync::watch};
 
 use self::waiting::Waiting;
 use crate::{
-    config::Config,
+    config::{Config, Files},
     edition::{Edition, Refused},
     endpoint::Rules,
     publish::{self, PublishError},
@@ -133,6 +133,11 @@ impl Reloading<'_> {
 /// The sections whose change takes a start.
 fn needs_start(before: &Config, after: &Config) -> Vec<&'static str> {
     let dir = |config: &Config| config.files.as_ref().map(|files| files.dir.clone());
+    // The directory is theirs, too.
+    let whose = |config: &Config| {
+        let whose = |files: &Files| (files.owner.clone(), files.group.clone());
+        config.files.as_ref().map(whose).unwrap_or_default()
+    };
     let listening = |config: &Config| {
         config.endpoint.clone().map(|mut endpoint| {
             endpoint.allow.clear();
@@ -146,6 +151,7 @@ fn needs_start(before: &Config, after: &Config) -> Vec<&'static str> {
     [
         ("[broker]", before.broker != after.broker),
         ("`dir` of [files]", dir(before) != dir(after)),
+        ("`owner` or `group` of [files]", whose(before) != whose(after)),
         ("where and how [endpoint] listens", listening(before) != listening(after)),
         ("[health]", before.health != after.health),
         ("[cache]", before.cache != after.cache),
@@ -182,6 +188,8 @@ mod tests {
             // The cache's key follows from it.
             ("identity = 'i'", "identity = 'j'", "[broker] [cache]"),
             ("dir = 'run'", "dir = 'other'", "`dir` of [files]"),
+            ("dir = 'run'", "dir = 'run'\nowner = 'root'", "`owner` or `group` of [files]"),
+            ("dir = 'run'", "dir = 'run'\ngroup = 'root'", "`owner` or `group` of [files]"),
             ("socket = 's'", "socket = 'z'", "where and how [endpoint] listens"),
             ("127.0.0.1:1", "127.0.0.1:2", "where and how [endpoint] listens"),
             ("socket = 'h'", "socket = 'z'", "[health]"),
@@ -190,7 +198,7 @@ mod tests {
             ("[cache]\nfile = 'c'\n", "", "[cache]"),
             // These are taken over.
             ("path = 'prod/db'", "path = 'prod/other'", ""),
-            ("dir = 'run'", "dir = 'run'\nowner = 'root'\nmode = '0440'\nexpired = 'remove'", ""),
+            ("dir = 'run'", "dir = 'run'\nmode = '0440'\nexpired = 'remove'", ""),
             ("allow = ['root']", "allow = []", ""),
             ("token_file = 't'", "token_file = 'u'", ""),
             ("[health]", "[[on_change]]\nunit = 'a.service'\n[health]", ""),

@@ -8,7 +8,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, flock, fstat, fstatfs, mkdirat, openat, statat},
+    fs::{
+        AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, fchmod, fchown, flock, fstat, fstatfs, mkdirat,
+        openat, statat,
+    },
     io::Errno,
     process::geteuid,
 };
@@ -53,7 +56,7 @@ pub enum DirectoryError {
         fit: u32,
     },
     /// Somebody else's.
-    #[error("{} belongs to user {owner}, who could put other files in the place of these: name a directory of the sidecar's own user ({user})", path.display())]
+    #[error("{} belongs to user {owner}, who could put other files in the place of these: name a directory of the sidecar's own user, or `chown {user} {}`", path.display(), path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,
@@ -61,6 +64,17 @@ pub enum DirectoryError {
         owner: u32,
         /// The user that this process runs as.
         user: u32,
+    },
+    /// Those whom the files are for cannot get at them.
+    #[error("{} is not open to those whom its files are for, and cannot be made so: {error}; `chown {whose} {}` and `chmod 750 {}`",
+        path.display(), path.display(), path.display())]
+    Shut {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is to be, as `chown` takes it.
+        whose: String,
+        /// Why not.
+        error: io::Error,
     },
     /// Everybody can replace it.
     #[error(
@@ -98,13 +112,16 @@ impl Directory {
     pub(super) fn open(path: &Path, ownership: Ownership, shared: bool) -> Result<Self, DirectoryError> {
         let directory = match Self::find(path, ownership, shared) {
             Err(DirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                make(path, ownership)?;
+                make(path)?;
                 Self::find(path, ownership, shared)?
             }
             found => found?,
         };
         match flock(&directory.fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(directory),
+            Ok(()) => {
+                directory.let_in(ownership)?;
+                Ok(directory)
+            }
             Err(Errno::WOULDBLOCK) => Err(DirectoryError::InUse(path.to_owned())),
             Err(error) => Err(DirectoryError::Io { path: path.to_owned(), error: error.into() }),
         }
@@ -127,6 +144,27 @@ impl Directory {
             directory.check_above()?;
         }
         Ok(directory)
+    }
+
+    /// Gives it to those whom the files are for: to the owner, and to the group to pass through. One that is so is left
+    /// as it is.
+    fn let_in(&self, ownership: Ownership) -> Result<(), DirectoryError> {
+        if !ownership.is_shared() {
+            return Ok(());
+        }
+        let failed = |error: Errno| DirectoryError::Shut {
+            path: self.path.clone(),
+            whose: ownership.to_string(),
+            error: error.into(),
+        };
+        let stat = fstat(&self.fd).map_err(failed)?;
+        let is_theirs = ownership.user.is_none_or(|user| user == stat.st_uid)
+            && ownership.group.is_none_or(|group| group == stat.st_gid);
+        if is_theirs && stat.st_mode & 0o710 == 0o710 {
+            return Ok(());
+        }
+        fchown(&self.fd, ownership.uid(), ownership.gid()).map_err(failed)?;
+        fchmod(&self.fd, Mode::RWXU | Mode::RGRP | Mode::XGRP).map_err(failed)
     }
 
     /// Whether its path still leads to it.
@@ -184,20 +222,12 @@ pub(super) fn check(path: &Path, ownership: Ownership, shared: bool) -> Result<(
     }
 }
 
-/// Makes the directory: for the owner of the files, and for their group to pass through.
-fn make(path: &Path, ownership: Ownership) -> Result<(), DirectoryError> {
-    let failed = |error: Errno| DirectoryError::Missing { path: path.to_owned(), error: error.into() };
+/// Makes the directory, for this user alone.
+fn make(path: &Path) -> Result<(), DirectoryError> {
     match mkdirat(CWD, path, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(failed(error)),
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(DirectoryError::Missing { path: path.to_owned(), error: error.into() }),
     }
-    if ownership.is_shared() {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
-        rustix::fs::fchown(&fd, ownership.uid(), ownership.gid()).map_err(failed)?;
-        rustix::fs::fchmod(&fd, Mode::RWXU | Mode::RGRP | Mode::XGRP).map_err(failed)?;
-    }
-    Ok(())
 }
 
 fn identity(stat: &Stat) -> (u64, u64) {

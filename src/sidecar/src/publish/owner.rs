@@ -1,5 +1,7 @@
 //! Users and groups as the configuration names them.
 
+use std::fmt;
+
 use rustix::fs::{Gid, Uid};
 use thiserror::Error;
 
@@ -50,6 +52,19 @@ impl Ownership {
     }
 }
 
+/// As `chown` takes it.
+impl fmt::Display for Ownership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = self.user {
+            write!(f, "{user}")?;
+        }
+        if let Some(group) = self.group {
+            write!(f, ":{group}")?;
+        }
+        Ok(())
+    }
+}
+
 /// A user with its own group, where that is known.
 fn user(name: &str) -> Result<(u32, Option<u32>), NoSuchOwner> {
     if let Ok(id) = name.parse() {
@@ -76,6 +91,8 @@ mod tests {
         assert_eq!(user("root").unwrap(), (0, Some(0)));
         assert_eq!(user("4242424").unwrap(), (4_242_424, None));
         assert_eq!(group("root").unwrap(), 0);
+        let whose = |user, group| Ownership { user, group }.to_string();
+        assert_eq!([whose(Some(1), None), whose(None, Some(2)), whose(Some(1), Some(2))], ["1", ":2", "1:2"]);
         let error = user("nobody-of-that-name").unwrap_err().to_string();
         assert!(error.contains("there is no user `nobody-of-that-name`"), "{error}");
     }
