@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod kit;
 mod once;
+mod owed;
 mod owner;
 mod reload;
 mod systemd;

@@ -78,6 +78,19 @@ async fn files_are_given_to_whom_they_are_for_and_nobody_else_reads_them() {
         // What comes later is theirs, too, and so is what is read again.
         rotate(&operator, &path("db")).await;
     }
+    if getuid().is_root() {
+        // Another group: not while it runs, for the directory is theirs, too; from the next start on for all of it.
+        let theirs = |group: u32| format!("\ngroup = \"{group}\"\n");
+        sidecar.reconfigure(&site, &config.replace(&theirs(NOBODY), &theirs(SOMEBODY_ELSE)));
+        sidecar.says("`owner` or `group` of [files] cannot change while the sidecar runs").await;
+        assert_eq!((whose(&dir), whose(&file)), ((NOBODY, NOBODY, 0o750), (NOBODY, NOBODY, 0o440)));
+        assert!(sidecar.stop().await.success());
+        sidecar = Sidecar::spawn(&site, Sidecar::command(&site, "run"));
+        let read = || read_as(SOMEBODY_ELSE, SOMEBODY_ELSE, &file);
+        until("the others read it", async || read().is_some()).await;
+        let expected = ((NOBODY, SOMEBODY_ELSE, 0o750), (NOBODY, SOMEBODY_ELSE, 0o440));
+        assert_eq!((whose(&dir), whose(&file)), expected);
+    }
     assert!(sidecar.stop().await.success());
     broker.stop().await;
 }

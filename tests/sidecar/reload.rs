@@ -1,6 +1,6 @@
 //! The configuration, read again while the sidecar runs: taken over as a whole, or not at all.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, process::Output};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Output};
 
 use leasehold_tests::{
     daemon::{self, Daemon},
@@ -19,7 +19,7 @@ const ENDS: &str =
     "[endpoint]\nsocket = \"run/s.sock\"\n\n[health]\nsocket = \"run/h.sock\"\n\n[files]\ndir = \"files\"\n";
 
 /// Secrets by their names, each of the path of the same name unless it has another; and files.
-fn config(secrets: &[&str], files: &[(&str, &str)]) -> String {
+pub(crate) fn config(secrets: &[&str], files: &[(&str, &str)]) -> String {
     let mut text = ENDS.to_owned();
     for secret in secrets {
         let (name, path) = secret.split_once('=').unwrap_or((secret, secret));
@@ -31,10 +31,10 @@ fn config(secrets: &[&str], files: &[(&str, &str)]) -> String {
     text
 }
 
-/// A broker with secrets whose values say their names.
-async fn broker() -> (Site, Daemon) {
+/// A broker with secrets whose values say their names, leased for `ttl`.
+pub(crate) async fn broker(ttl: &str) -> (Site, Daemon) {
     let names = ["db", "key", "more"];
-    let site = site(&names, "10m");
+    let site = site(&names, ttl);
     let daemon = Daemon::start(&site).await;
     for name in names {
         daemon::put(&site, &format!("prod/payments/{name}"), &format!("canary-of-{name}")).await;
@@ -44,7 +44,7 @@ async fn broker() -> (Site, Daemon) {
 }
 
 /// `leasehold-sidecar check`, which needs no configuration: what is on disk may be faulty.
-fn check(site: &Site) -> (i32, Value) {
+pub(crate) fn check(site: &Site) -> (i32, Value) {
     let mut command = Sidecar::command(site, "check");
     let Output { status, stdout, .. } =
         command.arg("--socket").arg(site.path("run/h.sock")).arg("--json").output().unwrap();
@@ -68,7 +68,7 @@ fn names(site: &Site) -> BTreeSet<String> {
     names.filter(|name| !name.starts_with("..")).collect()
 }
 
-async fn edition(site: &Site, number: u64) {
+pub(crate) async fn edition(site: &Site, number: u64) {
     let what = format!("reading {number} of the configuration is in force");
     until(&what, async || check(site).1["configuration"] == number).await;
 }
@@ -85,7 +85,7 @@ async fn refused(site: &Site, sidecar: &Sidecar, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_new_is_leased_what_is_gone_is_given_back_and_the_files_are_swapped_at_once() {
-    let (site, daemon) = broker().await;
+    let (site, daemon) = broker("10m").await;
     let first =
         config(&["db", "key"], &[("db", "{{ secrets.db.value }}"), ("key", "{{ secrets.key.value }}")]);
     let mut sidecar = Sidecar::start(&site, &first);
@@ -127,7 +127,11 @@ async fn what_is_new_is_leased_what_is_gone_is_given_back_and_the_files_are_swap
     let before = generation();
     sidecar.signal(rustix::process::Signal::HUP);
     edition(&site, 3).await;
-    assert_eq!(generation(), before);
+    rotate(&operator, &path("key")).await;
+    let number = |link: PathBuf| -> u64 {
+        link.to_str().and_then(|name| name.strip_prefix("..generation-")).unwrap().parse().unwrap()
+    };
+    assert_eq!(number(generation()), number(before) + 1, "the rotation alone has made other files");
     assert!(sidecar.stop().await.success());
     assert!(!sidecar.log().contains("canary"), "{}", sidecar.log());
     daemon.stop().await;
@@ -135,7 +139,7 @@ async fn what_is_new_is_leased_what_is_gone_is_given_back_and_the_files_are_swap
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_cannot_be_in_force_changes_nothing_and_says_why() {
-    let (site, daemon) = broker().await;
+    let (site, daemon) = broker("10m").await;
     let good = config(&["db"], &[("db", "{{ secrets.db.value }}")]);
     let mut sidecar = Sidecar::start(&site, &good);
     until("it is ready", async || check(&site).0 == 0).await;
@@ -180,7 +184,7 @@ async fn a_configuration_that_cannot_be_in_force_changes_nothing_and_says_why() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_told_of_changes_is_told_as_the_newest_configuration_says() {
-    let (site, daemon) = broker().await;
+    let (site, daemon) = broker("10m").await;
     let tell = |name: &str| {
         let program = site.path(name);
         let script =
