@@ -227,6 +227,35 @@ async fn what_somebody_owes_is_told_by_who_takes_their_place_and_switched_only_t
 }
 
 #[tokio::test]
+async fn a_command_that_runs_is_let_finish_before_the_one_in_its_place() {
+    let site = Site::new();
+    let old = ": > begun; until [ -e gate ]; do /bin/sleep 0.02; done; echo old >> told";
+    let (old, new) = (site.command("old", old), site.command("new", "echo new >> told"));
+    let all = ["db", "key"];
+    let (publish_next, published) = mpsc::channel(1);
+    let (standing, mut told) = watch::channel(Standing::default());
+    let running = tokio::spawn(run(vec![old], published, |_| {}, standing));
+    publish_next.send(publish(1, &all, &all)).await.unwrap();
+    publish_next.send(publish(2, &all, &["db"])).await.unwrap();
+    let deadline = Instant::now().checked_add(Duration::from_secs(20)).unwrap();
+    while !site.file("begun").exists() {
+        assert!(Instant::now() < deadline, "it is not run");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let edition = Some(reread(1, vec![new]));
+    publish_next.send(Published { edition, ..publish(3, &all, &[]) }).await.unwrap();
+    // Room for the second of these there is when what came before them has been seen to.
+    for generation in [4, 5] {
+        publish_next.send(publish(generation, &all, &[])).await.unwrap();
+    }
+    fs::write(site.file("gate"), "").unwrap();
+    let both = told.wait_for(|standing| standing.done == 2);
+    tokio::time::timeout(Duration::from_secs(20), both).await.unwrap().unwrap();
+    assert_eq!(site.lines("told"), ["old", "new"]);
+    running.abort();
+}
+
+#[tokio::test]
 async fn what_nobody_minds_any_more_is_not_waited_for() {
     let site = Site::new();
     let mut broken = site.command("broken", "exit 3");
