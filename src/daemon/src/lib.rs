@@ -3,6 +3,18 @@
 //! A library only so that tests can reach in; the program is `main.rs`. What the broker decides is in
 //! `leasehold-engine`; here is how it meets the machine.
 
+#[cfg(not(any(
+    feature = "local",
+    feature = "aws",
+    feature = "vault",
+    feature = "gcp",
+    feature = "azure",
+    feature = "postgres"
+)))]
+compile_error!(
+    "a broker without a back end has nothing to lend: build with one of `--features local,aws,vault,gcp,azure,postgres`"
+);
+
 pub mod args;
 #[cfg(feature = "local")]
 pub mod bundle;
