@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use leasehold_core::{
-    Lease,
+    Lease, SecretPath,
     catalog::{Catalog, Source},
     lease::LeaseKind,
     ports::Ledger,
@@ -22,6 +22,8 @@ pub(crate) struct Walk {
     made_first: bool,
     /// Whether every lease that is met is one that the filter matches: its key tells all that is asked.
     exact: bool,
+    /// Where the last page came from.
+    read: Option<KeyRange>,
 }
 
 impl Walk {
@@ -54,7 +56,7 @@ impl Walk {
         let by_secret = secret.is_some() || prefix.is_some();
         let both = secret.is_some() && prefix.is_some();
         let exact = by_secret && !both && holder.is_none() && provider.is_none() && states.is_empty();
-        Self { ranges: ranges.into(), made_first, exact }
+        Self { ranges: ranges.into(), made_first, exact, read: None }
     }
 
     /// Goes on behind `key`; false when that is none of its places.
@@ -75,6 +77,7 @@ impl Walk {
     ) -> Result<Vec<Entry>, LedgerError> {
         while let Some(range) = self.ranges.front_mut() {
             let entries = ledger.scan(range, limit).await?;
+            self.read = Some(range.clone());
             match entries.last() {
                 Some(last) if entries.len() >= limit => *range = range.after(&last.key),
                 _ => drop(self.ranges.pop_front()),
@@ -84,6 +87,19 @@ impl Walk {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Goes on behind all leases on the secret of this key, which the last page had, whatever else was on that page.
+    pub(crate) fn pass_over(&mut self, key: &Key, secret: &SecretPath) {
+        let Some(read) = self.read.take().filter(|read| read.contains(key)) else { return };
+        let of_the_secret = [KeyRange::making_of(secret), KeyRange::on_secret(secret)];
+        let Some(passed) = of_the_secret.into_iter().find(|range| range.contains(key)) else { return };
+        if self.ranges.front().is_some_and(|front| front.to == read.to) {
+            self.ranges.pop_front();
+        }
+        if passed.to < read.to {
+            self.ranges.push_front(KeyRange { from: passed.to, to: read.to });
+        }
     }
 
     /// Looks at nothing more.
@@ -213,5 +229,22 @@ mod tests {
         assert_eq!(behind("making/prod/a x"), (true, both));
         assert_eq!(behind("secret/prod/a v1 x"), (true, vec!["secret/prod/a v1 x\0".to_owned()]));
         assert!(!behind("secret/prod/b v1 x").0);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_one_secrets() {
+        let filter = LeaseFilter { prefix: Some("prod/".parse().unwrap()), ..LeaseFilter::default() };
+        let path = "prod/a".parse().unwrap();
+        let behind = |key: &str, left: usize| {
+            let mut walk = Walk::of(&filter, &catalog());
+            while walk.ranges.len() > left {
+                walk.read = walk.ranges.pop_front();
+            }
+            walk.pass_over(&Key::from_stored(key), &path);
+            walk.ranges.iter().map(|range| range.from.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(behind("making/prod/a x", 1), ["making/prod/a \u{10ffff}", "secret/prod/"]);
+        assert_eq!(behind("secret/prod/a v1 x", 0), ["secret/prod/a \u{10ffff}"]);
+        assert_eq!(behind("secret/prod/b v1 x", 0), Vec::<String>::new(), "another secret's");
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 
 /// No page is longer than this.
 const LONGEST_PAGE: usize = 1000;
-/// One call looks at so many leases at most, however few of them may be shown: the rest is on the next page.
+/// One call looks at so many leases at most, however few of them are on the page: the rest is on the next one.
 const LOOK_AT: usize = 10_000;
 
 impl Engine {
@@ -66,36 +66,47 @@ impl Engine {
             walk.stop();
         }
         let mut items = Vec::new();
-        let mut looked = 0_usize;
-        let mut last = None;
+        let (mut looked, mut last) = (0_usize, None);
         let size = request.page_size.clamp(1, LONGEST_PAGE);
-        'pages: loop {
-            let entries = walk.page(&*self.ledger, size).await?;
+        let mut reach = size;
+        // Neither where a page ends nor whether there is another one may tell of what the caller does not see: a secret that
+        // is hidden is passed over with all its leases, and is not counted.
+        let more = 'pages: loop {
+            let entries = walk.page(&*self.ledger, reach).await?;
             if entries.is_empty() {
-                last = None;
-                break;
+                break false;
             }
+            reach = reach.saturating_mul(2).min(size);
             for entry in entries {
-                if items.len() == size || looked >= LOOK_AT {
-                    break 'pages;
+                if looked >= LOOK_AT {
+                    break 'pages true;
                 }
-                looked = looked.saturating_add(1);
                 // The ledger answers at once: without this, a long look would hold up whatever else the thread does.
                 coop::consume_budget().await;
                 let key = entry.key.clone();
-                last = Some(key.clone());
-                let Some(lease) = self.lease_of(entry).await? else { continue };
-                if filter.matches(&lease) && !walk.meets_twice(&key, &lease) && sight.shows(&lease.secret) {
-                    items.push(lease);
+                if let Some(hidden) = key.secret_path().filter(|secret| !sight.shows(secret)) {
+                    walk.pass_over(&key, &hidden);
+                    reach = 1;
+                    continue 'pages;
                 }
+                let lease = self.lease_of(entry).await?;
+                let shown = lease.filter(|lease| {
+                    filter.matches(lease) && !walk.meets_twice(&key, lease) && sight.shows(&lease.secret)
+                });
+                if shown.is_some() && items.len() == size {
+                    break 'pages true;
+                }
+                looked = looked.saturating_add(1);
+                last = Some(key);
+                items.extend(shown);
             }
-        }
+        };
         if request.scope == LeaseScope::All {
             let mut record = self.record(Kind::LeaseRead, &request.actor);
             record.details.insert("listed".to_owned(), items.len().to_string());
             self.ledger.commit(Commit::record_only(record)).await?;
         }
-        Ok(Page { items, next_page_token: last.map(|key| key.as_str().to_owned()) })
+        Ok(Page { items, next_page_token: last.filter(|_| more).map(|key| key.as_str().to_owned()) })
     }
 
     /// The lease as stored, with its revision.

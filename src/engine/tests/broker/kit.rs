@@ -270,6 +270,8 @@ impl ValueMac for LengthTag {
 #[derive(Default)]
 pub(crate) struct Rules {
     pub(crate) closed: Mutex<BTreeSet<Action>>,
+    /// Beginnings of paths that nobody sees.
+    pub(crate) hidden: Mutex<BTreeSet<String>>,
     /// How often it was asked whether somebody may know why, and why.
     pub(crate) may_know: AtomicU64,
     pub(crate) whys: AtomicU64,
@@ -290,7 +292,14 @@ impl Authorizer for Rules {
             Resource::Secret(secret) if own => path.starts_with(&format!("/{}/", secret.environment())),
             _ => path.starts_with("/operator/"),
         };
-        let allowed = allowed && !self.closed.lock().unwrap().contains(&request.action);
+        let hidden = match request.resource {
+            Resource::Secret(secret) => {
+                let hidden = self.hidden.lock().unwrap();
+                hidden.iter().any(|beginning| secret.as_str().starts_with(beginning))
+            }
+            Resource::Broker => false,
+        };
+        let allowed = allowed && !hidden && !self.closed.lock().unwrap().contains(&request.action);
         Decision {
             action: request.action,
             effect: if allowed { Effect::Allow } else { Effect::Deny },
