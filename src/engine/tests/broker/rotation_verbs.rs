@@ -294,7 +294,18 @@ async fn lists_go_page_by_page_over_what_is_configured_and_what_is_known() {
         page_size: 1,
         page_token: Some("../etc".to_owned()),
     };
-    assert!(matches!(broker.engine.list_rotations(request).await, Err(EngineError::BadPageToken)));
+    assert!(matches!(broker.engine.list_rotations(request.clone()).await, Err(EngineError::BadPageToken)));
+
+    // Nor does the end of a page tell that there is something which its reader does not see.
+    broker
+        .rules
+        .hidden
+        .lock()
+        .unwrap()
+        .extend(["prod/team/2", "prod/team/3", "prod/team/4"].map(str::to_owned));
+    let request = ListRotations { page_size: 3, page_token: None, ..request };
+    let page = broker.engine.list_rotations(request).await.unwrap();
+    assert_eq!((page.items.len(), page.next_page_token), (3, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ use crate::{
 
 /// No page is longer than this.
 const LONGEST_PAGE: usize = 1000;
-/// One call looks at so many secrets at most, however few of them may be shown: the rest is on the next page.
+/// One call looks at so many secrets at most, however few of them are on the page: the rest is on the next one.
 const LOOK_AT: usize = 10_000;
 /// So many are read from the ledger at once.
 const READ: usize = 256;
@@ -56,27 +56,30 @@ impl Engine {
         };
         let (mut items, mut looked, mut last, mut more) = (Vec::new(), 0_usize, None, false);
         while let Some(rotation) = walk.next().await? {
-            if items.len() == size || looked >= LOOK_AT {
+            if looked >= LOOK_AT {
                 more = true;
                 break;
             }
-            looked = looked.saturating_add(1);
             // A decision takes its time, and there may be thousands: others get their turn.
             coop::consume_budget().await;
-            last = Some(rotation.secret.to_string());
-            let plan = self.plan_of(&rotation.secret);
-            let shown = is_rotated(&rotation, plan.as_deref())
-                && has_stage(&request.filter, &rotation)
-                && self
-                    .decide_on(&request.actor, Action::DescribeSecret, &rotation.secret, Context::new())
-                    .is_allowed();
-            if !shown {
+            // Where a page ends tells of nothing that the caller does not see: what is hidden is not counted either.
+            let path = rotation.secret.clone();
+            if !self.decide_on(&request.actor, Action::DescribeSecret, &path, Context::new()).is_allowed() {
                 continue;
             }
-            let report = self.report(rotation, plan).await?;
-            if !request.filter.attention || needs_attention(&report) {
-                items.push(report);
+            let plan = self.plan_of(&path);
+            if is_rotated(&rotation, plan.as_deref()) && has_stage(&request.filter, &rotation) {
+                let report = self.report(rotation, plan).await?;
+                if !request.filter.attention || needs_attention(&report) {
+                    if items.len() == size {
+                        more = true;
+                        break;
+                    }
+                    items.push(report);
+                }
             }
+            looked = looked.saturating_add(1);
+            last = Some(path.to_string());
         }
         let mut record = self.record(Kind::RotationRead, &request.actor);
         record.details.insert("listed".to_owned(), items.len().to_string());
@@ -84,7 +87,7 @@ impl Engine {
         Ok(Page { items, next_page_token: last.filter(|_| more) })
     }
 
-    /// What the catalog has rotated behind `after`: as much as one call looks at, and one more.
+    /// What the catalog has rotated behind `after`.
     fn configured(&self, prefix: Option<&PathPrefix>, after: Option<&SecretPath>) -> VecDeque<SecretPath> {
         let catalog = self.catalog();
         let rotated = catalog.secrets().filter(|(_, entry)| entry.rotation.is_some()).map(|(path, _)| path);
@@ -92,7 +95,7 @@ impl Engine {
             prefix.is_none_or(|prefix| prefix.rest_of(path).is_some())
                 && after.is_none_or(|after| *path > after)
         });
-        asked.take(LOOK_AT.saturating_add(1)).cloned().collect()
+        asked.cloned().collect()
     }
 }
 
