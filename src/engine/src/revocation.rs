@@ -14,7 +14,7 @@ use std::{
 
 use futures::stream::{self, BoxStream, StreamExt};
 use leasehold_core::{
-    RevocationId,
+    RevocationId, SpiffeId,
     access::Action,
     record::{Actor, Kind},
     state::{Commit, Condition, Key, KeyRange},
@@ -46,6 +46,8 @@ pub(crate) struct Revocations {
 
 /// So many may go on at once: each is a person's.
 const MOST_RUNNING: usize = 64;
+/// So many of one principal, who may be anybody: policy is asked for each secret that is met, and not before.
+const MOST_OF_ONE: usize = 16;
 /// Who watches is told no more often than this.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 /// No page is longer than this.
@@ -124,6 +126,13 @@ impl Engine {
                 retry_after: Duration::from_secs(10),
             };
             return self.fail(record, full).await;
+        }
+        if self.revocations.of(&request.actor.id) >= MOST_OF_ONE {
+            let enough = EngineError::RateLimited {
+                limit: "revocations at once of one principal (16)",
+                retry_after: Duration::from_secs(10),
+            };
+            return self.fail(record, enough).await;
         }
         let mut bits = [0; 16];
         self.entropy.fill(&mut bits)?;
@@ -245,6 +254,11 @@ impl Revocations {
         self.running().insert(job.id, job.clone());
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
         self.news.notify_one();
+    }
+
+    /// How many of them are this principal's.
+    fn of(&self, principal: &SpiffeId) -> usize {
+        self.running().values().filter(|job| job.actor.id == *principal).count()
     }
 
     fn next(&self) -> Option<Job> {

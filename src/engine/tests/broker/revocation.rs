@@ -507,6 +507,24 @@ async fn the_same_request_is_the_same_revocation_for_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_begins_many_revocations_keeps_nobody_else_from_one() {
+    let broker = Broker::new();
+    broker.issue(STATIC).await.unwrap();
+    // Anybody may begin one that names no secret, and ends nothing with it.
+    let begin = |who| broker.engine.start_revocation(start(who, under("prod/")));
+    for _ in 0..16 {
+        begin(BESIDE).await.unwrap();
+    }
+    for _ in 0..100 {
+        assert_eq!(begin(BESIDE).await.unwrap_err().reason(), "RATE_LIMITED");
+    }
+    let operators = begin(ADMIN).await.unwrap();
+    broker.reconcile();
+    assert_eq!(broker.ended(&operators).await.counts, total(1));
+    begin(BESIDE).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn on_hold_it_says_what_it_would_do_and_ends_nothing() {
     let broker = Broker::new();
     broker.many(STATIC, 2).await;
