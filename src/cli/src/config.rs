@@ -113,6 +113,22 @@ pub(crate) mod tests {
     use crate::snapshot::{documented, settings};
 
     #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<SettingView>(
+            "config-show",
+            false,
+            &[
+                &["addr", "one.prod.example.org:8443,two.prod.example.org:8443", "context prod"],
+                &[
+                    "identity",
+                    "/home/somebody/.config/leasehold/prod",
+                    "file /home/somebody/.config/leasehold/config.toml",
+                ],
+            ],
+        );
+    }
+
+    #[test]
     fn each_setting_says_where_it_comes_from() {
         let views = views(&settings("--context stage --timeout 9s"));
         let find = |setting| views.iter().find(|view| view.setting == setting).unwrap().cells();

@@ -170,7 +170,7 @@ impl ContextView {
 
 impl Row for ContextView {
     const COLUMNS: &'static [&'static str] = &["CONTEXT", "CURRENT", "ADDRESS", "IDENTITY"];
-    const CUTS: &'static [(&'static str, Cut)] = &[("IDENTITY", Cut::Start)];
+    const CUTS: &'static [(&'static str, Cut)] = &[("IDENTITY", Cut::Start), ("ADDRESS", Cut::End)];
 
     fn cells(&self) -> Vec<String> {
         let identity = self.identity.as_ref().or(self.cert.as_ref());
@@ -187,6 +187,23 @@ impl Row for ContextView {
 mod tests {
     use super::*;
     use crate::snapshot::{documented, settings};
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<ContextView>(
+            "context-list",
+            false,
+            &[
+                &[
+                    "prod",
+                    "yes",
+                    "one.prod.example.org:8443,two.prod.example.org:8443",
+                    "/home/somebody/.config/leasehold/prod",
+                ],
+                &["stage", "", "broker.stage:8443", "/home/somebody/.config/leasehold/stage.pem"],
+            ],
+        );
+    }
 
     #[test]
     fn a_context_for_people_and_programs() {

@@ -115,6 +115,8 @@ impl OrphanView {
 impl Row for OrphanView {
     const COLUMNS: &'static [&'static str] = &["PROVIDER", "NAME", "LEASE", "FIRST SEEN", "STATE", "PROBLEM"];
     const CUTS: &'static [(&'static str, Cut)] = &[("PROBLEM", Cut::End)];
+    const FIRST_OUT: &'static [&'static str] = &["LEASE", "FIRST SEEN"];
+    const LAST_OUT: &'static [&'static str] = &["PROBLEM", "PROVIDER"];
 
     fn cells(&self) -> Vec<String> {
         let seen = self.first_seen_at.map(|seen| duration::relative(seen, clock::now()));
@@ -132,6 +134,32 @@ impl Row for OrphanView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<OrphanView>(
+            "orphan-list",
+            false,
+            &[
+                &[
+                    "pg-main",
+                    "lh_readonly_aeaqcaibaeaqcaibaeaqcaibae",
+                    "lease-aeaqcaibaeaqcaibaeaqcaibae",
+                    "5m 2s ago",
+                    "in-grace",
+                    "",
+                ],
+                &[
+                    "pg-main",
+                    "lh_readonly_ambqgaydambqgaydambqgaydam",
+                    "lease-ambqgaydambqgaydambqgaydam",
+                    "2h 10m ago",
+                    "left",
+                    "the role owns objects: leasehold cannot drop it",
+                ],
+            ],
+        );
+    }
 
     #[test]
     fn an_orphan_as_json_has_stable_names() {

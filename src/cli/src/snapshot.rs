@@ -6,12 +6,40 @@ use std::{env, fs, path::Path};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 
-use crate::settings::{Options, Settings, file::File};
+use crate::{
+    output::{Row, shown},
+    settings::{Options, Settings, file::File},
+};
 
 /// Compares with the example of that name.
 pub(crate) fn documented(name: &str, what: &impl Serialize) {
     let text = serde_json::to_string_pretty(what).unwrap() + "\n";
     in_step(&format!("docs/reference/json/{name}.json"), &text);
+}
+
+/// Compares a table in terminals of three widths, and in a file, with how it is kept beside the code, and what it
+/// leaves out with what the page says.
+pub(crate) fn fits<R: Row>(name: &str, come_one_by_one: bool, rows: &[&[&str]]) {
+    let mut text = String::new();
+    for room in [Some(80), Some(100), Some(140), None] {
+        let shown = shown::<R>(come_one_by_one, rows, room);
+        for line in shown.lines() {
+            assert!(room.is_none_or(|room| line.chars().count() <= room), "{name} in {room:?}:\n{shown}");
+        }
+        let room = room.map_or_else(|| "a file".to_owned(), |room| room.to_string());
+        text.push_str(&format!("# {room}\n{shown}"));
+    }
+    in_step(&format!("src/cli/src/output/tables/{name}.txt"), &text);
+    let rank = match (R::FIRST_OUT.join(", "), R::LAST_OUT.join(", ")) {
+        (first, last) if last.is_empty() => first,
+        (first, last) if first.is_empty() => format!("then {last}"),
+        (first, last) => format!("{first}; then {last}"),
+    };
+    let page = include_str!("../../../docs/cli.md");
+    assert!(
+        rank.is_empty() || page.contains(&format!("| {rank} |")),
+        "docs/cli.md does not say what `{name}` leaves out: {rank}"
+    );
 }
 
 /// Compares a file of the repository with what it has to be, or makes it so.

@@ -105,8 +105,11 @@ impl RecordView {
 impl Row for RecordView {
     const COLUMNS: &'static [&'static str] =
         &["SEQ", "TIME", "KIND", "OUTCOME", "SECRET", "ACTOR", "DETAILS"];
-    const CUTS: &'static [(&'static str, Cut)] = &[("ACTOR", Cut::Start), ("DETAILS", Cut::End)];
-    const WIDTHS: &'static [usize] = &[6, 24, 18, 8, 24, 44];
+    const CUTS: &'static [(&'static str, Cut)] =
+        &[("DETAILS", Cut::End), ("ACTOR", Cut::Start), ("SECRET", Cut::Start), ("TIME", Cut::Time)];
+    const FIRST_OUT: &'static [&'static str] = &["SEQ", "DETAILS"];
+    const LAST_OUT: &'static [&'static str] = &["ACTOR"];
+    const WIDTHS: &'static [usize] = &[6, 24, 18, 8, 24, 44, 33];
 
     fn cells(&self) -> Vec<String> {
         let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -270,6 +273,43 @@ mod tests {
             sealed: None,
             line: "".into(),
         }
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<RecordView>(
+            "audit-tail",
+            true,
+            &[
+                &[
+                    "41",
+                    "2026-11-22T08:00:00.041Z",
+                    "lease.issued",
+                    "ok",
+                    "prod/payments/db",
+                    "spiffe://quickstart.test/prod/payments/api",
+                    "lease-aeaqcaibaeaqcaibaeaqcaibae; by payments-read",
+                ],
+                &[
+                    "42",
+                    "2026-11-22T08:00:12.500Z",
+                    "rotation.promoted",
+                    "ok",
+                    "prod/payments/checkout/stripe-webhook",
+                    "spiffe://quickstart.test/leasehold/scheduler",
+                    "serial=4",
+                ],
+                &[
+                    "1000043",
+                    "2026-11-22T08:01:00.007Z",
+                    "catalog.reloaded",
+                    "ok",
+                    "-",
+                    "spiffe://quickstart.test/leasehold/broker",
+                    "secrets=4",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -131,7 +131,10 @@ impl LeaseView {
 impl Row for LeaseView {
     const COLUMNS: &'static [&'static str] =
         &["LEASE", "SECRET", "VERSION", "HOLDER", "STATE", "ENDS", "REVOCATION"];
-    const CUTS: &'static [(&'static str, Cut)] = &[("HOLDER", Cut::Start), ("REVOCATION", Cut::End)];
+    const CUTS: &'static [(&'static str, Cut)] =
+        &[("HOLDER", Cut::Start), ("REVOCATION", Cut::End), ("SECRET", Cut::Start)];
+    const FIRST_OUT: &'static [&'static str] = &["VERSION", "REVOCATION"];
+    const LAST_OUT: &'static [&'static str] = &["HOLDER", "ENDS"];
 
     fn cells(&self) -> Vec<String> {
         let end = self.ended_at.unwrap_or(self.expires_at);
@@ -185,6 +188,34 @@ mod tests {
             ended_at: None,
             end_cause: None,
         }
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<LeaseView>(
+            "lease-list",
+            false,
+            &[
+                &[
+                    "lease-aeaqcaibaeaqcaibaeaqcaibae",
+                    "prod/payments/db",
+                    "v7",
+                    "spiffe://quickstart.test/prod/payments/api",
+                    "active",
+                    "in 14m 59s",
+                    "",
+                ],
+                &[
+                    "lease-ambqgaydambqgaydambqgaydam",
+                    "prod/payments/checkout/stripe-webhook",
+                    "3f1c2a9e-8d54-4b6f-9a70-5d0f6c1b2e83",
+                    "spiffe://quickstart.test/prod/payments/api",
+                    "quarantined",
+                    "2h 10m ago",
+                    "",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     clock,
     exit::Failure,
     output::{Output, Row},
+    table::Cut,
     told::{Tells, Told},
 };
 
@@ -90,7 +91,11 @@ impl NoticeView {
 impl Row for NoticeView {
     const COLUMNS: &'static [&'static str] =
         &["TIME", "CHANGE", "LEASE", "SECRET", "VERSION", "ENDS", "ABOUT"];
-    const WIDTHS: &'static [usize] = &[20, 13, 32, 24, 12, 14];
+    const CUTS: &'static [(&'static str, Cut)] =
+        &[("ABOUT", Cut::End), ("TIME", Cut::Time), ("SECRET", Cut::Start)];
+    const FIRST_OUT: &'static [&'static str] = &["VERSION", "ENDS", "ABOUT"];
+    const LAST_OUT: &'static [&'static str] = &["SECRET"];
+    const WIDTHS: &'static [usize] = &[20, 13, 32, 24, 12, 14, 16];
 
     fn cells(&self) -> Vec<String> {
         let [lease, secret, version, end] = self.lease.brief(self.seen_at);
@@ -102,6 +107,43 @@ impl Row for NoticeView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<NoticeView>(
+            "lease-watch",
+            true,
+            &[
+                &[
+                    "2026-11-22T08:00:00Z",
+                    "issued",
+                    "lease-aeaqcaibaeaqcaibaeaqcaibae",
+                    "prod/payments/db",
+                    "v7",
+                    "in 14m 59s",
+                    "",
+                ],
+                &[
+                    "2026-11-22T08:00:12Z",
+                    "expiring-soon",
+                    "lease-aeaqcaibaeaqcaibaeaqcaibae",
+                    "prod/payments/db",
+                    "v7",
+                    "in 4m 59s",
+                    "",
+                ],
+                &[
+                    "2026-11-22T08:00:12Z",
+                    "draining",
+                    "lease-ambqgaydambqgaydambqgaydam",
+                    "prod/payments/checkout/stripe-webhook",
+                    "3f1c2a9e-8d54-4b6f-9a70-5d0f6c1b2e83",
+                    "in 14m 59s",
+                    "v8 is current; until 2026-11-22T09:00:00Z",
+                ],
+            ],
+        );
+    }
 
     #[test]
     fn every_change_has_a_name_of_its_own() {

@@ -55,6 +55,7 @@ impl FindingView {
 impl Row for FindingView {
     const COLUMNS: &'static [&'static str] = &["PROVIDER", "STEP", "RESULT", "NOTE"];
     const CUTS: &'static [(&'static str, Cut)] = &[("STEP", Cut::End), ("NOTE", Cut::End)];
+    const LAST_OUT: &'static [&'static str] = &["NOTE"];
 
     fn cells(&self) -> Vec<String> {
         let result = if self.is_failed() { "FAILED" } else { self.verdict };
@@ -91,6 +92,23 @@ mod tests {
         };
         let findings = vec![passed, denied, finding("issue", proto::ProviderVerdict::NotTried)];
         proto::ProviderCheck { provider: "vault-main".into(), findings }
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<FindingView>(
+            "provider-check",
+            false,
+            &[
+                &["vault-main", "sign in", "ok", "as auth/cert/leasehold"],
+                &[
+                    "vault-main",
+                    "read the secret kv/data/payments/db, which the catalog has as prod/payments/db",
+                    "not tried",
+                    "it could not sign in, and so nothing after that was tried",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -89,6 +89,8 @@ impl Row for ProviderView {
         &["PROVIDER", "STATE", "CALLS", "FAILED", "THROTTLED", "TURNED AWAY", "CREDENTIALS", "CAN"];
     const CUTS: &'static [(&'static str, Cut)] =
         &[("STATE", Cut::End), ("CREDENTIALS", Cut::End), ("CAN", Cut::End)];
+    const FIRST_OUT: &'static [&'static str] = &["TURNED AWAY", "THROTTLED", "CALLS"];
+    const LAST_OUT: &'static [&'static str] = &["CAN", "FAILED"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -125,6 +127,27 @@ mod tests {
         let mut status = status();
         change(&mut status);
         ProviderView::of(status).line(Timestamp::from_second(0).unwrap())
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<ProviderView>(
+            "provider-list",
+            false,
+            &[
+                &["local", "ok", "100", "0", "0", "0", "-", "read, write, versions, retire"],
+                &[
+                    "vault-main",
+                    "is given a rest until 08:00:10",
+                    "70011",
+                    "12",
+                    "3",
+                    "141",
+                    "renewed, valid for 23h 59m",
+                    "read, write, issue, renew, revoke",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -140,6 +140,8 @@ impl Row for RevocationView {
     const COLUMNS: &'static [&'static str] =
         &["REVOCATION", "STATE", "TOTAL", "DONE", "FAILED", "QUARANTINED", "BEGAN", "LEASES"];
     const CUTS: &'static [(&'static str, Cut)] = &[("LEASES", Cut::End)];
+    const FIRST_OUT: &'static [&'static str] = &["BEGAN", "LEASES"];
+    const LAST_OUT: &'static [&'static str] = &["TOTAL", "FAILED"];
     const WIDTHS: &'static [usize] = &[37, 8, 7, 7, 6, 11, 10, 0];
 
     fn cells(&self) -> Vec<String> {
@@ -178,6 +180,36 @@ mod tests {
             failed_count: 2,
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<RevocationView>(
+            "revocation-list",
+            false,
+            &[
+                &[
+                    "revocation-aeaqcaibaeaqcaibaeaqcaibae",
+                    "finished",
+                    "61",
+                    "61",
+                    "0",
+                    "0",
+                    "5m 2s ago",
+                    "secret prod/payments/db; it leaked",
+                ],
+                &[
+                    "revocation-ambqgaydambqgaydambqgaydam",
+                    "running",
+                    "1204",
+                    "1100",
+                    "3",
+                    "2",
+                    "12s ago",
+                    "prefix prod/payments/, provider pg-main; the contractor has left",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -159,8 +159,11 @@ impl Verdict {
 
 impl Row for Seen {
     const COLUMNS: &'static [&'static str] = &["TIME", "SECRET", "STATE", "OLD", "NEW", "NOTE"];
-    const CUTS: &'static [(&'static str, Cut)] = &[("NOTE", Cut::End)];
-    const WIDTHS: &'static [usize] = &[20, 24, 10, 12, 12];
+    const CUTS: &'static [(&'static str, Cut)] =
+        &[("NOTE", Cut::End), ("SECRET", Cut::Start), ("TIME", Cut::Time)];
+    const FIRST_OUT: &'static [&'static str] = &["OLD"];
+    const LAST_OUT: &'static [&'static str] = &["NOTE", "SECRET"];
+    const WIDTHS: &'static [usize] = &[20, 24, 10, 12, 12, 16];
 
     fn cells(&self) -> Vec<String> {
         let course = self.rotation.course.as_ref();
@@ -199,6 +202,25 @@ mod tests {
     fn ended(outcome: RotationOutcome, problem: &str) -> proto::Rotation {
         let last = RotationEnd { outcome: outcome.into(), problem: problem.into(), ..Default::default() };
         proto::Rotation { course: None, state: RotationState::Idle.into(), last: Some(last), ..rotation() }
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<Seen>(
+            "rotation-watch",
+            true,
+            &[
+                &["2026-11-22T08:00:00Z", "prod/payments/checkout/stripe-webhook", "creating", "v7", "", ""],
+                &[
+                    "2026-11-22T08:00:12Z",
+                    "prod/payments/checkout/stripe-webhook",
+                    "draining",
+                    "v7",
+                    "v8",
+                    "2 leases on v7, at the latest until 2026-11-22T09:00:00Z",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -314,7 +314,9 @@ impl EndView {
 impl Row for RotationView {
     const COLUMNS: &'static [&'static str] =
         &["SECRET", "STRATEGY", "STATE", "VERSION", "MADE", "NEXT", "LAST", "OLD LEASES", "NOTE"];
-    const CUTS: &'static [(&'static str, Cut)] = &[("NOTE", Cut::End)];
+    const CUTS: &'static [(&'static str, Cut)] = &[("NOTE", Cut::End), ("LAST", Cut::End)];
+    const FIRST_OUT: &'static [&'static str] = &["STRATEGY", "MADE", "VERSION", "LAST"];
+    const LAST_OUT: &'static [&'static str] = &["OLD LEASES", "NEXT", "NOTE"];
 
     fn cells(&self) -> Vec<String> {
         let now = clock::now();
@@ -415,6 +417,38 @@ pub(super) mod tests {
             }),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<RotationView>(
+            "rotation-list",
+            false,
+            &[
+                &[
+                    "prod/payments/db",
+                    "single",
+                    "idle",
+                    "v7",
+                    "2h 10m ago",
+                    "in 21h 50m",
+                    "retired 2h 5m ago",
+                    "0",
+                    "",
+                ],
+                &[
+                    "prod/payments/checkout/stripe-webhook",
+                    "alternating",
+                    "draining",
+                    "3f1c2a9e-8d54-4b6f-9a70-5d0f6c1b2e83",
+                    "1m 12s ago",
+                    "in 29d 23h",
+                    "retired 30d 1h ago",
+                    "12",
+                    "12 leases on v7, at the latest until 2026-11-22T09:00:00Z",
+                ],
+            ],
+        );
     }
 
     #[test]

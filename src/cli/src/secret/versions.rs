@@ -43,6 +43,8 @@ impl VersionView {
 impl Row for VersionView {
     const COLUMNS: &'static [&'static str] = &["VERSION", "STATE", "CURRENT", "CREATED", "LEASES", "LABELS"];
     const CUTS: &'static [(&'static str, Cut)] = &[("LABELS", Cut::End)];
+    const FIRST_OUT: &'static [&'static str] = &["CREATED"];
+    const LAST_OUT: &'static [&'static str] = &["LABELS"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -59,6 +61,25 @@ impl Row for VersionView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<VersionView>(
+            "secret-versions",
+            false,
+            &[
+                &["3f1c2a9e-8d54-4b6f-9a70-5d0f6c1b2e83", "enabled", "yes", "2h 10m ago", "3", "AWSCURRENT"],
+                &[
+                    "9c0b7d12-63aa-4f0e-8b21-0e5d9a4c7f16",
+                    "enabled",
+                    "",
+                    "30d 2h ago",
+                    "0",
+                    "AWSPREVIOUS, kept-for-the-audit",
+                ],
+            ],
+        );
+    }
 
     #[test]
     fn a_version_for_people_and_programs() {

@@ -71,6 +71,8 @@ impl Row for SecretView {
     const COLUMNS: &'static [&'static str] =
         &["SECRET", "PROVIDER", "KIND", "TTL", "MAX TTL", "LEASES", "DESCRIPTION"];
     const CUTS: &'static [(&'static str, Cut)] = &[("DESCRIPTION", Cut::End)];
+    const FIRST_OUT: &'static [&'static str] = &["MAX TTL", "KIND"];
+    const LAST_OUT: &'static [&'static str] = &["DESCRIPTION", "PROVIDER", "TTL"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -117,6 +119,34 @@ pub(crate) fn capability(capability: proto::ProviderCapability) -> &'static str 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<SecretView>(
+            "secret-list",
+            false,
+            &[
+                &[
+                    "prod/payments/db",
+                    "local",
+                    "static",
+                    "15m",
+                    "1h",
+                    "3",
+                    "The password of the orders database",
+                ],
+                &[
+                    "prod/payments/checkout/stripe-webhook",
+                    "vault-main",
+                    "dynamic",
+                    "1h 30m",
+                    "12h",
+                    "0",
+                    "Whom the webhooks of the payments are signed for, by its owners",
+                ],
+            ],
+        );
+    }
 
     #[test]
     fn a_description_for_people_and_programs() {

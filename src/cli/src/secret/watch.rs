@@ -9,6 +9,7 @@ use crate::{
     clock, complete,
     exit::{About, Failure},
     output::{Output, Row},
+    table::Cut,
     told::{Tells, Told},
 };
 
@@ -104,7 +105,9 @@ impl NewsView {
 
 impl Row for NewsView {
     const COLUMNS: &'static [&'static str] = &["TIME", "EVENT", "VERSION", "ABOUT"];
-    const WIDTHS: &'static [usize] = &[20, 9, 12];
+    const CUTS: &'static [(&'static str, Cut)] = &[("ABOUT", Cut::End), ("TIME", Cut::Time)];
+    const LAST_OUT: &'static [&'static str] = &["ABOUT"];
+    const WIDTHS: &'static [usize] = &[20, 9, 12, 16];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -122,6 +125,23 @@ mod tests {
 
     fn view(news: SecretNews) -> NewsView {
         NewsView::of(SecretNotice { resume_token: "AAE".to_owned(), news })
+    }
+
+    #[test]
+    fn the_table_fits() {
+        crate::snapshot::fits::<NewsView>(
+            "secret-watch",
+            true,
+            &[
+                &["2026-11-22T08:00:00Z", "snapshot", "v7", ""],
+                &[
+                    "2026-11-22T08:00:12Z",
+                    "draining",
+                    "3f1c2a9e-8d54-4b6f-9a70-5d0f6c1b2e83",
+                    "v8 is current; the old one is retired at 2026-11-22T09:00:00Z or when its last lease is gone",
+                ],
+            ],
+        );
     }
 
     #[test]

@@ -148,3 +148,42 @@ fn events() -> Receiver<Event> {
     });
     receiver
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const PANICS: &str = "LEASEHOLD_TEST_PANICS_ON_THE_PAGE";
+
+    /// Once more as a process of its own, on a terminal of its own, where it does panic.
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        if std::env::var_os(PANICS).is_some() {
+            let mut screen = Screen::open(false).unwrap();
+            screen.terminal.draw(|_| {}).unwrap();
+            panic!("in the middle of a frame");
+        }
+        let test = thread::current().name().unwrap().to_owned();
+        let program = std::env::current_exe().unwrap();
+        let line = format!(
+            "stty rows 24 cols 80; '{}' --exact {test} --nocapture; echo ended $?; stty -a",
+            program.display()
+        );
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env(PANICS, "1").env("TERM", "xterm");
+        let written = script.stdin(Stdio::null()).output().unwrap();
+        let written = String::from_utf8_lossy(&written.stdout);
+        let at = |what: &str| written.rfind(what).unwrap_or_else(|| panic!("no {what:?}: {written:?}"));
+        let (taken, given_back) = (at("\u{1b}[?1049h"), at("\u{1b}[?1049l"));
+        let told = at("in the middle of a frame");
+        assert!(taken < given_back && given_back < told, "{written:?}");
+        assert!(at("\u{1b}[?25l") < at("\u{1b}[?25h"), "the cursor is hidden: {written:?}");
+        let settings = &written[at("ended 101")..];
+        assert!(
+            settings.contains(" icanon") && settings.contains(" echo "),
+            "the terminal is raw: {settings:?}"
+        );
+    }
+}
