@@ -40,6 +40,8 @@ pub(crate) struct Revocations {
     /// Those that nobody works on yet.
     waiting: Mutex<VecDeque<Job>>,
     news: Notify,
+    /// Whose previews are being counted.
+    counted: Mutex<Vec<SpiffeId>>,
     /// The leases that were given up since the start.
     pub(crate) forgotten: AtomicU64,
 }
@@ -48,6 +50,9 @@ pub(crate) struct Revocations {
 const MOST_RUNNING: usize = 64;
 /// So many of one principal, who may be anybody: policy is asked for each secret that is met, and not before.
 const MOST_OF_ONE: usize = 16;
+/// One principal has so many previews counted at once: that may be a look at every lease there is, and goes on without
+/// whoever asked.
+const MOST_COUNTED: usize = 2;
 /// Who watches is told no more often than this.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 /// No page is longer than this.
@@ -87,6 +92,13 @@ impl Engine {
             }
         }
         if request.dry_run {
+            let Some(_turn) = self.revocations.counting(&request.actor.id) else {
+                let enough = EngineError::RateLimited {
+                    limit: "previews of revocations at once of one principal (2)",
+                    retry_after: Duration::from_secs(1),
+                };
+                return self.fail(record, enough).await;
+            };
             let mut sight = Sight::of(&request.actor, &request.reason, None);
             let total = self.count_meant(&request.filter, now, &mut sight).await?;
             record.details.insert("total".to_owned(), total.to_string());
@@ -256,6 +268,20 @@ impl Revocations {
         self.news.notify_one();
     }
 
+    /// A turn to have a preview counted, until it is dropped.
+    fn counting<'a>(&'a self, principal: &'a SpiffeId) -> Option<Counting<'a>> {
+        let mut counted = self.counted();
+        if counted.iter().filter(|one| *one == principal).count() >= MOST_COUNTED {
+            return None;
+        }
+        counted.push(principal.clone());
+        Some(Counting { revocations: self, principal })
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Vec<SpiffeId>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many of them are this principal's.
     fn of(&self, principal: &SpiffeId) -> usize {
         self.running().values().filter(|job| job.actor.id == *principal).count()
@@ -267,5 +293,20 @@ impl Revocations {
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<RevocationId, Job>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One preview that is being counted.
+struct Counting<'a> {
+    revocations: &'a Revocations,
+    principal: &'a SpiffeId,
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        let mut counted = self.revocations.counted();
+        if let Some(at) = counted.iter().position(|one| one == self.principal) {
+            counted.swap_remove(at);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 use leasehold_core::{
     LeaseId,
     access::Action,
@@ -522,6 +522,36 @@ async fn who_begins_many_revocations_keeps_nobody_else_from_one() {
     broker.reconcile();
     assert_eq!(broker.ended(&operators).await.counts, total(1));
     begin(BESIDE).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_previews_of_one_principal_are_counted_at_once_also_when_nobody_waits_for_them() {
+    let broker = Broker::new();
+    broker.many(STATIC, 2000).await;
+    let preview = |who| StartRevocation { dry_run: true, ..start(who, at_main()) };
+    let begun: Vec<_> = (0..10)
+        .map(|_| {
+            let (engine, request) = (broker.engine.clone(), preview(BESIDE));
+            tokio::spawn(async move { engine.start_revocation(request).await })
+        })
+        .collect();
+    sleep(Duration::ZERO).await;
+    let other = broker.engine.start_revocation(preview(ADMIN)).await.unwrap();
+    assert_eq!(other.counts.total, 2000, "others are not concerned");
+    let mut answers = Vec::new();
+    for asked in begun {
+        answers.push(asked.await.unwrap().map_err(|problem| problem.reason()).map(|seen| seen.counts.total));
+    }
+    assert_eq!(answers.iter().filter(|answer| **answer == Ok(0)).count(), 2, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == Err("RATE_LIMITED")).count(), 8, "{answers:?}");
+    // A turn is over with its preview, and not with whoever asked.
+    for _ in 0..2 {
+        assert!(broker.engine.start_revocation(preview(BESIDE)).now_or_never().is_none());
+    }
+    let refused = broker.engine.start_revocation(preview(BESIDE)).await.unwrap_err();
+    assert_eq!(refused.reason(), "RATE_LIMITED");
+    sleep(Duration::from_secs(1)).await;
+    assert!(broker.engine.start_revocation(preview(BESIDE)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
