@@ -17,7 +17,7 @@ use std::{
 use leasehold_core::SecretBytes;
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Mutex, OwnedMutexGuard, mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -84,7 +84,8 @@ pub enum PublishError {
 #[derive(Debug)]
 pub struct Publisher {
     edition: Arc<Edition>,
-    target: Option<Target>,
+    /// Locked while a thread works in it: an end in the middle of that waits for it.
+    target: Option<Arc<Mutex<Target>>>,
     /// What is published, and of which snapshot.
     done: Option<(Vec<Rendered>, Arc<Snapshot>)>,
     /// Whether the same contents would be other files: their owner or their permissions have changed.
@@ -107,14 +108,15 @@ impl Publisher {
     pub fn new(edition: Arc<Edition>) -> Result<Self, PublishError> {
         let open = |settings: Files| Target::open(settings, edition.ownership);
         let target = edition.config.files.clone().map(open).transpose()?;
+        let target = target.map(|target| Arc::new(Mutex::new(target)));
         Ok(Self { told: edition.number, edition, target, done: None, anew: false })
     }
 
     /// Publishes by another reading of the configuration from now on, in the same directory.
-    fn follow(&mut self, edition: Arc<Edition>) {
+    async fn follow(&mut self, edition: Arc<Edition>) {
         let settings = &edition.config.files;
         self.anew |= *settings != self.edition.config.files || edition.ownership != self.edition.ownership;
-        if let (Some(target), Some(settings)) = (&mut self.target, settings) {
+        if let (Some(mut target), Some(settings)) = (self.target().await, settings) {
             target.settle(settings.clone(), edition.ownership);
         }
         self.edition = edition;
@@ -138,7 +140,7 @@ impl Publisher {
                 let snapshot = Arc::clone(&snapshots.borrow_and_update());
                 let edition = Arc::clone(&editions.borrow());
                 if edition.number == snapshot.edition && edition.number != self.edition.number {
-                    self.follow(edition);
+                    self.follow(edition).await;
                 }
                 match self.publish(&snapshot).await {
                     Ok(None) => retry = None,
@@ -189,22 +191,17 @@ impl Publisher {
             Expired::Remove => snapshot.expired().cloned().collect(),
         };
         let files = self.edition.renderer.render(snapshot, &without)?;
-        let in_place = self.target.as_ref().is_none_or(Target::is_in_place);
+        let target = self.target().await;
+        let in_place = target.as_ref().is_none_or(|target| target.is_in_place());
         let changed = match &self.done {
             None => files.iter().map(|file| &file.name).chain(snapshot.secrets.keys()).cloned().collect(),
             Some((before, earlier)) => differences(before, &files, earlier, snapshot),
         };
         let first = self.done.is_none();
         let written = first || self.anew || !in_place || files_differ(self.done.as_ref(), &files);
-        if written && let Some(target) = self.target.take() {
+        if written && let Some(mut target) = target {
             let list = files.clone();
-            let outcome = tokio::task::spawn_blocking(move || target.publish(&list)).await;
-            let (target, outcome) = match outcome {
-                Ok(pair) => pair,
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            };
-            self.target = Some(target);
-            outcome?;
+            aside(move || target.publish(&list)).await?;
         }
         self.anew = false;
         let other_lease = |earlier: &Snapshot| {
@@ -222,32 +219,36 @@ impl Publisher {
         Ok(tell.then(|| Published { first, changed, snapshot: Arc::clone(snapshot), edition }))
     }
 
-    /// What is done with the files at an end in order.
-    pub async fn finish(mut self) {
-        if let Some(target) = self.target.take()
-            && let Ok(Err(error)) = tokio::task::spawn_blocking(move || target.finish()).await
+    /// What is done with the files at an end in order, also with those that were just being written.
+    pub async fn finish(self) {
+        if let Some(target) = self.target().await
+            && let Err(error) = aside(move || target.finish()).await
         {
             tracing::error!("the files are not all removed: {error}");
         }
     }
 
-    async fn sweep(&mut self) {
-        let Some(target) = self.target.take() else { return };
-        let swept = tokio::task::spawn_blocking(move || {
-            let swept = target.sweep();
-            (target, swept)
-        });
-        match swept.await {
-            Ok((target, swept)) => {
-                self.target = Some(target);
-                if let Err(error) = swept {
-                    tracing::warn!(
-                        "an old generation of files is not all removed, and will be with the next: {error}"
-                    );
-                }
-            }
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    async fn sweep(&self) {
+        if let Some(target) = self.target().await
+            && let Err(error) = aside(move || target.sweep()).await
+        {
+            tracing::warn!(
+                "an old generation of files is not all removed, and will be with the next: {error}"
+            );
         }
+    }
+
+    /// The directory, once no thread works in it.
+    async fn target(&self) -> Option<OwnedMutexGuard<Target>> {
+        Some(Arc::clone(self.target.as_ref()?).lock_owned().await)
+    }
+}
+
+/// On a thread that may wait for a disk. It is finished whether or not somebody waits for it.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

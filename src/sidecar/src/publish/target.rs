@@ -43,12 +43,7 @@ impl Target {
     }
 
     /// Publishes all files. A directory that is not the one that was checked any more is checked as the first one was.
-    pub(super) fn publish(mut self, files: &[Rendered]) -> (Self, Result<(), PublishError>) {
-        let outcome = self.try_publish(files);
-        (self, outcome)
-    }
-
-    fn try_publish(&mut self, files: &[Rendered]) -> Result<(), PublishError> {
+    pub(super) fn publish(&mut self, files: &[Rendered]) -> Result<(), PublishError> {
         if !self.directory.is_in_place() {
             let Files { dir, shared_volume, .. } = &self.settings;
             self.directory = Directory::open(dir, self.ownership, *shared_volume)?;
@@ -64,7 +59,7 @@ impl Target {
     }
 
     /// Leaves the files, or removes them, as configured.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(super) fn finish(&self) -> io::Result<()> {
         if self.settings.remove_on_exit { generation::remove(&self.directory) } else { self.sweep() }
     }
 }

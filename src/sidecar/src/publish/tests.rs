@@ -1,9 +1,10 @@
 //! Snapshots, and what becomes of their files.
 
-use std::{fs, path::Path};
+use std::{fs, future::poll_fn, path::Path, pin::pin, task::Poll};
 
 use leasehold_config::Source;
 use leasehold_core::{LeaseId, SecretValue, Timestamp};
+use tokio::time::timeout;
 
 use super::*;
 use crate::{Config, snapshot, snapshot::Loan};
@@ -92,6 +93,27 @@ async fn files_of_a_secret_whose_lease_has_ended_stay_or_go() {
         scene.publish(&held(&[("a", 5, "n", FRESH), ("b", 2, "y", FRESH)])).await.unwrap();
         assert_eq!(scene.read("both").as_deref(), Some("ny"));
     }
+}
+
+#[tokio::test]
+async fn an_end_while_files_are_written_removes_them_all_the_same() {
+    let mut scene = Scene::new("remove_on_exit = true");
+    let all = held(&[("a", 1, "x", FRESH), ("b", 2, "y", FRESH)]);
+    let link = scene.dir().join("..data");
+    {
+        let mut publishing = pin!(scene.publisher.publish(&all));
+        assert!(poll_fn(|context| Poll::Ready(publishing.as_mut().poll(context).is_pending())).await);
+        let written = async {
+            while !link.is_symlink() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), written).await.unwrap();
+    }
+    scene.publisher.finish().await;
+    let left: Vec<_> =
+        fs::read_dir(link.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
