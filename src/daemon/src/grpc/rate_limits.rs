@@ -65,6 +65,7 @@ pub(super) enum Kind {
 pub(super) struct Pass {
     limits: Arc<RateLimits>,
     kind: Kind,
+    principal: SpiffeId,
 }
 
 struct Gate {
@@ -72,7 +73,14 @@ struct Gate {
     rate: (&'static str, AtomicU64),
     in_flight: usize,
     under_way: AtomicUsize,
+    shares: Option<Shares>,
     load: (&'static str, AtomicU64),
+}
+
+/// How many requests that are under way are whose, where each may take long: so that nobody has all the room.
+struct Shares {
+    each: usize,
+    taken: Mutex<HashMap<SpiffeId, usize>>,
 }
 
 struct Limited {
@@ -88,6 +96,9 @@ struct Monotonic(Instant);
 const PERIOD: Duration = Duration::from_secs(60);
 /// So many principals are told of in one period; the others are counted all the same.
 const MOST_TOLD: usize = 4096;
+/// Of what operators ask, one principal has at most this part under way: a look over everything that there is takes long,
+/// also for those who see nothing of it.
+const SHARE: usize = 4;
 /// When to come again while too many requests are under way.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -113,8 +124,8 @@ impl RateLimits {
         let workloads = ["limits.requests_per_principal", "limits.requests_in_flight"];
         let operators = ["limits.operator_requests_per_principal", "limits.operator_requests_in_flight"];
         Arc::new(Self {
-            workloads: Gate::new(rates.workloads, workloads),
-            operators: Gate::new(rates.operators, operators),
+            workloads: Gate::new(rates.workloads, workloads, None),
+            operators: Gate::new(rates.operators, operators, Some(Shares::of(rates.operators.in_flight))),
             limited: Mutex::default(),
         })
     }
@@ -123,7 +134,7 @@ impl RateLimits {
     pub(super) fn admit(self: &Arc<Self>, kind: Kind, actor: &Actor) -> Result<Pass, EngineError> {
         let gate = self.gate(kind);
         match gate.enter(&actor.id) {
-            Ok(()) => Ok(Pass { limits: self.clone(), kind }),
+            Ok(()) => Ok(Pass { limits: self.clone(), kind, principal: actor.id.clone() }),
             Err((limit, retry_after)) => {
                 self.remember(actor, limit);
                 Err(EngineError::RateLimited { limit, retry_after })
@@ -186,13 +197,14 @@ impl RateLimits {
 }
 
 impl Gate {
-    fn new(rate: Rate, [rate_name, load_name]: [&'static str; 2]) -> Self {
+    fn new(rate: Rate, [rate_name, load_name]: [&'static str; 2], shares: Option<Shares>) -> Self {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
         Self {
             each: RateLimiter::hashmap_with_clock(quota, Monotonic(Instant::now())),
             rate: (rate_name, AtomicU64::new(0)),
             in_flight: rate.in_flight,
             under_way: AtomicUsize::new(0),
+            shares,
             load: (load_name, AtomicU64::new(0)),
         }
     }
@@ -202,22 +214,57 @@ impl Gate {
             self.rate.1.fetch_add(1, Relaxed);
             return Err((self.rate.0, not_until.wait_time_from(self.each.clock().now())));
         }
+        if self.shares.as_ref().is_some_and(|shares| !shares.take(principal)) {
+            self.load.1.fetch_add(1, Relaxed);
+            return Err((self.load.0, SOON));
+        }
         if self.under_way.fetch_add(1, Relaxed) >= self.in_flight {
-            self.leave();
+            self.leave(principal);
             self.load.1.fetch_add(1, Relaxed);
             return Err((self.load.0, SOON));
         }
         Ok(())
     }
 
-    fn leave(&self) {
+    fn leave(&self, principal: &SpiffeId) {
         self.under_way.fetch_sub(1, Relaxed);
+        if let Some(shares) = &self.shares {
+            shares.give_back(principal);
+        }
+    }
+}
+
+impl Shares {
+    fn of(in_flight: usize) -> Self {
+        Self { each: in_flight.div_ceil(SHARE), taken: Mutex::default() }
+    }
+
+    fn take(&self, principal: &SpiffeId) -> bool {
+        let mut taken = self.lock();
+        let own = taken.get(principal).copied().unwrap_or_default();
+        if own >= self.each {
+            return false;
+        }
+        taken.insert(principal.clone(), own.saturating_add(1));
+        true
+    }
+
+    fn give_back(&self, principal: &SpiffeId) {
+        let mut taken = self.lock();
+        match taken.get_mut(principal) {
+            Some(own) if *own > 1 => *own = own.saturating_sub(1),
+            _ => drop(taken.remove(principal)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.limits.gate(self.kind).leave();
+        self.limits.gate(self.kind).leave(&self.principal);
     }
 }
 
@@ -279,6 +326,24 @@ mod tests {
         drop(first);
         ask(&limits, Kind::Workload, "c").unwrap();
         assert_eq!(limits.totals().map(|(_, count)| count), [0, 1, 0, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_principal_leaves_room_for_others_among_what_operators_ask() {
+        let limits = RateLimits::new(Rates { operators: rate(100, 100, 6), ..RATES });
+        let enter = |name| limits.admit(Kind::Operator, &actor(name));
+        let first = enter("a").unwrap();
+        let _second = enter("a").unwrap();
+        for _ in 0..10 {
+            assert_eq!(ask(&limits, Kind::Operator, "a"), Err(("limits.operator_requests_in_flight", SOON)));
+        }
+        let others: Vec<_> = ["b", "c", "d", "e"].map(|name| enter(name).unwrap()).into();
+        assert!(enter("f").is_err(), "there is no more room at all");
+        drop(others);
+        drop(first);
+        drop(enter("a").unwrap());
+        let shares = limits.operators.shares.as_ref().unwrap();
+        assert_eq!(shares.lock().values().copied().collect::<Vec<_>>(), [1], "who left is forgotten");
     }
 
     #[tokio::test(start_paused = true)]
