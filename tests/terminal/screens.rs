@@ -53,6 +53,31 @@ async fn a_table_fits_the_terminal_is_coloured_there_and_plain_and_whole_elsewhe
 }
 
 #[tokio::test]
+async fn every_listing_fits_a_terminal_of_eighty_columns_and_no_id_is_cut() {
+    let Some((_site, _daemon, lease, screen)) = scene(80).await else { return };
+    let head = |shown: &str| shown.lines().next().unwrap_or_default().to_owned();
+    let shown = screen.run("leasehold lease list --all").await;
+    let rows: Vec<_> = shown.lines().collect();
+    assert_eq!(rows.len(), 2, "one line a lease: {shown}");
+    assert!(rows[1].starts_with(&lease) && rows[1].contains(SECRET), "{shown}");
+    assert!(rows[1].contains("active") && rows[1].contains(" in 4m"), "{shown}");
+    assert!(!rows[0].contains("VERSION"), "the least telling column is left out: {shown}");
+    for command in ["secret list", "secret versions prod/payments/db", "rotation list", "provider list"] {
+        screen.run(&format!("leasehold {command} > whole.txt")).await;
+        let shown = screen.run(&format!("leasehold {command}")).await;
+        let whole = fs::read_to_string(screen.home().join("whole.txt")).unwrap();
+        assert_eq!(shown.lines().count(), whole.lines().count(), "{command}: {shown}");
+        let columns = |head: String| head.split("  ").filter(|name| !name.is_empty()).count();
+        assert!(columns(head(&shown)) <= columns(head(&whole)), "{command}: {shown}");
+    }
+    let shown = screen.run("leasehold audit tail -n 5").await;
+    assert_eq!(shown.lines().count(), 6, "one line a record: {shown}");
+    assert!(head(&shown).starts_with("TIME") && head(&shown).ends_with("ACTOR"), "{shown}");
+    let whole = screen.run("leasehold audit tail -n 5 | cat | head -n 1").await;
+    assert!(whole.starts_with("SEQ ") && whole.ends_with("DETAILS"), "a pipe has every column: {whole}");
+}
+
+#[tokio::test]
 async fn a_page_that_is_shown_again_follows_the_broker_and_ends_with_ctrl_c() {
     let Some((site, _daemon, _, screen)) = scene(100).await else { return };
     screen.write("leasehold status --watch=1s\n").await;

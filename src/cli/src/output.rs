@@ -32,6 +32,9 @@ pub(crate) enum Format {
     Jsonl,
 }
 
+/// Sentences in columns narrower than this are harder to read than those that the terminal breaks.
+const LEAST_PART: usize = 24;
+
 /// Standard output, in one form.
 pub(crate) struct Output<W: Write = BufWriter<StdoutLock<'static>>> {
     pub(crate) format: Format,
@@ -62,12 +65,18 @@ impl<W: Write> Output<W> {
             return self.json(item);
         }
         let width = parts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let room = self.look.width.map(|room| room.saturating_sub(width).saturating_sub(2));
         for (name, value) in parts {
-            let name = self.look.paint(Tone::Faint, &format!("{name:width$}"));
             let value = printable(value);
-            let line = format!("{name}  {}", self.look.paint(look::of_part(&value), &value));
-            self.write(line.trim_end().as_bytes())?;
-            self.write(b"\n")?;
+            let tone = look::of_part(&value);
+            let mut name = *name;
+            for text in lines_of(&value, room.filter(|room| *room >= LEAST_PART)) {
+                let shown = self.look.paint(Tone::Faint, &format!("{name:width$}"));
+                let line = format!("{shown}  {}", self.look.paint(tone, text.trim_end()));
+                self.write(line.trim_end().as_bytes())?;
+                self.write(b"\n")?;
+                name = "";
+            }
         }
         self.flush()
     }
@@ -139,6 +148,22 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The text in lines that fit, between words; a word that does not fit stays whole.
+fn lines_of(text: &str, room: Option<usize>) -> Vec<String> {
+    let Some(room) = room else { return vec![text.to_owned()] };
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        let line = lines.pop().unwrap_or_default();
+        let length = line.chars().count().saturating_add(word.trim_end().chars().count());
+        if length > room && !line.is_empty() {
+            lines.extend([line, word.to_owned()]);
+        } else {
+            lines.push(line + word);
+        }
+    }
+    lines
+}
+
 /// The text with its control characters made visible.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
@@ -161,5 +186,24 @@ mod tests {
         let mut output = Output { format: Format::Table, look: Look::default(), writer: &mut buffer };
         output.item(&(), &[("name", "a".to_owned()), ("longer", "b\nc".to_owned())]).unwrap();
         assert_eq!(String::from_utf8(buffer).unwrap(), "name    a\nlonger  b\\nc\n");
+    }
+
+    #[test]
+    fn a_part_that_is_longer_than_a_line_goes_on_below_itself() {
+        let shown = |width| {
+            let mut buffer = Vec::new();
+            let look = Look { width, color: false };
+            let mut output = Output { format: Format::Table, look, writer: &mut buffer };
+            let can = "read, write, stage, promote, lease-aeaqcaibaeaqcaibaeaqcaibae, purge";
+            output.item(&(), &[("can", can.to_owned()), ("empty", String::new())]).unwrap();
+            String::from_utf8(buffer).unwrap()
+        };
+        assert_eq!(
+            shown(Some(35)),
+            "can    read, write, stage, promote,\n       lease-aeaqcaibaeaqcaibaeaqcaibae,\n       purge\nempty\n"
+        );
+        let whole = shown(None);
+        assert_eq!(whole.lines().count(), 2);
+        assert_eq!((shown(Some(20)), shown(Some(100))), (whole.clone(), whole));
     }
 }

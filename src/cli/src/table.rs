@@ -13,6 +13,8 @@ pub(crate) enum Cut {
     Start,
     /// A time (RFC 3339) loses its year, its fraction and its zone, and then its day.
     Time,
+    /// A distance in time (`in 14m 59s`) loses the smaller of its units.
+    Span,
 }
 
 /// What a table gives up, and in which order, where there is little room.
@@ -174,7 +176,7 @@ impl Layout {
             let columns = self.columns.iter_mut().filter(|column| column.name == *name);
             for column in columns.filter(|_| over > 0) {
                 let (least, over) = match column.cut {
-                    Some(Cut::Time) => (LEAST, usize::MAX),
+                    Some(Cut::Time | Cut::Span) => (LEAST, usize::MAX),
                     _ => (column.name.chars().count().max(LEAST), over),
                 };
                 column.width = column.width.map(|width| width.saturating_sub(over).max(least).min(width));
@@ -185,7 +187,7 @@ impl Layout {
 }
 
 fn is_text((_, cut): &(&str, Cut)) -> bool {
-    *cut != Cut::Time
+    matches!(cut, Cut::End | Cut::Start)
 }
 
 /// Makes columns narrower until a line fits in `room`, or nothing can be cut any more.
@@ -218,6 +220,7 @@ pub(crate) fn shorten(cell: &str, name: &str, cuts: &[(&str, Cut)], width: usize
     };
     let kept = width.saturating_sub(1);
     match cut {
+        Cut::Span => short_span(cell),
         Cut::Time => short_time(cell, width).unwrap_or(cell).replace('T', " "),
         Cut::Start => {
             let mut short = String::from(GONE);
@@ -247,6 +250,16 @@ pub(crate) fn shorten(cell: &str, name: &str, cuts: &[(&str, Cut)], width: usize
 fn short_time(time: &str, width: usize) -> Option<&str> {
     let from = if width < SHORT_TIME { 11 } else { 5 };
     time.get(from..19)
+}
+
+/// `in 14m` and `2h ago`.
+fn short_span(span: &str) -> String {
+    let words: Vec<_> = span.split(' ').collect();
+    match words.as_slice() {
+        ["in", first, ..] => format!("in {first}"),
+        [first, .., "ago"] => format!("{first} ago"),
+        _ => span.to_owned(),
+    }
 }
 
 fn is_id(word: &str) -> bool {
@@ -321,6 +334,8 @@ mod tests {
             [short(24), short(14), short(8)],
             ["2026-11-22T08:00:12.500Z", "11-22 08:00:12", "08:00:12"]
         );
+        let span = |cell| shorten(cell, "ENDS", &[("ENDS", Cut::Span)], 8);
+        assert_eq!(["in 14m 59s", "23h 10m ago", "in 9m 3s"].map(span), ["in 14m", "23h ago", "in 9m 3s"]);
         assert_eq!(shorten("é".repeat(20).as_str(), "TIME", SHAPE.cuts, 14), "é".repeat(20), "it is no time");
     }
 

@@ -132,7 +132,7 @@ impl Row for LeaseView {
     const COLUMNS: &'static [&'static str] =
         &["LEASE", "SECRET", "VERSION", "HOLDER", "STATE", "ENDS", "REVOCATION"];
     const CUTS: &'static [(&'static str, Cut)] =
-        &[("HOLDER", Cut::Start), ("REVOCATION", Cut::End), ("SECRET", Cut::Start)];
+        &[("HOLDER", Cut::Start), ("REVOCATION", Cut::End), ("ENDS", Cut::Span), ("SECRET", Cut::Start)];
     const FIRST_OUT: &'static [&'static str] = &["VERSION", "REVOCATION"];
     const LAST_OUT: &'static [&'static str] = &["HOLDER", "ENDS"];
 

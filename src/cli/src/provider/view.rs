@@ -90,7 +90,7 @@ impl Row for ProviderView {
     const CUTS: &'static [(&'static str, Cut)] =
         &[("STATE", Cut::End), ("CREDENTIALS", Cut::End), ("CAN", Cut::End)];
     const FIRST_OUT: &'static [&'static str] = &["TURNED AWAY", "THROTTLED", "CALLS"];
-    const LAST_OUT: &'static [&'static str] = &["CAN", "FAILED"];
+    const LAST_OUT: &'static [&'static str] = &["CAN", "CREDENTIALS", "FAILED"];
 
     fn cells(&self) -> Vec<String> {
         vec![
