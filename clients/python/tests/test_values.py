@@ -59,6 +59,16 @@ def test_a_secret_is_not_pickled_copied_or_compared_by_mistake() -> None:
     assert not secret.matches(b"canar")
 
 
+def test_a_field_that_is_not_there_is_told_with_those_that_are() -> None:
+    value = Value({"username": b"app", "password": CANARY.encode()})
+    with pytest.raises(KeyError) as failed:
+        value["pasword"]
+    assert "`pasword`: it has password, username" in str(failed.value)
+    assert CANARY not in str(failed.value)
+    assert value.get("pasword") is None
+    assert "pasword" not in value
+
+
 def test_a_secret_that_is_no_text_says_so_without_its_bytes() -> None:
     with pytest.raises(ValueError, match="not UTF-8") as caught:
         Secret(b"\xffcanary").expose()

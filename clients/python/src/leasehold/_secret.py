@@ -65,7 +65,10 @@ class Value(Mapping[str, Secret]):
         self.content_type = content_type
 
     def __getitem__(self, name: str) -> Secret:
-        return self._fields[name]
+        try:
+            return self._fields[name]
+        except KeyError:
+            raise KeyError(f"the secret has no field `{name}`: it has {', '.join(self._fields)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
