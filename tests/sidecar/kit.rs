@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -48,10 +49,14 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Writes `sidecar.toml`: how the broker is reached, and `more`.
     pub(crate) fn configure(site: &Site, more: &str) {
+        Self::configure_by(site, site.address, more);
+    }
+
+    /// The same with the broker at another address.
+    pub(crate) fn configure_by(site: &Site, broker: SocketAddr, more: &str) {
         let text = format!(
-            "[broker]\naddresses = \"{}\"\ncertificate = \"tls/workload.pem\"\nkey = \"tls/workload.key\"\n\
-             trust_bundle = \"tls/clients.pem\"\n\n{more}",
-            site.address
+            "[broker]\naddresses = \"{broker}\"\ncertificate = \"tls/workload.pem\"\nkey = \"tls/workload.key\"\n\
+             trust_bundle = \"tls/clients.pem\"\n\n{more}"
         );
         site.write("sidecar.toml", &text);
     }

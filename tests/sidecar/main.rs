@@ -19,5 +19,6 @@ mod kit;
 mod once;
 mod owed;
 mod owner;
+mod parting;
 mod reload;
 mod systemd;

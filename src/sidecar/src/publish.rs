@@ -92,6 +92,8 @@ pub struct Publisher {
     anew: bool,
     /// The edition that was told of last.
     told: u64,
+    /// Whether files have been written, or have been begun.
+    writes: bool,
 }
 
 /// How long a generation that is not the current one any more stays, for whoever is on the way to its files.
@@ -109,7 +111,7 @@ impl Publisher {
         let open = |settings: Files| Target::open(settings, edition.ownership);
         let target = edition.config.files.clone().map(open).transpose()?;
         let target = target.map(|target| Arc::new(Mutex::new(target)));
-        Ok(Self { told: edition.number, edition, target, done: None, anew: false })
+        Ok(Self { told: edition.number, edition, target, done: None, anew: false, writes: false })
     }
 
     /// Publishes by another reading of the configuration from now on, in the same directory.
@@ -201,6 +203,7 @@ impl Publisher {
         let written = first || self.anew || !in_place || files_differ(self.done.as_ref(), &files);
         if written && let Some(mut target) = target {
             let list = files.clone();
+            self.writes = true;
             aside(move || target.publish(&list)).await?;
         }
         self.anew = false;
@@ -217,6 +220,11 @@ impl Publisher {
         };
         self.done = Some((files, Arc::clone(snapshot)));
         Ok(tell.then(|| Published { first, changed, snapshot: Arc::clone(snapshot), edition }))
+    }
+
+    /// Whether there may be files of what it was given.
+    pub fn has_written(&self) -> bool {
+        self.writes
     }
 
     /// What is done with the files at an end in order, also with those that were just being written.

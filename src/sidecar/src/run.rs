@@ -77,7 +77,7 @@ pub(crate) async fn run(config: Config, program: Vec<OsString>, sources: Sources
     };
     tracing::info!(code, "ending");
     health::notify::stopping();
-    let give_back = gives_back(&reloads.editions.borrow().config, exec);
+    let give_back = gives_back(&reloads.editions.borrow().config, exec, publisher.has_written());
     publisher.finish().await;
     secrets.close(give_back).await;
     code
@@ -185,8 +185,8 @@ impl Beside {
 }
 
 /// Whether leases are given back at an end in order: not while files that were made of them, or a cache, stay.
-fn gives_back(config: &Config, exec: bool) -> bool {
-    let files_stay = config.files.as_ref().is_some_and(|files| !files.remove_on_exit);
+fn gives_back(config: &Config, exec: bool, has_written: bool) -> bool {
+    let files_stay = has_written && config.files.as_ref().is_some_and(|files| !files.remove_on_exit);
     let is_kept = config.cache.as_ref().is_some_and(|cache| cache.enabled);
     !is_kept && (exec || !files_stay)
 }

@@ -66,6 +66,7 @@ async fn nothing_is_published_before_everything_is_held_and_then_all_at_once() {
     let mut scene = Scene::new("");
     assert_eq!(scene.publish(&held(&[("a", 1, "x", FRESH)])).await, None);
     assert_eq!(scene.read("a.txt"), None);
+    assert!(!scene.publisher.has_written());
     let all = held(&[("a", 1, "x", FRESH), ("b", 2, "y", FRESH)]);
     assert_eq!(scene.publish(&all).await.unwrap(), ["a", "a.txt", "b", "both"]);
     assert_eq!((scene.read("a.txt").as_deref(), scene.read("both").as_deref()), (Some("x"), Some("xy")));
@@ -110,6 +111,7 @@ async fn an_end_while_files_are_written_removes_them_all_the_same() {
         };
         timeout(Duration::from_secs(30), written).await.unwrap();
     }
+    assert!(scene.publisher.has_written());
     scene.publisher.finish().await;
     let left: Vec<_> =
         fs::read_dir(link.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
