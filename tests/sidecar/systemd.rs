@@ -215,7 +215,8 @@ async fn the_unit_that_is_shipped_is_ready_with_its_files_reloads_and_stops() {
     let config = |secret: &str| {
         format!(
             "[[secret]]\nname = \"{secret}\"\npath = \"prod/payments/{secret}\"\n\n\
-             [files]\ndir = \"/run/leasehold-sidecar/root/secrets\"\n\n[[file]]\nname = \"{secret}\"\nsecret = \"{secret}\"\n"
+             [endpoint]\nsocket = \"/run/leasehold-sidecar/root/s.sock\"\ngroup = \"root\"\n\n\
+             [files]\ndir = \"/run/leasehold-sidecar/root/secrets\"\ngroup = \"root\"\n\n[[file]]\nname = \"{secret}\"\nsecret = \"{secret}\"\n"
         )
     };
     Sidecar::configure(&site, &config("db"));
