@@ -141,7 +141,7 @@ impl Row for RevocationView {
         &["REVOCATION", "STATE", "TOTAL", "DONE", "FAILED", "QUARANTINED", "BEGAN", "LEASES"];
     const CUTS: &'static [(&'static str, Cut)] = &[("LEASES", Cut::End)];
     const FIRST_OUT: &'static [&'static str] = &["BEGAN", "LEASES"];
-    const LAST_OUT: &'static [&'static str] = &["TOTAL", "FAILED"];
+    const LAST_OUT: &'static [&'static str] = &["TOTAL", "FAILED", "QUARANTINED"];
     const WIDTHS: &'static [usize] = &[37, 8, 7, 7, 6, 11, 10, 0];
 
     fn cells(&self) -> Vec<String> {
