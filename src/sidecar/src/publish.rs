@@ -145,7 +145,12 @@ impl Publisher {
                     self.follow(edition).await;
                 }
                 match self.publish(&snapshot).await {
-                    Ok(None) => retry = None,
+                    Ok(None) => {
+                        (retry, wait) = (None, RETRIES.0);
+                        if snapshot.is_complete() {
+                            mended(standing);
+                        }
+                    }
                     Ok(Some(news)) => {
                         (retry, wait) = (None, RETRIES.0);
                         sweep = after(LINGER);
@@ -332,6 +337,13 @@ fn well(standing: &watch::Sender<Standing>, snapshot: &Snapshot) {
         tracing::debug!(generation, "published");
     }
     standing.send_replace(Standing { generation: Some(generation), trouble: None });
+}
+
+/// What was in the way is not any more, and what there is is what is to be there.
+fn mended(standing: &watch::Sender<Standing>) {
+    if standing.send_if_modified(|standing| standing.trouble.take().is_some()) {
+        tracing::info!("the secrets are as they were published");
+    }
 }
 
 /// Says it when it is new; what goes on failing in the same way has been said, and health says it on.

@@ -142,6 +142,33 @@ async fn a_directory_that_became_a_link_is_refused_until_it_is_one_again() {
 }
 
 #[tokio::test]
+async fn trouble_is_over_when_what_was_published_is_back_in_its_place() {
+    let mut scene = Scene::new("");
+    let all = |generation| {
+        let secrets = held(&[("a", 1, "x", FRESH), ("b", 2, "y", FRESH)]);
+        Arc::new(Snapshot { generation, ..Snapshot::clone(&secrets) })
+    };
+    let (snapshots, receiver) = watch::channel(all(1));
+    let (sender, _published) = mpsc::channel(1);
+    let (standing, mut told) = watch::channel(Standing::default());
+    let (dir, away) = (scene.dir(), scene.place.path().join("away"));
+    let (_editions, edition) = watch::channel(Arc::clone(&scene.publisher.edition));
+    let run = scene.publisher.run(receiver, edition, sender, &standing);
+    let script = async {
+        told.wait_for(|standing| standing.generation.is_some()).await.unwrap();
+        fs::rename(&dir, &away).unwrap();
+        std::os::unix::fs::symlink(&away, &dir).unwrap();
+        // As after a renewal: nothing else is to be written.
+        snapshots.send_replace(all(2));
+        told.wait_for(|standing| standing.trouble.is_some()).await.unwrap();
+        fs::remove_file(&dir).unwrap();
+        fs::rename(&away, &dir).unwrap();
+        timeout(Duration::from_secs(30), told.wait_for(|standing| standing.trouble.is_none())).await.is_ok()
+    };
+    assert!(tokio::select! { () = run => panic!("it ended"), is_over = script => is_over });
+}
+
+#[tokio::test]
 async fn trouble_is_told_and_tried_again_and_who_is_busy_gets_all_news_as_one() {
     let mut scene = Scene::new("");
     let obstacle = scene.dir().join("a.txt");
