@@ -17,6 +17,7 @@ pub(crate) use self::list::{List, Row};
 use crate::{
     exit::{Exit, Failure},
     look::{self, Look, Tone},
+    table::{Cut, shorten},
 };
 
 /// How things are written.
@@ -111,6 +112,14 @@ impl<W: Write> Output<W> {
         self.flush()
     }
 
+    /// One line of text, whose end is cut on a terminal that has no room for it; an id is whole or not there.
+    pub(crate) fn line_that_fits(&mut self, text: &str) -> Result<(), Failure> {
+        match self.look.width {
+            Some(room) => self.line(&shorten(text, "", &[("", Cut::End)], room)),
+            None => self.line(text),
+        }
+    }
+
     /// Bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.write(bytes)?;
@@ -186,6 +195,19 @@ mod tests {
         let mut output = Output { format: Format::Table, look: Look::default(), writer: &mut buffer };
         output.item(&(), &[("name", "a".to_owned()), ("longer", "b\nc".to_owned())]).unwrap();
         assert_eq!(String::from_utf8(buffer).unwrap(), "name    a\nlonger  b\\nc\n");
+    }
+
+    #[test]
+    fn the_end_of_a_line_is_cut_on_a_terminal_only() {
+        let shown = |width| {
+            let mut buffer = Vec::new();
+            let look = Look { width, color: false };
+            let mut output = Output { format: Format::Table, look, writer: &mut buffer };
+            output.line_that_fits("  lease-aeaq  prod/payments/db").unwrap();
+            String::from_utf8(buffer).unwrap()
+        };
+        assert_eq!(shown(Some(20)), "  lease-aeaq  prod/…\n");
+        assert_eq!(shown(None), "  lease-aeaq  prod/payments/db\n");
     }
 
     #[test]

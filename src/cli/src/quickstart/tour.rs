@@ -219,7 +219,11 @@ impl Tour<'_> {
         outcome: Outcome,
         output: &mut Output,
     ) -> Result<Outcome, Failure> {
-        for line in outcome.stdout.lines().chain(outcome.stderr.lines()) {
+        let table = is_table(&outcome.stdout);
+        for line in outcome.stdout.lines().map(|line| format!("  {line}")) {
+            if table { output.line_that_fits(&line)? } else { output.line(&line)? }
+        }
+        for line in outcome.stderr.lines() {
             output.line(&format!("  {line}"))?;
         }
         if step.code != 0 {
@@ -242,6 +246,13 @@ impl Tour<'_> {
     }
 }
 
+/// Whether it begins with the names of columns.
+fn is_table(text: &str) -> bool {
+    text.lines()
+        .next()
+        .is_some_and(|head| head.contains("  ") && head.chars().all(|c| c.is_ascii_uppercase() || c == ' '))
+}
+
 fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
@@ -255,4 +266,17 @@ fn lease_id(outcome: &Outcome) -> Result<String, Failure> {
     let parsed: Option<Value> = serde_json::from_str(&outcome.stdout).ok();
     let id = parsed.and_then(|json| Some(json.get("lease")?.get("id")?.as_str()?.to_owned()));
     id.ok_or_else(|| Failure::new(Exit::Failed, "the lease's id is not in what came back"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_begins_with_the_names_of_its_columns() {
+        assert!(is_table("LEASE  MAX TTL\nlease-aeaq  1h\n"));
+        for other in ["lease    lease-aeaq\n", "journal  /x\n", "", "HsRQ\n"] {
+            assert!(!is_table(other), "{other}");
+        }
+    }
 }
