@@ -18,6 +18,7 @@ mod fault;
 mod identity;
 mod limit;
 mod load;
+mod nesting;
 mod policies;
 mod select;
 mod site;

@@ -7,7 +7,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, 
 use crate::{
     fault::{Fault, PolicyErrors},
     identity::PolicySettings,
-    limit,
+    limit, nesting,
     policies::{Rule, SCHEMA},
     select::Head,
 };
@@ -96,6 +96,10 @@ pub(crate) fn rules(
     let mut rules: Vec<Rule> = Vec::new();
     let mut places: HashMap<Arc<str>, Place<'_>> = HashMap::new();
     for (file, text) in files {
+        if let Some((at, why)) = nesting::too_deep(text) {
+            faults.push(Fault::at(file, text, at, format!("{why}: split it into several policies")));
+            continue;
+        }
         let set = match text.parse::<PolicySet>() {
             Ok(set) => set,
             Err(errors) => {
