@@ -112,6 +112,22 @@ impl<W: Write> Output<W> {
         self.flush()
     }
 
+    /// One line of text, which goes on below its own beginning on a terminal that has no room for it. A line that is not
+    /// indented is one to be pasted, and stays as it is.
+    pub(crate) fn line_of_words(&mut self, text: &str) -> Result<(), Failure> {
+        let words = text.trim_start();
+        let indent = text.len().saturating_sub(words.len());
+        let further = indent.saturating_add(4);
+        let room = self.look.width.map(|room| room.saturating_sub(further));
+        let room = room.filter(|room| *room >= LEAST_PART && indent > 0);
+        let mut before = indent;
+        for line in lines_of(words, room) {
+            self.line(format!("{:before$}{line}", "").trim_end())?;
+            before = further;
+        }
+        Ok(())
+    }
+
     /// One line of text, whose end is cut on a terminal that has no room for it; an id is whole or not there.
     pub(crate) fn line_that_fits(&mut self, text: &str) -> Result<(), Failure> {
         match self.look.width {
@@ -208,6 +224,22 @@ mod tests {
         };
         assert_eq!(shown(Some(20)), "  lease-aeaq  prod/…\n");
         assert_eq!(shown(None), "  lease-aeaq  prod/payments/db\n");
+    }
+
+    #[test]
+    fn a_line_of_words_goes_on_below_itself_and_one_to_be_pasted_does_not() {
+        let shown = |text, width| {
+            let mut buffer = Vec::new();
+            let look = Look { width, color: false };
+            let mut output = Output { format: Format::Table, look, writer: &mut buffer };
+            output.line_of_words(text).unwrap();
+            String::from_utf8(buffer).unwrap()
+        };
+        let told = "  [x] put away    it would be disabled there";
+        assert_eq!(shown(told, Some(34)), "  [x] put away    it would be\n      disabled there\n");
+        assert_eq!(shown(told, None), format!("{told}\n"));
+        let pasted = "GRANT pg_read_all_data TO leasehold_broker;";
+        assert_eq!(shown(pasted, Some(30)), format!("{pasted}\n"));
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub(crate) fn show(rotation: &proto::Rotation, output: &mut Output) -> Result<()
         && let Some(course) = &view.course
     {
         for line in draw(&view, course) {
-            output.line(&line)?;
+            output.line_of_words(&line)?;
         }
     }
     Ok(())

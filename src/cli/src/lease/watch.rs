@@ -95,7 +95,7 @@ impl Row for NoticeView {
         &[("ABOUT", Cut::End), ("TIME", Cut::Time), ("SECRET", Cut::Start)];
     const FIRST_OUT: &'static [&'static str] = &["VERSION", "ENDS", "ABOUT"];
     const LAST_OUT: &'static [&'static str] = &["SECRET"];
-    const WIDTHS: &'static [usize] = &[20, 13, 32, 24, 12, 14, 16];
+    const WIDTHS: &'static [usize] = &[20, 13, 32, 24, 12, 14, 33];
 
     fn cells(&self) -> Vec<String> {
         let [lease, secret, version, end] = self.lease.brief(self.seen_at);

@@ -163,7 +163,7 @@ impl Row for Seen {
         &[("NOTE", Cut::End), ("SECRET", Cut::Start), ("TIME", Cut::Time)];
     const FIRST_OUT: &'static [&'static str] = &["OLD"];
     const LAST_OUT: &'static [&'static str] = &["NOTE", "SECRET"];
-    const WIDTHS: &'static [usize] = &[20, 24, 10, 12, 12, 16];
+    const WIDTHS: &'static [usize] = &[20, 24, 10, 12, 12, 40];
 
     fn cells(&self) -> Vec<String> {
         let course = self.rotation.course.as_ref();

@@ -38,7 +38,7 @@ pub(crate) fn show_preview(
     let view = PreviewView::of(secret, preview);
     if output.format == Format::Table {
         for line in view.lines() {
-            output.line(&line)?;
+            output.line_of_words(&line)?;
         }
     } else {
         output.item(&view, &[])?;

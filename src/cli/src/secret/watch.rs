@@ -107,7 +107,7 @@ impl Row for NewsView {
     const COLUMNS: &'static [&'static str] = &["TIME", "EVENT", "VERSION", "ABOUT"];
     const CUTS: &'static [(&'static str, Cut)] = &[("ABOUT", Cut::End), ("TIME", Cut::Time)];
     const LAST_OUT: &'static [&'static str] = &["ABOUT"];
-    const WIDTHS: &'static [usize] = &[20, 9, 12, 16];
+    const WIDTHS: &'static [usize] = &[20, 9, 12, 40];
 
     fn cells(&self) -> Vec<String> {
         vec![
