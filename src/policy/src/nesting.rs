@@ -1,12 +1,12 @@
 //! How deep an expression goes, found before it is parsed: Cedar's parser, and whatever walks its trees, calls itself once
 //! for each level, so that a file which nests too deep would end the broker that reads it.
 //!
-//! It looks at characters and knows no grammar: it may take an expression for deeper than it is, never for shallower. What
-//! is only long (lists, `&&` and `||`) is not deep.
+//! It looks at characters and knows no grammar: it may take an expression for deeper than it is, never for shallower. A
+//! list is only long.
 
 /// So many brackets may be open at once.
 const MOST_OPEN: usize = 32;
-/// So long may a chain be, such as `a.b.c` or `1 + 2 + 3`, with what is in its brackets.
+/// So long may a chain be, such as `a.b.c`, `1 + 2 + 3` or `a && b && c`, with what is in its brackets.
 const LONGEST_CHAIN: usize = 256;
 /// So many `if` may be in one policy.
 const MOST_IFS: usize = 32;
@@ -14,16 +14,27 @@ const MOST_IFS: usize = 32;
 /// What is between two brackets, or the whole.
 #[derive(Clone, Copy, Default)]
 struct Level {
+    /// How many `&&` and `||` came before what is being read.
+    terms: usize,
     /// The chain that is being read.
     chain: usize,
-    /// The longest that was.
+    /// The longest that was, with the terms before it.
     longest: usize,
 }
 
 impl Level {
     fn link(&mut self, links: usize) {
         self.chain = self.chain.saturating_add(links);
-        self.longest = self.longest.max(self.chain);
+        self.longest = self.longest.max(self.terms.saturating_add(self.chain));
+    }
+
+    fn term(&mut self) {
+        (self.terms, self.chain) = (self.terms.saturating_add(1), 0);
+        self.link(0);
+    }
+
+    fn item(&mut self) {
+        (self.terms, self.chain) = (0, 0);
     }
 }
 
@@ -56,12 +67,9 @@ pub(crate) fn too_deep(text: &str) -> Option<(usize, String)> {
                 level.link(inner.longest.saturating_add(1));
             }
             '.' | '+' | '-' | '*' => level.link(1),
-            ',' | '&' | '|' | ';' => {
-                level.chain = 0;
-                if c == ';' {
-                    ifs = 0;
-                }
-            }
+            '&' | '|' if rest.next_if(|(_, next)| *next == c).is_some() => level.term(),
+            ',' => level.item(),
+            ';' => (level, ifs) = (Level::default(), 0),
             'i' if is_if(text, at) => {
                 ifs = ifs.saturating_add(1);
                 if ifs > MOST_IFS {
@@ -70,7 +78,7 @@ pub(crate) fn too_deep(text: &str) -> Option<(usize, String)> {
             }
             _ => {}
         }
-        if level.chain > LONGEST_CHAIN {
+        if level.longest > LONGEST_CHAIN {
             return Some((at, format!("has a chain of more than {LONGEST_CHAIN} parts")));
         }
     }
@@ -111,6 +119,8 @@ mod tests {
             (nested("{a:", "}", 100_000), "brackets in each other"),
             (ifs, "`if` in one policy"),
             (when(&format!("{}1 == 1", "1+".repeat(100_000))), "a chain of more than 256 parts"),
+            (when(&format!("{}true", "principal.path == \"x\" || ".repeat(20_000))), "a chain"),
+            (when(&format!("{}true", "true && ".repeat(100_000))), "a chain"),
             (when(&format!("principal{}", ".a".repeat(100_000))), "a chain"),
             (when(&format!("principal{}", "[\"a\"]".repeat(100_000))), "a chain"),
             (when(&format!("{}x{}", "(".repeat(30), ".a.a.a.a.a.a.a.a.a)".repeat(30))), "a chain"),
@@ -125,8 +135,8 @@ mod tests {
         let list = format!("[{}1].contains(1)", "1,".repeat(20_000));
         let text = format!("principal.path == \"{}\" // {}\n", "(((".repeat(1000), "[".repeat(1000));
         for condition in [
-            format!("{}true", "true && ".repeat(2000)),
-            format!("{}true", "principal.path == \"\\\"(\" || ".repeat(2000)),
+            format!("{}true", "true && ".repeat(250)),
+            format!("{}true", "principal.path == \"\\\"(\" || ".repeat(250)),
             list,
             text,
             format!("{}1 == 1", "1+".repeat(200)),
