@@ -1,6 +1,11 @@
 //! A program that is run with its secrets.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use leasehold_tests::{
     binaries,
@@ -9,7 +14,7 @@ use leasehold_tests::{
     site::Site,
     wait::until,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::{
     container::{as_init, children},
@@ -168,5 +173,36 @@ async fn the_command_line_lends_a_program_a_secret_for_as_long_as_it_lives() {
     kill_process(Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(0));
     assert!(live(&site).await.is_empty());
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_line_that_crashes_leaves_no_core_with_a_value() {
+    let site = site(&["db"], "10m");
+    let broker = Daemon::start(&site).await;
+    daemon::put(&site, "prod/payments/db", FIRST).await;
+    let most = getrlimit(Resource::Core).maximum;
+    setrlimit(Resource::Core, Rlimit { current: most, maximum: most }).unwrap();
+    let crash = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(site.path("."));
+        command
+    };
+    if !crash("kill -ABRT $$").status().unwrap().core_dumped() {
+        eprintln!("this system dumps nobody's core: it is seen here that it does not dump ours either");
+    }
+    let mut command = Command::new(binaries::leasehold());
+    command.args(["lease", "exec", "prod/payments/db", "--addr", &site.address.to_string()]);
+    command.args(["--cert"]).arg(site.path("tls/workload.pem"));
+    command.args(["--key"]).arg(site.path("tls/workload.key"));
+    command.args(["--ca"]).arg(site.path("tls/clients.pem"));
+    let script = format!("echo $DB_VALUE >> {}; exec sleep 2", site.path("program.log").display());
+    command.args(["--", "sh", "-c", &script]).current_dir(site.path("."));
+    let mut running =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(lines(&site, 1).await, [FIRST]);
+    kill_process(Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap(), Signal::ABORT).unwrap();
+    let ended = running.wait().unwrap();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
     broker.stop().await;
 }

@@ -44,6 +44,7 @@ use std::{alloc::System, env, io::Write, process::ExitCode};
 
 use clap::FromArgMatches;
 use clap_complete::CompleteEnv;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
@@ -59,6 +60,8 @@ use crate::{
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    // No value goes into a core dump. A program that is run with a secret is as dumpable as it would be without.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // A shell that asks for completions sets `COMPLETE`; then this does not return.
     CompleteEnv::with_factory(args::command).complete();
     let color = ColorWhen::said(env::args_os());
