@@ -192,6 +192,7 @@ mod tests {
             "orphan sweep -o jsonl",
             "audit tail -n 5 --follow",
             "audit query --kind lease.issued --outcome denied --since 2026-01-01T00:00:00Z --limit 5",
+            "audit query --since 1h30m --until 10m",
             "audit query --dir /var/lib/leasehold/journal --secret prod/payments/db",
             "audit verify /var/lib/leasehold",
             "status --output jsonl",

@@ -11,7 +11,7 @@ use leasehold_audit::{Filter, Head, OutcomeKind};
 use leasehold_core::{LeaseId, RequestId, SecretPath, Timestamp, path::PathPrefix, record::Kind};
 
 pub(crate) use self::record::RecordView;
-use crate::{complete, connection::Connection, exit::Failure, output::Output};
+use crate::{clock, complete, connection::Connection, exit::Failure, output::Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -78,11 +78,11 @@ pub(crate) struct FilterArgs {
     /// With this outcome
     #[arg(long, value_enum, value_name = "OUTCOME")]
     outcome: Option<OutcomeArg>,
-    /// At this time or later, such as `2026-11-22T08:00:00Z`
-    #[arg(long, value_name = "TIME")]
+    /// At this time or later: `2026-11-22T08:00:00Z`, or as long ago as `1h30m`
+    #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     since: Option<Timestamp>,
     /// Before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     until: Option<Timestamp>,
 }
 

@@ -93,6 +93,8 @@ impl SecretValue {
     pub const OCTETS: &'static str = "application/octet-stream";
     /// The media type of text.
     pub const TEXT: &'static str = "text/plain";
+    /// The fields of a value that is written through the broker have at most so many bytes together, without their names.
+    pub const LARGEST_WRITTEN: usize = 512 * 1024;
 
     /// A value that is one string: the field `value`.
     pub fn plain(bytes: impl Into<SecretBytes>) -> Self {

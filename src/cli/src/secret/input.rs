@@ -83,6 +83,13 @@ pub(super) fn read_value(
             return Err(Failure::usage(format!("the field `{name}` is given twice")));
         }
     }
+    // A longer message is not even read by the broker, which could not say what is wrong with it.
+    let (size, most) = (fields.values().map(SecretBytes::len).sum::<usize>(), SecretValue::LARGEST_WRITTEN);
+    if size > most {
+        return Err(Failure::usage(format!(
+            "the value has {size} bytes, and a value may have {most} in all its fields"
+        )));
+    }
     let is_text = |bytes: &SecretBytes| std::str::from_utf8(bytes.expose()).is_ok();
     let guessed = if fields.values().all(is_text) { SecretValue::TEXT } else { SecretValue::OCTETS };
     Ok(SecretValue { content_type: content_type.unwrap_or_else(|| guessed.to_owned()).into(), fields })
@@ -136,6 +143,9 @@ mod tests {
             "nothing is taken away unasked"
         );
         assert_eq!(&*value.content_type, "application/octet-stream");
+        let long = [file("a", b"1"), file("b", &vec![b'x'; SecretValue::LARGEST_WRITTEN])];
+        let refused = read_value(&long, false, None).unwrap_err().message;
+        assert_eq!(refused, "the value has 524289 bytes, and a value may have 524288 in all its fields");
         let twice = [file("a", b"1"), file("a", b"2")];
         assert!(read_value(&twice, false, None).unwrap_err().message.contains("given twice"));
     }

@@ -20,8 +20,6 @@ use crate::grpc::status::EdgeError;
 
 /// A secret has at most so many fields.
 const MOST_FIELDS: usize = 64;
-/// The fields of a value have at most so many bytes together.
-const LARGEST_VALUE: usize = 512 * 1024;
 /// One call revokes at most so many leases.
 const MOST_REVOKED: usize = 100;
 
@@ -186,8 +184,9 @@ fn secret_value(faults: &mut Violations, sent: Option<v1::SecretValue>) -> Optio
         return None;
     }
     let size = sent.fields.values().fold(0_usize, |size, bytes| size.saturating_add(bytes.len()));
-    if size > LARGEST_VALUE {
-        faults.add("value.fields", format!("has at most {LARGEST_VALUE} bytes in all its fields together"));
+    let most = SecretValue::LARGEST_WRITTEN;
+    if size > most {
+        faults.add("value.fields", format!("has at most {most} bytes in all its fields together"));
         return None;
     }
     let mut fields = BTreeMap::new();
