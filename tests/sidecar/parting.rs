@@ -83,6 +83,7 @@ async fn leases_that_no_file_was_made_of_are_given_back() {
     let mut sidecar = Sidecar::start(&site, &format!("{}{denied}", config(&["db"], &FILES)));
     until("one is held", async || live(&site).await == ["prod/payments/db"]).await;
     sidecar.says("cannot be leased, and is tried again").await;
+    assert!(sidecar.log().contains("\"call\":\"call-"), "{}", sidecar.log());
     assert!(sidecar.stop().await.success());
     assert!(live(&site).await.is_empty(), "{:?}", live(&site).await);
     daemon.stop().await;

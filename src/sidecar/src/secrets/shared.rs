@@ -141,7 +141,12 @@ impl Shared {
         if known {
             return;
         }
-        tracing::warn!(secret = %secret.name, path = %secret.path, "cannot be leased, and is tried again: {message}");
+        tracing::warn!(
+            secret = %secret.name, path = %secret.path,
+            // By it, whoever may read the broker's audit journal finds out why.
+            call = error.request_id(),
+            "cannot be leased, and is tried again: {message}"
+        );
         self.change(|snapshot, now| set_trouble(snapshot, &secret.name, Some(message), now));
     }
 
