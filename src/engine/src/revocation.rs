@@ -132,18 +132,16 @@ impl Engine {
             }
             conditions.push(Condition::Absent(key));
         }
-        if self.ledger.scan(&KeyRange::running_revocations(), MOST_RUNNING).await?.len() >= MOST_RUNNING {
-            let full = EngineError::RateLimited {
-                limit: "revocations at once (64)",
-                retry_after: Duration::from_secs(10),
-            };
-            return self.fail(record, full).await;
-        }
-        if self.revocations.of(&request.actor.id) >= MOST_OF_ONE {
-            let enough = EngineError::RateLimited {
-                limit: "revocations at once of one principal (16)",
-                retry_after: Duration::from_secs(10),
-            };
+        let running = self.ledger.scan(&KeyRange::running_revocations(), MOST_RUNNING).await?.len();
+        let reached = if running >= MOST_RUNNING {
+            Some("revocations at once (64)")
+        } else if self.revocations.of(&request.actor.id) >= MOST_OF_ONE {
+            Some("revocations at once of one principal (16)")
+        } else {
+            None
+        };
+        if let Some(limit) = reached {
+            let enough = EngineError::RateLimited { limit, retry_after: Duration::from_secs(10) };
             return self.fail(record, enough).await;
         }
         let mut bits = [0; 16];
