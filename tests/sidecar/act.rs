@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     process::{Child, Command},
 };
 
@@ -14,7 +13,7 @@ use leasehold_tests::{
     wait::until,
 };
 
-use crate::kit::{Sidecar, path, site};
+use crate::kit::{Sidecar, path, program, site};
 
 const FIRST: &str = "canary-of-the-first-91d0";
 const CONFIG: &str = r#"
@@ -65,14 +64,9 @@ async fn who_is_concerned_is_told_and_one_who_is_not_there_keeps_the_old_version
     let broker = Daemon::start(&site).await;
     daemon::put(&site, "prod/payments/db", FIRST).await;
     // It says what it gets, as no program should.
-    let program = site.path("tell");
     let told = site.path("told");
-    fs::write(
-        &program,
-        format!("#!/bin/sh\n/bin/cat >&2\necho \"$LEASEHOLD_CHANGED\" >> {}\n", told.display()),
-    )
-    .unwrap();
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    let body = format!("/bin/cat >&2\necho \"$LEASEHOLD_CHANGED\" >> {}", told.display());
+    let program = program(&site, "tell", &body);
     let command = format!("{CONFIG}\n[[on_change]]\ncommand = \"{}\"\ninput = \"db\"\n", program.display());
     let server = Server::start(&site);
     until("the server runs", async || site.path("server.pid").exists()).await;

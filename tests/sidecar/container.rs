@@ -13,7 +13,7 @@ use leasehold_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{Sidecar, check, folder, path, site};
+use crate::kit::{Sidecar, check, folder, path, program, site};
 
 /// The program as process 1 of a namespace of its own, with a /proc that shows it; `None` where nobody gets one.
 pub(crate) fn as_init(program: &Command) -> Option<Command> {
@@ -40,15 +40,13 @@ async fn as_process_one_it_buries_what_is_left_to_it_and_ends_when_it_is_told() 
     let broker = Daemon::start(&site).await;
     daemon::put(&site, "prod/payments/db", "canary").await;
     // Whoever is in a session of its own is not ended with the command.
-    let program = site.path("leave");
     let said = site.path("said");
-    let script = format!(
-        "#!/bin/sh\ncd {}\n/usr/bin/setsid /bin/sh -c ': > away; /bin/sleep 0.3; read _ _ _ parent _ < /proc/self/stat; \
-         echo $parent >> said' &\nuntil [ -e away ]; do /bin/sleep 0.01; done\n",
+    let body = format!(
+        "cd {}\n/usr/bin/setsid /bin/sh -c ': > away; /bin/sleep 0.3; read _ _ _ parent _ < /proc/self/stat; \
+         echo $parent >> said' &\nuntil [ -e away ]; do /bin/sleep 0.01; done",
         site.path("").display()
     );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    let program = program(&site, "leave", &body);
     let config = format!(
         "[[secret]]\nname = \"db\"\npath = \"prod/payments/db\"\n\n[files]\ndir = \"files\"\nremove_on_exit = true\n\n\
          [[file]]\nname = \"db\"\nsecret = \"db\"\n\n[[on_change]]\ncommand = \"{}\"\ndebounce = \"0s\"\n",

@@ -183,21 +183,15 @@ async fn a_command_line_that_crashes_leaves_no_core_with_a_value() {
     daemon::put(&site, "prod/payments/db", FIRST).await;
     let most = getrlimit(Resource::Core).maximum;
     setrlimit(Resource::Core, Rlimit { current: most, maximum: most }).unwrap();
-    let crash = |script: &str| {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).current_dir(site.path("."));
-        command
-    };
-    if !crash("kill -ABRT $$").status().unwrap().core_dumped() {
+    let other = Command::new("sh").args(["-c", "kill -ABRT $$"]).current_dir(site.path(".")).status();
+    if !other.unwrap().core_dumped() {
         eprintln!("this system dumps nobody's core: it is seen here that it does not dump ours either");
     }
-    let mut command = Command::new(binaries::leasehold());
-    command.args(["lease", "exec", "prod/payments/db", "--addr", &site.address.to_string()]);
-    command.args(["--cert"]).arg(site.path("tls/workload.pem"));
-    command.args(["--key"]).arg(site.path("tls/workload.key"));
-    command.args(["--ca"]).arg(site.path("tls/clients.pem"));
     let script = format!("echo $DB_VALUE >> {}; exec sleep 2", site.path("program.log").display());
-    command.args(["--", "sh", "-c", &script]).current_dir(site.path("."));
+    let mut command = site.leasehold("workload");
+    command
+        .args(["lease", "exec", "prod/payments/db", "--", "sh", "-c", &script])
+        .current_dir(site.path("."));
     let mut running =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     assert_eq!(lines(&site, 1).await, [FIRST]);

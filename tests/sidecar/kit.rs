@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::SocketAddr,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -158,5 +158,13 @@ pub(crate) async fn live(site: &Site) -> Vec<String> {
 pub(crate) fn folder(site: &Site, name: &str) -> PathBuf {
     let path = site.path(name);
     fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+    path
+}
+
+/// Writes a script of the shell into the site, for its owner to run.
+pub(crate) fn program(site: &Site, name: &str, body: &str) -> PathBuf {
+    let path = site.path(name);
+    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
     path
 }

@@ -1,6 +1,6 @@
 //! What is still owed when the configuration is read again: nobody loses a value that works for it, and nothing is held for ever.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use leasehold_client::proto::RotationState;
 use leasehold_tests::{
@@ -11,7 +11,7 @@ use leasehold_tests::{
 };
 
 use crate::{
-    kit::{Sidecar, live, path},
+    kit::{Sidecar, live, path, program},
     reload::{broker, check, config, edition},
 };
 
@@ -19,9 +19,7 @@ const FILES: [(&str, &str); 1] = [("db", "{{ secrets.db.value }}")];
 
 /// An entry that runs this in the site's directory, once.
 fn command(site: &Site, name: &str, body: &str) -> String {
-    let program = site.path(name);
-    fs::write(&program, format!("#!/bin/sh\ncd {}\n{body}\n", site.path("").display())).unwrap();
-    fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    let program = program(site, name, &format!("cd {}\n{body}", site.path("").display()));
     format!("[[on_change]]\ncommand = \"{}\"\ndebounce = \"0s\"\nretries = 0\n\n", program.display())
 }
 

@@ -1,6 +1,6 @@
 //! The configuration, read again while the sidecar runs: taken over as a whole, or not at all.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Output};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Output};
 
 use leasehold_tests::{
     daemon::{self, Daemon},
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     endpoint::get,
-    kit::{Sidecar, folder, live, path, site},
+    kit::{Sidecar, folder, live, path, program, site},
 };
 
 const ENDS: &str =
@@ -186,11 +186,8 @@ async fn a_configuration_that_cannot_be_in_force_changes_nothing_and_says_why() 
 async fn whoever_is_told_of_changes_is_told_as_the_newest_configuration_says() {
     let (site, daemon) = broker("10m").await;
     let tell = |name: &str| {
-        let program = site.path(name);
-        let script =
-            format!("#!/bin/sh\necho \"$LEASEHOLD_CHANGED\" >> {}\n", site.path("told").join(name).display());
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+        let told = site.path("told").join(name);
+        let program = program(&site, name, &format!("echo \"$LEASEHOLD_CHANGED\" >> {}", told.display()));
         format!("[[on_change]]\ncommand = \"{}\"\ndebounce = \"0s\"\n\n", program.display())
     };
     fs::create_dir(site.path("told")).unwrap();

@@ -79,6 +79,15 @@ impl Site {
 
 type Switched = Arc<Mutex<Vec<(u64, String)>>>;
 
+/// Waits until it is so, longer than anything takes; then says what there is instead.
+async fn comes_to_be(is_so: impl Fn() -> bool, instead: impl Fn() -> String) {
+    let deadline = Instant::now().checked_add(Duration::from_secs(20)).unwrap();
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{}", instead());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Publishes, and waits until the generation is switched as is told, or a moment longer than anything takes.
 async fn scene(settings: Vec<OnChange>, news: Vec<Published>, until: (u64, &str)) -> (Switched, Standing) {
     let (publish, published) = mpsc::channel(8);
@@ -97,12 +106,9 @@ async fn scene(settings: Vec<OnChange>, news: Vec<Published>, until: (u64, &str)
     for news in news {
         publish.send(news).await.unwrap();
     }
-    let deadline = Instant::now().checked_add(Duration::from_secs(20)).unwrap();
     let wanted = (until.0, until.1.to_owned());
-    while !switched.lock().unwrap().contains(&wanted) && told.borrow().given_up.is_empty() {
-        assert!(Instant::now() < deadline, "{:?}", switched.lock().unwrap());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_over = || switched.lock().unwrap().contains(&wanted) || !told.borrow().given_up.is_empty();
+    comes_to_be(is_over, || format!("{:?}", switched.lock().unwrap())).await;
     running.abort();
     let standing = told.borrow().clone();
     (switched, standing)
@@ -201,12 +207,9 @@ async fn reread_after_a_failure(old: OnChange, new: Vec<OnChange>, until: (u64, 
     tokio::time::timeout(in_time, given_up).await.unwrap().unwrap();
     let edition = Some(reread(1, new));
     publish_next.send(Published { edition, ..publish(3, &all, &[]) }).await.unwrap();
-    let deadline = Instant::now().checked_add(in_time).unwrap();
     let wanted = (until.0, until.1.to_owned());
-    while !switched.lock().unwrap().contains(&wanted) {
-        assert!(Instant::now() < deadline, "{:?}", switched.lock().unwrap());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_switched = || switched.lock().unwrap().contains(&wanted);
+    comes_to_be(is_switched, || format!("{:?}", switched.lock().unwrap())).await;
     running.abort();
     told.borrow().clone()
 }
@@ -237,11 +240,7 @@ async fn a_command_that_runs_is_let_finish_before_the_one_in_its_place() {
     let running = tokio::spawn(run(vec![old], published, |_| {}, standing));
     publish_next.send(publish(1, &all, &all)).await.unwrap();
     publish_next.send(publish(2, &all, &["db"])).await.unwrap();
-    let deadline = Instant::now().checked_add(Duration::from_secs(20)).unwrap();
-    while !site.file("begun").exists() {
-        assert!(Instant::now() < deadline, "it is not run");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    comes_to_be(|| site.file("begun").exists(), || "it is not run".to_owned()).await;
     let edition = Some(reread(1, vec![new]));
     publish_next.send(Published { edition, ..publish(3, &all, &[]) }).await.unwrap();
     // Room for the second of these there is when what came before them has been seen to.
